@@ -1,1 +1,37 @@
-//! Placeholder header.
+//! Which databases, schemas, tables, columns and indexes exist, and how a row becomes keys and
+//! values.
+//!
+//! ```text
+//!   Catalog (one per node)  --snapshot(txn)-->  CatalogSnapshot  -->  Arc<Table>  -->  RowCodec
+//!        cache, by version                      names and ids          descriptor      bytes
+//! ```
+//!
+//! Never here: SQL, privileges, statistics. Descriptors are rows like any other, read and written
+//! through [`kv::Txn`]; [`store`] says why a cached one is never wrong.
+
+mod binary;
+mod cell;
+mod descriptor;
+mod error;
+mod key;
+mod row;
+mod snapshot;
+pub mod store;
+mod type_serde;
+
+pub use descriptor::{
+    Column, ColumnId, Constraint, ConstraintKind, Database, DatabaseId, Index, IndexColumn, IndexId,
+    IndexState, Role, Schema, SchemaId, Table, TableId,
+};
+pub use error::{CatalogError, CodecError};
+pub use key::is_indexable;
+pub use row::{
+    Entry, IndexCodec, MAX_KEY_BYTES, MAX_ROW_BYTES, RowCodec, RowDecoder, decode_single,
+    encode_single,
+};
+pub use snapshot::{
+    BOOTSTRAP_DATABASE, BOOTSTRAP_DATABASE_ID, BOOTSTRAP_ROLE, BOOTSTRAP_ROLE_ID,
+    CONCLAVE_SCHEMA_ID, CatalogSnapshot, Change, FIRST_USER_ID, INFORMATION_SCHEMA_ID,
+    PG_CATALOG_ID, PUBLIC_SCHEMA_ID,
+};
+pub use store::Catalog;

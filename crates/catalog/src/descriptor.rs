@@ -1,0 +1,273 @@
+//! What a database, schema, table, column, index and constraint are.
+//!
+//! Descriptors are plain data, stored as JSON under [`base::keyspace::CATALOG`] and shared as
+//! `Arc`s by a [`crate::CatalogSnapshot`]. Nothing here reads or writes.
+//!
+//! # Invariants
+//!
+//! - **D1** Ids of columns and indexes are unique within their table over its whole life: an id is
+//!   never given out twice, so bytes written under an old id are never read as something else.
+//! - **D2** `primary` is always there. A table without a primary key has one without columns: its
+//!   rows are keyed by a hidden row id.
+//! - **D3** Columns of the primary key are not nullable.
+
+use std::sync::{Arc, OnceLock};
+
+use pgtypes::PgType;
+use serde::{Deserialize, Serialize};
+
+use crate::RowCodec;
+
+/// Identity of a database. Also its oid.
+pub type DatabaseId = u32;
+/// Identity of a schema. Also its oid.
+pub type SchemaId = u32;
+/// Identity of a table, and the table part of its keys. Also its oid.
+pub type TableId = u32;
+/// Identity of a column within its table, from 1. Also its `attnum`.
+pub type ColumnId = u32;
+/// Identity of an index within its table, and the index part of its keys.
+pub type IndexId = u32;
+
+/// A database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Database {
+    /// Identity and oid.
+    pub id: DatabaseId,
+    /// Name, as written (already folded to lower case where it was not quoted).
+    pub name: String,
+    /// Name of the owning role.
+    pub owner: String,
+}
+
+/// A schema: a namespace of tables within a database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Identity and oid.
+    pub id: SchemaId,
+    /// The database it belongs to; 0 for the system schemas that every database shows.
+    pub database: DatabaseId,
+    /// Name.
+    pub name: String,
+    /// Name of the owning role.
+    pub owner: String,
+}
+
+/// A role.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Role {
+    /// Identity and oid.
+    pub id: u32,
+    /// Name.
+    pub name: String,
+    /// Whether privileges are not checked.
+    pub superuser: bool,
+    /// Whether it may connect.
+    pub login: bool,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// Identity and `attnum`.
+    pub id: ColumnId,
+    /// Name.
+    pub name: String,
+    /// Type with its modifier.
+    #[serde(with = "crate::type_serde")]
+    pub ty: PgType,
+    /// Whether NULL may be stored.
+    pub nullable: bool,
+    /// Default expression, as SQL.
+    pub default: Option<String>,
+    /// What a row written before the column was added holds, as [`crate::RowCodec`] encodes one
+    /// value; `None` is NULL.
+    #[serde(default)]
+    pub missing: Option<Vec<u8>>,
+}
+
+/// One column of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexColumn {
+    /// Which column of the table.
+    pub column: ColumnId,
+    /// Whether the index is descending in it (NULLs first, then).
+    #[serde(default)]
+    pub descending: bool,
+}
+
+/// How far an index has come into being (F1's states).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IndexState {
+    /// Entries are removed, none are added.
+    DeleteOnly,
+    /// Maintained by writes, not yet complete.
+    WriteOnly,
+    /// Complete: may be read.
+    Public,
+}
+
+/// An index, the primary one included.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Index {
+    /// Identity within the table: the index part of its keys. Changes when the index is rebuilt.
+    pub id: IndexId,
+    /// Oid in `pg_class`.
+    pub oid: u32,
+    /// Name, unique among the relations of the schema.
+    pub name: String,
+    /// Whether no two rows agree in all columns (none of them NULL).
+    pub unique: bool,
+    /// Columns, most significant first.
+    pub columns: Vec<IndexColumn>,
+    /// Whether it can be read.
+    pub state: IndexState,
+    /// Whether it came from a UNIQUE or PRIMARY KEY constraint of the same name.
+    #[serde(default)]
+    pub constraint: bool,
+}
+
+/// A constraint that is not an index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Constraint {
+    /// Oid in `pg_constraint`.
+    pub oid: u32,
+    /// Name, unique within the table.
+    pub name: String,
+    /// What it demands.
+    pub kind: ConstraintKind,
+}
+
+/// What a constraint demands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ConstraintKind {
+    /// The expression is not false.
+    Check {
+        /// The expression, as SQL.
+        expression: String,
+    },
+}
+
+/// A table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// Identity, oid, and the table part of its keys.
+    pub id: TableId,
+    /// The schema it is in.
+    pub schema: SchemaId,
+    /// Name, unique among the relations of the schema.
+    pub name: String,
+    /// Name of the owning role.
+    pub owner: String,
+    /// Columns in the order of `SELECT *`.
+    pub columns: Vec<Column>,
+    /// Where the rows are: key columns of the primary key, or none for a hidden row id (D2).
+    pub primary: Index,
+    /// Secondary indexes.
+    pub indexes: Vec<Index>,
+    /// Constraints that are not indexes.
+    #[serde(default)]
+    pub constraints: Vec<Constraint>,
+    /// The id the next column gets (D1).
+    pub next_column: ColumnId,
+    /// The id the next index gets (D1).
+    pub next_index: IndexId,
+    /// Accepted storage parameters without meaning here (`fillfactor`), kept to be shown.
+    #[serde(default)]
+    pub options: Vec<(String, String)>,
+    /// Comment on the table, and on columns by id.
+    #[serde(default)]
+    pub comments: Vec<(ColumnId, String)>,
+    #[serde(skip)]
+    codec: CodecCell,
+}
+
+impl Table {
+    /// A table without indexes; `primary` decides where its rows are.
+    #[must_use]
+    pub fn new(
+        id: TableId,
+        schema: SchemaId,
+        name: String,
+        owner: String,
+        columns: Vec<Column>,
+        primary: Index,
+    ) -> Self {
+        let next_column = columns.iter().map(|c| c.id).max().unwrap_or(0) + 1;
+        let next_index = primary.id + 1;
+        Table {
+            id,
+            schema,
+            name,
+            owner,
+            columns,
+            primary,
+            indexes: Vec::new(),
+            constraints: Vec::new(),
+            next_column,
+            next_index,
+            options: Vec::new(),
+            comments: Vec::new(),
+            codec: CodecCell::default(),
+        }
+    }
+
+    /// Whether rows are keyed by a hidden row id.
+    #[must_use]
+    pub fn has_hidden_row_id(&self) -> bool {
+        self.primary.columns.is_empty()
+    }
+
+    /// The position of the column of that name.
+    #[must_use]
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.name == name)
+    }
+
+    /// The position of the column with that id.
+    #[must_use]
+    pub fn position_of(&self, id: ColumnId) -> Option<usize> {
+        self.columns.iter().position(|c| c.id == id)
+    }
+
+    /// Positions of an index's columns, in the order of the index.
+    #[must_use]
+    pub fn index_positions(&self, index: &Index) -> Vec<usize> {
+        let position = |c: &IndexColumn| self.position_of(c.column).expect("index of its column");
+        index.columns.iter().map(position).collect()
+    }
+
+    /// The index of that id, the primary one included.
+    #[must_use]
+    pub fn index(&self, id: IndexId) -> Option<&Index> {
+        std::iter::once(&self.primary).chain(&self.indexes).find(|i| i.id == id)
+    }
+
+    /// How rows of this table are encoded. Computed once per descriptor.
+    #[must_use]
+    pub fn codec(&self) -> &Arc<RowCodec> {
+        self.codec.0.get_or_init(|| Arc::new(RowCodec::new(self)))
+    }
+}
+
+/// A codec computed at first use. A clone is made to be changed, so it starts empty.
+#[derive(Default)]
+struct CodecCell(OnceLock<Arc<RowCodec>>);
+
+impl Clone for CodecCell {
+    fn clone(&self) -> Self {
+        CodecCell::default()
+    }
+}
+
+impl PartialEq for CodecCell {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for CodecCell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CodecCell")
+    }
+}

@@ -1,0 +1,185 @@
+//! How column values look in a key: comparing encoded bytes gives PostgreSQL's order.
+//!
+//! ```text
+//!   integers, dates, times    8 bytes, sign flipped
+//!   floats                    8 bytes (codec::put_f64)
+//!   text, bytea, numeric, ... codec::put_bytes of bytes that order as the values do
+//!   nullable                  10 before a value, F0 alone for NULL: NULLs last
+//!   descending                everything inverted: NULLs first
+//! ```
+//!
+//! Text is ordered bytewise (COLLATE "C"). Some types do not come back from a key exactly (a
+//! numeric's scale, a negative zero, the padding of char(n)); [`is_exact`] names those that do, and
+//! the others are stored in the row's value too.
+
+use base::codec;
+use bytes::{BufMut, Bytes, BytesMut};
+use pgtypes::{Datum, PgType, TypeId};
+
+use crate::CodecError;
+use crate::cell::int_datum;
+
+const NOT_NULL: u8 = 0x10;
+const NULL: u8 = 0xF0;
+
+/// One column of a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyColumn {
+    /// Position of the column in the table.
+    pub(crate) position: usize,
+    pub(crate) ty: PgType,
+    pub(crate) nullable: bool,
+    pub(crate) descending: bool,
+}
+
+/// Whether a value decoded from a key is the value that was encoded.
+pub(crate) fn is_exact(ty: PgType) -> bool {
+    !ty.array
+        && matches!(
+            ty.id,
+            TypeId::Bool
+                | TypeId::Int2
+                | TypeId::Int4
+                | TypeId::Int8
+                | TypeId::Oid
+                | TypeId::Text
+                | TypeId::Varchar
+                | TypeId::Name
+                | TypeId::Bytea
+                | TypeId::Date
+                | TypeId::Time
+                | TypeId::Timestamp
+                | TypeId::Timestamptz
+                | TypeId::Uuid
+        )
+}
+
+/// Whether columns of this type can be in a key.
+#[must_use]
+pub fn is_indexable(ty: PgType) -> bool {
+    is_exact(ty)
+        || (!ty.array
+            && matches!(
+                ty.id,
+                TypeId::Numeric
+                    | TypeId::Float4
+                    | TypeId::Float8
+                    | TypeId::Bpchar
+                    | TypeId::Interval
+            ))
+}
+
+/// Appends one column of a key.
+pub(crate) fn put(
+    out: &mut BytesMut,
+    column: &KeyColumn,
+    datum: &Datum,
+) -> Result<(), CodecError> {
+    let start = out.len();
+    if matches!(datum, Datum::Null) {
+        if !column.nullable {
+            return Err(CodecError::NullInKey);
+        }
+        out.put_u8(NULL);
+    } else {
+        if column.nullable {
+            out.put_u8(NOT_NULL);
+        }
+        put_value(out, column.ty, datum)?;
+    }
+    if column.descending {
+        codec::invert(&mut out[start..]);
+    }
+    Ok(())
+}
+
+fn put_value(out: &mut BytesMut, ty: PgType, datum: &Datum) -> Result<(), CodecError> {
+    match datum {
+        Datum::Bool(v) => out.put_u8(u8::from(*v)),
+        Datum::Int2(v) => codec::put_i64(out, i64::from(*v)),
+        Datum::Int4(v) | Datum::Date(v) => codec::put_i64(out, i64::from(*v)),
+        Datum::Int8(v) | Datum::Time(v) | Datum::Timestamp(v) | Datum::Timestamptz(v) => {
+            codec::put_i64(out, *v);
+        }
+        Datum::Oid(v) => codec::put_i64(out, i64::from(*v)),
+        Datum::Float4(v) => codec::put_f64(out, f64::from(*v)),
+        Datum::Float8(v) => codec::put_f64(out, *v),
+        // Padding does not count in comparisons of char(n).
+        Datum::Text(v) if ty.id == TypeId::Bpchar => {
+            codec::put_bytes(out, v.as_str().trim_end_matches(' ').as_bytes());
+        }
+        Datum::Text(v) => codec::put_bytes(out, v.as_bytes()),
+        Datum::Bytea(v) => codec::put_bytes(out, v),
+        Datum::Uuid(v) => out.put_slice(v),
+        Datum::Numeric(v) => {
+            let mut sortable = BytesMut::new();
+            v.encode_sort_key(&mut sortable);
+            codec::put_bytes(out, &sortable);
+        }
+        Datum::Interval(v) => out.put_i128(v.span_micros() ^ i128::MIN),
+        Datum::Null | Datum::Jsonb(..) | Datum::Array(..) | Datum::Record(..) => {
+            return Err(CodecError::NotIndexable);
+        }
+    }
+    Ok(())
+}
+
+/// Takes one column off the front of a key. Types that are not exact come back as [`Datum::Null`]:
+/// their value is in the row.
+pub(crate) fn take(input: &mut &[u8], column: &KeyColumn) -> Result<Datum, CodecError> {
+    if column.descending {
+        let mut inverted = input.to_vec();
+        codec::invert(&mut inverted);
+        let mut rest = inverted.as_slice();
+        let ascending = KeyColumn { descending: false, ..*column };
+        let datum = take(&mut rest, &ascending)?;
+        *input = &input[input.len() - rest.len()..];
+        return Ok(datum);
+    }
+    if column.nullable {
+        let (&marker, rest) =
+            input.split_first().ok_or(CodecError::Corrupt("key without its column"))?;
+        *input = rest;
+        match marker {
+            NULL => return Ok(Datum::Null),
+            NOT_NULL => {}
+            _ => return Err(CodecError::Corrupt("marker in a key")),
+        }
+    }
+    take_value(input, column.ty)
+}
+
+fn take_value(input: &mut &[u8], ty: PgType) -> Result<Datum, CodecError> {
+    Ok(match ty.id {
+        TypeId::Bool => {
+            let (&byte, rest) =
+                input.split_first().ok_or(CodecError::Corrupt("key without its column"))?;
+            *input = rest;
+            Datum::Bool(byte != 0)
+        }
+        TypeId::Text | TypeId::Varchar | TypeId::Name => {
+            crate::binary::text(Bytes::from(codec::take_bytes(input)?))?
+        }
+        TypeId::Bytea => Datum::Bytea(Bytes::from(codec::take_bytes(input)?)),
+        TypeId::Numeric | TypeId::Bpchar => {
+            codec::take_bytes(input)?;
+            Datum::Null
+        }
+        TypeId::Float4 | TypeId::Float8 => {
+            codec::take_u64(input)?;
+            Datum::Null
+        }
+        TypeId::Interval => {
+            codec::take_u64(input)?;
+            codec::take_u64(input)?;
+            Datum::Null
+        }
+        TypeId::Uuid => {
+            let (head, rest) =
+                input.split_first_chunk::<16>().ok_or(CodecError::Corrupt("uuid cut short"))?;
+            *input = rest;
+            Datum::Uuid(*head)
+        }
+        _ => int_datum(codec::take_i64(input)?, ty)?,
+    })
+}

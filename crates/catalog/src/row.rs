@@ -1,0 +1,410 @@
+//! How a row and its index entries look as keys and values.
+//!
+//! ```text
+//!   row, primary key   10 | table | index | key columns          ->  01 | cells of the others
+//!   row, hidden id     10 | table | index | row id u64           ->  01 | cells of all columns
+//!   unique entry       10 | table | index | columns              ->  01 | suffix length, suffix
+//!   other entry        10 | table | index | columns | suffix     ->  01 | 0
+//! ```
+//!
+//! The *suffix* is what follows the index id in the row's own key. A unique entry with a NULL among
+//! its columns conflicts with nothing, so it carries the suffix in its key as well. Values begin
+//! with a format byte; covering columns would follow the suffix as cells.
+//!
+//! # Invariants
+//!
+//! - **C1** `decode(encode(row)) == row` for every row that meets its column types.
+//! - **C2** Keys of one index compare as their column values do in PostgreSQL (COLLATE "C").
+//! - **C3** Cells are in the order of column ids, and a column has at most one.
+//!
+//! Tests: `tests/row.rs` (properties).
+
+use base::{Key, KeyRange, keyspace};
+use bytes::{BufMut, Bytes, BytesMut};
+use pgtypes::{Datum, PgType};
+
+use crate::cell::{self, Cells};
+use crate::key::{self, KeyColumn};
+use crate::{CodecError, Column, ColumnId, Index, IndexId, Table};
+
+/// First byte of every value.
+const FORMAT: u8 = 1;
+/// Bytes of `10 | table | index`.
+const PREFIX_LEN: usize = 9;
+/// A key larger than this is refused (54000): every page of every index would suffer.
+pub const MAX_KEY_BYTES: usize = 8 * 1024;
+/// A row larger than this is refused (54000): it has to fit a Raft entry several times over.
+pub const MAX_ROW_BYTES: usize = 32 << 20;
+
+/// How rows of one table are encoded.
+#[derive(Debug)]
+pub struct RowCodec {
+    primary: IndexCodec,
+    indexes: Vec<IndexCodec>,
+    hidden: bool,
+    /// Columns that have a cell, in the order of ids (C3).
+    cells: Vec<CellColumn>,
+    columns: Vec<Column>,
+}
+
+#[derive(Debug, Clone)]
+struct CellColumn {
+    id: ColumnId,
+    position: usize,
+    ty: PgType,
+    /// NULL has to be spelled out, since absence means the value the column was added with.
+    explicit_null: bool,
+}
+
+/// How entries of one index are encoded.
+#[derive(Debug)]
+pub struct IndexCodec {
+    /// Which index.
+    pub id: IndexId,
+    /// Whether entries must differ in their columns.
+    pub unique: bool,
+    prefix: Bytes,
+    columns: Vec<KeyColumn>,
+}
+
+/// One index entry of a row.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its key.
+    pub key: Key,
+    /// Its value.
+    pub value: Bytes,
+    /// Whether the key must not exist yet (a unique index, and no NULL among the columns).
+    pub claims: bool,
+}
+
+impl RowCodec {
+    /// The codec of a table. Prefer [`Table::codec`], which remembers it.
+    #[must_use]
+    pub fn new(table: &Table) -> Self {
+        let primary = IndexCodec::new(table, &table.primary, true);
+        let in_key = |position: usize| {
+            primary.columns.iter().any(|c| c.position == position && key::is_exact(c.ty))
+        };
+        let mut cells: Vec<CellColumn> = table
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(position, _)| !in_key(*position))
+            .map(|(position, c)| CellColumn {
+                id: c.id,
+                position,
+                ty: c.ty,
+                explicit_null: c.missing.is_some(),
+            })
+            .collect();
+        cells.sort_by_key(|c| c.id);
+        let indexes = table.indexes.iter().map(|i| IndexCodec::new(table, i, false)).collect();
+        RowCodec {
+            hidden: table.has_hidden_row_id(),
+            primary,
+            indexes,
+            cells,
+            columns: table.columns.clone(),
+        }
+    }
+
+    /// The primary index: where the rows are.
+    #[must_use]
+    pub fn primary(&self) -> &IndexCodec {
+        &self.primary
+    }
+
+    /// Secondary indexes, in the order of the descriptor.
+    #[must_use]
+    pub fn indexes(&self) -> &[IndexCodec] {
+        &self.indexes
+    }
+
+    /// The index of that id, the primary one included.
+    #[must_use]
+    pub fn index(&self, id: IndexId) -> Option<&IndexCodec> {
+        std::iter::once(&self.primary).chain(&self.indexes).find(|i| i.id == id)
+    }
+
+    /// All rows.
+    #[must_use]
+    pub fn span(&self) -> KeyRange {
+        self.primary.span()
+    }
+
+    /// The key of a row with a primary key. `row` has all columns, in the table's order.
+    pub fn key(&self, row: &[Datum]) -> Result<Key, CodecError> {
+        debug_assert!(!self.hidden, "a hidden row id is not among the columns");
+        self.primary.key_of_row(row)
+    }
+
+    /// The key of a row without a primary key.
+    #[must_use]
+    pub fn hidden_key(&self, row_id: u64) -> Key {
+        let mut key = BytesMut::with_capacity(PREFIX_LEN + 8);
+        key.put_slice(&self.primary.prefix);
+        key.put_u64(row_id);
+        Key(key.freeze())
+    }
+
+    /// The value of a row. `row` has all columns, in the table's order.
+    pub fn value(&self, row: &[Datum]) -> Result<Bytes, CodecError> {
+        debug_assert_eq!(row.len(), self.columns.len(), "a row has all columns");
+        let mut out = BytesMut::with_capacity(16 * self.cells.len() + 1);
+        out.put_u8(FORMAT);
+        let mut last = 0;
+        for column in &self.cells {
+            let datum = &row[column.position];
+            if matches!(datum, Datum::Null) && !column.explicit_null {
+                continue;
+            }
+            cell::put(&mut out, column.id - last, column.ty, datum)?;
+            last = column.id;
+        }
+        if out.len() > MAX_ROW_BYTES {
+            return Err(CodecError::RowTooLarge { bytes: out.len(), limit: MAX_ROW_BYTES });
+        }
+        Ok(out.freeze())
+    }
+
+    /// The entries of a row in one secondary index.
+    pub fn entry(
+        &self,
+        index: &IndexCodec,
+        row_key: &Key,
+        row: &[Datum],
+    ) -> Result<Entry, CodecError> {
+        let suffix = row_key.as_bytes().get(PREFIX_LEN..).ok_or(CodecError::Corrupt("row key"))?;
+        let mut key = BytesMut::with_capacity(PREFIX_LEN + 16 + suffix.len());
+        key.put_slice(&index.prefix);
+        let mut has_null = false;
+        for column in &index.columns {
+            let datum = &row[column.position];
+            has_null |= matches!(datum, Datum::Null);
+            key::put(&mut key, column, datum)?;
+        }
+        let claims = index.unique && !has_null;
+        let mut value = BytesMut::with_capacity(suffix.len() + 3);
+        value.put_u8(FORMAT);
+        if claims {
+            cell::put_varint(&mut value, suffix.len() as u64);
+            value.put_slice(suffix);
+        } else {
+            key.put_slice(suffix);
+            cell::put_varint(&mut value, 0);
+        }
+        check_key(&key)?;
+        Ok(Entry { key: Key(key.freeze()), value: value.freeze(), claims })
+    }
+
+    /// The key of the row that an index entry points to.
+    pub fn row_key(&self, index: &IndexCodec, entry: &Key, value: &Bytes) -> Result<Key, CodecError> {
+        let mut cells = open(value)?;
+        let len = usize::try_from(cells.varint()?).map_err(|_| CodecError::Corrupt("suffix"))?;
+        let suffix = if len > 0 {
+            cells.raw(len)?
+        } else {
+            let mut rest = entry.as_bytes().get(PREFIX_LEN..).ok_or(CodecError::Corrupt("key"))?;
+            for column in &index.columns {
+                key::take(&mut rest, column)?;
+            }
+            entry.0.slice(entry.0.len() - rest.len()..)
+        };
+        let mut key = BytesMut::with_capacity(PREFIX_LEN + suffix.len());
+        key.put_slice(&self.primary.prefix);
+        key.put_slice(&suffix);
+        Ok(Key(key.freeze()))
+    }
+
+    /// A plan to decode the columns at `wanted` positions, in that order. Made once, used per row.
+    #[must_use]
+    pub fn decoder(&self, wanted: &[usize]) -> RowDecoder {
+        RowDecoder::new(self, wanted)
+    }
+
+    /// All columns of a row.
+    pub fn decode(&self, key: &Key, value: &Bytes) -> Result<Vec<Datum>, CodecError> {
+        let wanted: Vec<usize> = (0..self.columns.len()).collect();
+        let mut out = Vec::with_capacity(wanted.len());
+        self.decoder(&wanted).decode(key, value, &mut out)?;
+        Ok(out)
+    }
+}
+
+impl IndexCodec {
+    fn new(table: &Table, index: &Index, primary: bool) -> Self {
+        let columns = index
+            .columns
+            .iter()
+            .map(|c| {
+                let position = table.position_of(c.column).expect("an index names columns it has");
+                let column = &table.columns[position];
+                KeyColumn {
+                    position,
+                    ty: column.ty,
+                    // A NOT NULL can be added and dropped while entries exist, so only the primary
+                    // key (D3) does without the marker.
+                    nullable: !primary,
+                    descending: c.descending,
+                }
+            })
+            .collect();
+        let prefix = keyspace::index_prefix(table.id, index.id).0;
+        IndexCodec { id: index.id, unique: index.unique, prefix, columns }
+    }
+
+    /// All entries.
+    #[must_use]
+    pub fn span(&self) -> KeyRange {
+        Key(self.prefix.clone()).prefix_range()
+    }
+
+    /// Positions in the table of the index's columns.
+    pub fn positions(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        self.columns.iter().map(|c| c.position)
+    }
+
+    /// Type of the index's `n`th column.
+    #[must_use]
+    pub fn column_type(&self, n: usize) -> PgType {
+        self.columns[n].ty
+    }
+
+    /// Whether the index descends in its `n`th column.
+    #[must_use]
+    pub fn is_descending(&self, n: usize) -> bool {
+        self.columns[n].descending
+    }
+
+    /// The key that starts with these values of the leading columns. Values must have the columns'
+    /// types (integers of other widths are fine). With all columns of a primary key or (no NULL) of
+    /// a unique index it is the whole key; with fewer, [`Key::prefix_range`] is the span of matches.
+    pub fn key_prefix(&self, values: &[Datum]) -> Result<Key, CodecError> {
+        debug_assert!(values.len() <= self.columns.len(), "no more values than columns");
+        let mut key = BytesMut::with_capacity(PREFIX_LEN + 10 * values.len());
+        key.put_slice(&self.prefix);
+        for (column, value) in self.columns.iter().zip(values) {
+            key::put(&mut key, column, value)?;
+        }
+        check_key(&key)?;
+        Ok(Key(key.freeze()))
+    }
+
+    fn key_of_row(&self, row: &[Datum]) -> Result<Key, CodecError> {
+        let mut key = BytesMut::with_capacity(PREFIX_LEN + 10 * self.columns.len());
+        key.put_slice(&self.prefix);
+        for column in &self.columns {
+            key::put(&mut key, column, &row[column.position])?;
+        }
+        check_key(&key)?;
+        Ok(Key(key.freeze()))
+    }
+
+    /// The column values in an entry's key. What a key does not bring back exactly
+    /// ([`crate::is_exact`]) is NULL.
+    pub fn decode_key(&self, entry: &Key) -> Result<Vec<Datum>, CodecError> {
+        let mut rest = entry.as_bytes().get(PREFIX_LEN..).ok_or(CodecError::Corrupt("key"))?;
+        self.columns.iter().map(|c| key::take(&mut rest, c)).collect()
+    }
+}
+
+fn check_key(key: &BytesMut) -> Result<(), CodecError> {
+    if key.len() > MAX_KEY_BYTES {
+        return Err(CodecError::KeyTooLarge { bytes: key.len(), limit: MAX_KEY_BYTES });
+    }
+    Ok(())
+}
+
+fn open(value: &Bytes) -> Result<Cells<'_>, CodecError> {
+    match value.first() {
+        Some(&FORMAT) => Ok(Cells::new(value, 1)),
+        _ => Err(CodecError::Corrupt("unknown row format")),
+    }
+}
+
+/// Decodes some columns of a table's rows.
+#[derive(Debug, Clone)]
+pub struct RowDecoder {
+    width: usize,
+    /// The key's columns up to the last wanted one, each with the output slot it fills.
+    key: Vec<(KeyColumn, Option<usize>)>,
+    /// Wanted columns that have a cell, by id.
+    cells: Vec<(ColumnId, PgType, usize)>,
+    missing: Vec<(usize, Datum)>,
+}
+
+impl RowDecoder {
+    fn new(codec: &RowCodec, wanted: &[usize]) -> Self {
+        let slot_of = |position: usize| wanted.iter().position(|&w| w == position);
+        let mut key: Vec<(KeyColumn, Option<usize>)> = codec
+            .primary
+            .columns
+            .iter()
+            .map(|c| (*c, slot_of(c.position).filter(|_| key::is_exact(c.ty))))
+            .collect();
+        while key.last().is_some_and(|(_, slot)| slot.is_none()) {
+            key.pop();
+        }
+        let mut cells = Vec::new();
+        let mut missing = Vec::new();
+        for column in &codec.cells {
+            let Some(slot) = slot_of(column.position) else { continue };
+            cells.push((column.id, column.ty, slot));
+            if let Some(bytes) = &codec.columns[column.position].missing {
+                let datum = decode_single(bytes, column.ty).expect("a default that was encoded");
+                missing.push((slot, datum));
+            }
+        }
+        RowDecoder { width: wanted.len(), key, cells, missing }
+    }
+
+    /// Appends the wanted columns to `out`, in the order they were asked for. A position asked for
+    /// twice is filled once; ask for each once.
+    pub fn decode(&self, key: &Key, value: &Bytes, out: &mut Vec<Datum>) -> Result<(), CodecError> {
+        let first = out.len();
+        out.resize(first + self.width, Datum::Null);
+        for (slot, datum) in &self.missing {
+            out[first + slot] = datum.clone();
+        }
+        if !self.key.is_empty() {
+            let mut rest = key.as_bytes().get(PREFIX_LEN..).ok_or(CodecError::Corrupt("key"))?;
+            for (column, slot) in &self.key {
+                let datum = key::take(&mut rest, column)?;
+                if let Some(slot) = slot {
+                    out[first + slot] = datum;
+                }
+            }
+        }
+        let mut wanted = self.cells.iter();
+        let Some(mut next) = wanted.next() else { return Ok(()) };
+        let mut cells = open(value)?;
+        while let Some(cell) = cells.next()? {
+            while next.0 < cell.column {
+                match wanted.next() {
+                    Some(following) => next = following,
+                    None => return Ok(()),
+                }
+            }
+            if next.0 == cell.column {
+                out[first + next.2] = cells.decode(cell, next.1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Encodes one value on its own, for [`Column::missing`].
+pub fn encode_single(datum: &Datum, ty: PgType) -> Result<Vec<u8>, CodecError> {
+    let mut out = BytesMut::new();
+    cell::put(&mut out, 1, ty, datum)?;
+    Ok(out.to_vec())
+}
+
+/// Decodes what [`encode_single`] encoded.
+pub fn decode_single(bytes: &[u8], ty: PgType) -> Result<Datum, CodecError> {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let mut cells = Cells::new(&bytes, 0);
+    let cell = cells.next()?.ok_or(CodecError::Corrupt("no value"))?;
+    cells.decode(cell, ty)
+}

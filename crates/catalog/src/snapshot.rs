@@ -1,0 +1,238 @@
+//! All descriptors at one catalog version, looked up by name or id.
+//!
+//! A snapshot never changes; a DDL statement makes the next one from it ([`CatalogSnapshot::with`]).
+//! What every cluster has from birth (database and role `conclave`, the schemas `public`,
+//! `pg_catalog` and `information_schema`) is compiled in, so an empty key space is a valid catalog.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::{Database, DatabaseId, Role, Schema, SchemaId, Table, TableId};
+
+/// The database every cluster is born with.
+pub const BOOTSTRAP_DATABASE: &str = "conclave";
+/// The superuser every cluster is born with.
+pub const BOOTSTRAP_ROLE: &str = "conclave";
+/// Its oid, which is also PostgreSQL's for the role of initdb.
+pub const BOOTSTRAP_ROLE_ID: u32 = 10;
+/// Oid of the bootstrap database.
+pub const BOOTSTRAP_DATABASE_ID: DatabaseId = 5;
+/// Oid of `public` in the bootstrap database, as in PostgreSQL.
+pub const PUBLIC_SCHEMA_ID: SchemaId = 2200;
+/// Oid of `pg_catalog`, as in PostgreSQL.
+pub const PG_CATALOG_ID: SchemaId = 11;
+/// Oid of `information_schema`.
+pub const INFORMATION_SCHEMA_ID: SchemaId = 13_000;
+/// Oid of `conclave`, the schema of views on the cluster itself.
+pub const CONCLAVE_SCHEMA_ID: SchemaId = 13_001;
+/// Allocated ids are raised by this, so that they never meet PostgreSQL's built-in oids.
+pub const FIRST_USER_ID: u32 = 16_384;
+
+/// A change to the catalog.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A new or changed database.
+    PutDatabase(Database),
+    /// A new or changed schema.
+    PutSchema(Schema),
+    /// A new or changed role.
+    PutRole(Role),
+    /// A new or changed table.
+    PutTable(Box<Table>),
+    /// The database goes.
+    DropDatabase(DatabaseId),
+    /// The schema goes.
+    DropSchema(SchemaId),
+    /// The role goes.
+    DropRole(u32),
+    /// The table goes.
+    DropTable(TableId),
+}
+
+/// All descriptors at one version.
+#[derive(Debug, Clone)]
+pub struct CatalogSnapshot {
+    version: u64,
+    databases: BTreeMap<DatabaseId, Arc<Database>>,
+    schemas: BTreeMap<SchemaId, Arc<Schema>>,
+    roles: BTreeMap<u32, Arc<Role>>,
+    tables: BTreeMap<TableId, Arc<Table>>,
+    by_name: BTreeMap<(SchemaId, String), TableId>,
+}
+
+impl CatalogSnapshot {
+    /// The catalog of a cluster in which nothing was created yet: version 0.
+    #[must_use]
+    pub fn bootstrap() -> Self {
+        let owner = || BOOTSTRAP_ROLE.to_owned();
+        let schema = |id, database, name: &str| Schema {
+            id,
+            database,
+            name: name.to_owned(),
+            owner: owner(),
+        };
+        let mut snapshot = CatalogSnapshot {
+            version: 0,
+            databases: BTreeMap::new(),
+            schemas: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+        };
+        snapshot.apply(Change::PutRole(Role {
+            id: BOOTSTRAP_ROLE_ID,
+            name: owner(),
+            superuser: true,
+            login: true,
+        }));
+        snapshot.apply(Change::PutDatabase(Database {
+            id: BOOTSTRAP_DATABASE_ID,
+            name: BOOTSTRAP_DATABASE.to_owned(),
+            owner: owner(),
+        }));
+        for schema in [
+            schema(PUBLIC_SCHEMA_ID, BOOTSTRAP_DATABASE_ID, "public"),
+            schema(PG_CATALOG_ID, 0, "pg_catalog"),
+            schema(INFORMATION_SCHEMA_ID, 0, "information_schema"),
+            schema(CONCLAVE_SCHEMA_ID, 0, "conclave"),
+        ] {
+            snapshot.apply(Change::PutSchema(schema));
+        }
+        snapshot
+    }
+
+    /// Its version: a transaction may use it as long as it reads the same one.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The snapshot after some changes, at `version`.
+    #[must_use]
+    pub fn with(&self, version: u64, changes: impl IntoIterator<Item = Change>) -> Self {
+        let mut next = self.clone();
+        next.version = version;
+        for change in changes {
+            next.apply(change);
+        }
+        next
+    }
+
+    pub(crate) fn apply(&mut self, change: Change) {
+        match change {
+            Change::PutDatabase(database) => {
+                self.databases.insert(database.id, Arc::new(database));
+            }
+            Change::PutSchema(schema) => {
+                self.schemas.insert(schema.id, Arc::new(schema));
+            }
+            Change::PutRole(role) => {
+                self.roles.insert(role.id, Arc::new(role));
+            }
+            Change::PutTable(table) => {
+                if let Some(old) = self.tables.get(&table.id) {
+                    self.by_name.remove(&(old.schema, old.name.clone()));
+                }
+                self.by_name.insert((table.schema, table.name.clone()), table.id);
+                self.tables.insert(table.id, Arc::new(*table));
+            }
+            Change::DropDatabase(id) => {
+                self.databases.remove(&id);
+            }
+            Change::DropSchema(id) => {
+                self.schemas.remove(&id);
+            }
+            Change::DropRole(id) => {
+                self.roles.remove(&id);
+            }
+            Change::DropTable(id) => {
+                if let Some(old) = self.tables.remove(&id) {
+                    self.by_name.remove(&(old.schema, old.name.clone()));
+                }
+            }
+        }
+    }
+
+    /// The database of that name.
+    #[must_use]
+    pub fn database(&self, name: &str) -> Option<&Arc<Database>> {
+        self.databases.values().find(|d| d.name == name)
+    }
+
+    /// All databases, by id.
+    pub fn databases(&self) -> impl Iterator<Item = &Arc<Database>> {
+        self.databases.values()
+    }
+
+    /// The role of that name.
+    #[must_use]
+    pub fn role(&self, name: &str) -> Option<&Arc<Role>> {
+        self.roles.values().find(|r| r.name == name)
+    }
+
+    /// All roles, by id.
+    pub fn roles(&self) -> impl Iterator<Item = &Arc<Role>> {
+        self.roles.values()
+    }
+
+    /// The schema of that name, as seen from a database.
+    #[must_use]
+    pub fn schema(&self, database: DatabaseId, name: &str) -> Option<&Arc<Schema>> {
+        self.schemas_of(database).find(|s| s.name == name)
+    }
+
+    /// The schema of that id.
+    #[must_use]
+    pub fn schema_by_id(&self, id: SchemaId) -> Option<&Arc<Schema>> {
+        self.schemas.get(&id)
+    }
+
+    /// The schemas seen from a database: its own and the system's.
+    pub fn schemas_of(&self, database: DatabaseId) -> impl Iterator<Item = &Arc<Schema>> {
+        self.schemas.values().filter(move |s| s.database == database || s.database == 0)
+    }
+
+    /// The table of that name.
+    #[must_use]
+    pub fn table(&self, schema: SchemaId, name: &str) -> Option<&Arc<Table>> {
+        let id = self.by_name.get(&(schema, name.to_owned()))?;
+        self.tables.get(id)
+    }
+
+    /// The table of that id.
+    #[must_use]
+    pub fn table_by_id(&self, id: TableId) -> Option<&Arc<Table>> {
+        self.tables.get(&id)
+    }
+
+    /// The tables of a schema, by name.
+    pub fn tables_of(&self, schema: SchemaId) -> impl Iterator<Item = &Arc<Table>> {
+        self.by_name
+            .range((schema, String::new())..)
+            .take_while(move |((s, _), _)| *s == schema)
+            .map(|(_, id)| &self.tables[id])
+    }
+
+    /// All tables, by id.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.tables.values()
+    }
+
+    /// The table and index of that name in a schema; the primary one included.
+    #[must_use]
+    pub fn index(&self, schema: SchemaId, name: &str) -> Option<(&Arc<Table>, &crate::Index)> {
+        self.tables_of(schema).find_map(|table| {
+            std::iter::once(&table.primary)
+                .filter(|_| !table.has_hidden_row_id())
+                .chain(&table.indexes)
+                .find(|i| i.name == name)
+                .map(|i| (table, i))
+        })
+    }
+
+    /// Whether a table or index of that name is in the schema.
+    #[must_use]
+    pub fn relation_exists(&self, schema: SchemaId, name: &str) -> bool {
+        self.table(schema, name).is_some() || self.index(schema, name).is_some()
+    }
+}

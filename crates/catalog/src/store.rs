@@ -1,0 +1,177 @@
+//! Where descriptors are kept, and how a node caches them without ever serving a wrong one.
+//!
+//! ```text
+//!   08 | v             -> version u64: raised by every transaction that changes a descriptor
+//!   08 | d s r t | id  -> descriptor, JSON
+//! ```
+//!
+//! # The rule
+//!
+//! A transaction uses the cached snapshot only after reading the version key *itself, at its own
+//! snapshot* ([`Catalog::snapshot`]). The read is in its read set, so a change of any descriptor
+//! between that snapshot and its commit is a read-write conflict like any other: under SERIALIZABLE
+//! the transaction is restarted, and nothing is ever written under a schema that is gone. The
+//! weaker levels do not validate reads; their writers take a shared lock on the version key
+//! instead ([`version_key`]), which is refreshed at commit.
+//!
+//! Cost: one point get per transaction, sent together with the first row wanted.
+
+use std::sync::Arc;
+
+use base::{Key, KeyRange, keyspace};
+use bytes::{BufMut, Bytes, BytesMut};
+use kv::{ScanOptions, Txn};
+use parking_lot::RwLock;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{CatalogError, CatalogSnapshot, Change};
+
+const VERSION: u8 = b'v';
+const DATABASE: u8 = b'd';
+const SCHEMA: u8 = b's';
+const ROLE: u8 = b'r';
+const TABLE: u8 = b't';
+
+/// Rows of the catalog fetched at a time.
+const PAGE_BYTES: u64 = 1 << 20;
+
+/// The key whose value changes with every change of a descriptor.
+#[must_use]
+pub fn version_key() -> Key {
+    const KEY: &[u8] = &[keyspace::CATALOG, VERSION];
+    Key(Bytes::from_static(KEY))
+}
+
+/// The version that a value of the version key says.
+pub fn decode_version(value: Option<&Bytes>) -> Result<u64, CatalogError> {
+    let Some(value) = value else { return Ok(0) };
+    let bytes: &[u8; 8] = value.as_ref().try_into().map_err(|_| CatalogError::Corrupt {
+        key: version_key(),
+        detail: format!("{} bytes where 8 belong", value.len()),
+    })?;
+    Ok(u64::from_be_bytes(*bytes))
+}
+
+fn descriptor_key(kind: u8, id: u32) -> Key {
+    let mut key = BytesMut::with_capacity(6);
+    key.put_slice(&[keyspace::CATALOG, kind]);
+    key.put_u32(id);
+    Key(key.freeze())
+}
+
+/// A node's cache of the catalog.
+#[derive(Debug)]
+pub struct Catalog {
+    cached: RwLock<Arc<CatalogSnapshot>>,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Catalog { cached: RwLock::new(Arc::new(CatalogSnapshot::bootstrap())) }
+    }
+}
+
+impl Catalog {
+    /// The newest snapshot this node has seen. May be out of date: good for a plan that is checked
+    /// against the version before it runs, and for nothing else.
+    #[must_use]
+    pub fn cached(&self) -> Arc<CatalogSnapshot> {
+        self.cached.read().clone()
+    }
+
+    /// The snapshot that the transaction sees: from the cache if the version it reads is the cached
+    /// one, from its own reads otherwise.
+    pub async fn snapshot(&self, txn: &Txn) -> Result<Arc<CatalogSnapshot>, CatalogError> {
+        let version = decode_version(txn.get(&version_key()).await?.as_ref())?;
+        self.at_version(txn, version).await
+    }
+
+    /// The same, when the transaction has read the version already.
+    pub async fn at_version(
+        &self,
+        txn: &Txn,
+        version: u64,
+    ) -> Result<Arc<CatalogSnapshot>, CatalogError> {
+        let cached = self.cached();
+        if cached.version() == version {
+            return Ok(cached);
+        }
+        let loaded = Arc::new(load(txn, version).await?);
+        let mut newest = self.cached.write();
+        if newest.version() < version {
+            *newest = loaded.clone();
+        }
+        Ok(loaded)
+    }
+}
+
+async fn load(txn: &Txn, version: u64) -> Result<CatalogSnapshot, CatalogError> {
+    let mut snapshot = CatalogSnapshot::bootstrap();
+    let mut changes = Vec::new();
+    let mut span = Some(KeyRange::new(vec![keyspace::CATALOG], vec![keyspace::CATALOG + 1]));
+    while let Some(rest) = span {
+        let options = ScanOptions { max_bytes: PAGE_BYTES, ..ScanOptions::default() };
+        let page = txn.scan(rest, options).await?;
+        for (key, value) in &page.rows {
+            changes.extend(decode(key, value)?);
+        }
+        span = page.resume;
+    }
+    snapshot = snapshot.with(version, changes);
+    Ok(snapshot)
+}
+
+fn decode(key: &Key, value: &Bytes) -> Result<Option<Change>, CatalogError> {
+    fn json<T: DeserializeOwned>(key: &Key, value: &Bytes) -> Result<T, CatalogError> {
+        serde_json::from_slice(value)
+            .map_err(|e| CatalogError::Corrupt { key: key.clone(), detail: e.to_string() })
+    }
+    Ok(Some(match key.as_bytes().get(1) {
+        Some(&VERSION) => return Ok(None),
+        Some(&DATABASE) => Change::PutDatabase(json(key, value)?),
+        Some(&SCHEMA) => Change::PutSchema(json(key, value)?),
+        Some(&ROLE) => Change::PutRole(json(key, value)?),
+        Some(&TABLE) => Change::PutTable(Box::new(json(key, value)?)),
+        _ => {
+            return Err(CatalogError::Corrupt {
+                key: key.clone(),
+                detail: "unknown kind of descriptor".to_owned(),
+            });
+        }
+    }))
+}
+
+/// Writes changes into a transaction and returns the snapshot that it sees from here on. `current`
+/// is the snapshot it saw so far; others see the change when the transaction commits.
+pub async fn write(
+    txn: &Txn,
+    current: &CatalogSnapshot,
+    changes: Vec<Change>,
+) -> Result<Arc<CatalogSnapshot>, CatalogError> {
+    let key = version_key();
+    // Locked, so that two DDL statements queue up rather than abort each other.
+    txn.lock(&[key.clone()], kv::Strength::Exclusive, kv::WaitPolicy::Block).await?;
+    let version = decode_version(txn.get(&key).await?.as_ref())? + 1;
+    txn.put(key, Bytes::copy_from_slice(&version.to_be_bytes()));
+    for change in &changes {
+        write_one(txn, change);
+    }
+    Ok(Arc::new(current.with(version, changes)))
+}
+
+fn write_one(txn: &Txn, change: &Change) {
+    fn json<T: Serialize>(descriptor: &T) -> Bytes {
+        serde_json::to_vec(descriptor).expect("descriptors are plain data").into()
+    }
+    match change {
+        Change::PutDatabase(d) => txn.put(descriptor_key(DATABASE, d.id), json(d)),
+        Change::PutSchema(s) => txn.put(descriptor_key(SCHEMA, s.id), json(s)),
+        Change::PutRole(r) => txn.put(descriptor_key(ROLE, r.id), json(r)),
+        Change::PutTable(t) => txn.put(descriptor_key(TABLE, t.id), json(t)),
+        Change::DropDatabase(id) => txn.delete(descriptor_key(DATABASE, *id)),
+        Change::DropSchema(id) => txn.delete(descriptor_key(SCHEMA, *id)),
+        Change::DropRole(id) => txn.delete(descriptor_key(ROLE, *id)),
+        Change::DropTable(id) => txn.delete(descriptor_key(TABLE, *id)),
+    }
+}
