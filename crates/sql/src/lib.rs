@@ -1,1 +1,19 @@
-//! Placeholder header.
+//! PostgreSQL's SQL: parse, bind, plan, execute.
+//!
+//! ```text
+//!   text --bind--> ir::Statement --+-- point     few rows by key, no DataFusion     (session's)
+//!                                  +-- dml, ddl  writes                             (session's)
+//!                                  `-- lower --> DataFusion plan --exec--> rows
+//! ```
+//!
+//! *Invariant:* types are decided in `bind` and nowhere else. `sql` does not know the wire
+//! protocol (`gateway`) nor how a transaction commits (`kv`).
+
+pub mod bind;
+mod error;
+pub mod exec;
+pub mod explain;
+pub mod ir;
+mod lower;
+
+pub use error::{Fields, SqlError, SqlState};

@@ -1,0 +1,269 @@
+//! From sqlparser's tree to [`crate::ir`], by PostgreSQL's rules.
+//!
+//! ```text
+//!   mod      Binder, parameters, fresh columns          select   SELECT, clause by clause
+//!   parse    text -> tree, positions                    group    aggregates and GROUP BY
+//!   scope    who is called what                         order    ORDER BY, DISTINCT, LIMIT
+//!   types    names of types, coercion, common types     window   OVER
+//!   expr…    expressions                                from     FROM, joins, functions
+//!   call     functions, aggregates                      query    WITH, set operations, VALUES
+//!   sub      queries inside expressions                 dml      INSERT, UPDATE, DELETE
+//! ```
+//!
+//! # Rules
+//!
+//! - Every field of every tree node is carried out or refused with 0A000 naming it; none is
+//!   skipped. Structs are destructured without `..` where that is what checks it.
+//! - A literal without a type stays *unknown* until its context gives it one; so does a parameter
+//!   without a declared type. What is still unknown at the end of a select list becomes text.
+//! - Errors carry the position PostgreSQL gives: of the name, the literal, or the operator.
+
+mod call;
+mod call_args;
+mod dml;
+mod dml_insert;
+mod explain;
+mod expr;
+mod expr_forms;
+mod expr_op;
+mod from;
+mod from_func;
+mod from_join;
+mod group;
+mod literal;
+mod mention;
+mod order;
+mod parse;
+mod query;
+mod resolve;
+mod scope;
+mod select;
+mod select_list;
+mod sub;
+mod typename;
+mod types;
+mod window;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pgtypes::{EvalEnv, PgType};
+use sqlparser::ast;
+use sqlparser::tokenizer::Span;
+
+use crate::error::{SqlError, SqlState};
+use crate::ir::{Bound, CatalogView, ColId, Query, RelColumn, Scalar, Statement};
+
+pub use mention::mentioned_tables;
+pub use parse::{STATEMENT_BYTES_MAX, parse, position, tokenize};
+pub use typename::type_of;
+
+use scope::Scope;
+
+/// Deepest recursion of the binder over one statement.
+const DEPTH_MAX: usize = 2_500;
+/// Most columns of a select list, as in PostgreSQL.
+const COLUMNS_MAX: usize = 1_664;
+
+/// Binds one statement. Made anew for each.
+pub struct Binder<'a> {
+    catalog: &'a dyn CatalogView,
+    env: &'a EvalEnv,
+    sql: &'a str,
+    /// Types of parameters as far as declared or inferred.
+    params: Vec<Option<PgType>>,
+    next_column: u32,
+    depth: usize,
+    /// Where each column was first mentioned, for errors found later.
+    mentioned: HashMap<ColId, Span>,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder for a statement of the text `sql` (all of it: positions count from its start).
+    pub fn new(catalog: &'a dyn CatalogView, env: &'a EvalEnv, sql: &'a str) -> Self {
+        Binder {
+            catalog,
+            env,
+            sql,
+            params: Vec::new(),
+            next_column: 0,
+            depth: 0,
+            mentioned: HashMap::new(),
+        }
+    }
+
+    /// Binds a statement; `declared` are the parameter types the client gave, `None` (or unknown)
+    /// where it left them open.
+    pub fn bind(
+        mut self,
+        statement: &ast::Statement,
+        declared: &[Option<PgType>],
+    ) -> Result<Bound, SqlError> {
+        self.params = declared.iter().map(|ty| ty.filter(|ty| !ty.is_unknown())).collect();
+        let statement = self.statement(statement)?;
+        let params: Result<Vec<PgType>, SqlError> = self
+            .params
+            .iter()
+            .enumerate()
+            .map(|(i, ty)| {
+                ty.ok_or_else(|| {
+                    SqlError::new(
+                        SqlState::INDETERMINATE_DATATYPE,
+                        format!("could not determine data type of parameter ${}", i + 1),
+                    )
+                })
+            })
+            .collect();
+        Ok(Bound { statement, params: params? })
+    }
+
+    /// Binds a query by itself (COPY's, a view's).
+    pub fn bind_query(mut self, query: &ast::Query) -> Result<Query, SqlError> {
+        self.query(query, None)
+    }
+
+    /// Binds an expression over the columns of a table (CHECK, DEFAULT, COPY's WHERE), coerced to
+    /// `target` by assignment when given. `columns` name what it may mention.
+    pub fn bind_expr_over(
+        mut self,
+        expr: &ast::Expr,
+        columns: &[RelColumn],
+        target: Option<PgType>,
+    ) -> Result<Scalar, SqlError> {
+        // Ids given from outside must not be given out again here.
+        self.next_column = columns.iter().map(|column| column.id.0 + 1).max().unwrap_or(0);
+        let scope = Scope::over(columns);
+        let scalar = self.expr_in(expr, &scope, scope::Clause::Default)?;
+        match target {
+            Some(ty) => self.assign(scalar, ty, "", expr),
+            None => Ok(scalar),
+        }
+    }
+
+    fn statement(&mut self, statement: &ast::Statement) -> Result<Statement, SqlError> {
+        match statement {
+            ast::Statement::Query(query) => match &*query.body {
+                ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_)
+                    if query.with.is_some() =>
+                {
+                    Err(SqlError::unsupported("WITH before INSERT, UPDATE or DELETE"))
+                }
+                _ => Ok(Statement::Query(self.query(query, None)?)),
+            },
+            ast::Statement::Insert(insert) => {
+                Ok(Statement::Insert(Box::new(self.insert(insert)?)))
+            }
+            ast::Statement::Update(update) => {
+                Ok(Statement::Update(Box::new(self.update(update)?)))
+            }
+            ast::Statement::Delete(delete) => {
+                Ok(Statement::Delete(Box::new(self.delete(delete)?)))
+            }
+            ast::Statement::Explain { .. } => self.explain(statement),
+            other => Ok(Statement::Utility(Box::new(other.clone()))),
+        }
+    }
+
+    /// A new column.
+    fn fresh(&mut self, name: impl Into<Arc<str>>, ty: PgType) -> RelColumn {
+        let id = ColId(self.next_column);
+        self.next_column += 1;
+        RelColumn { id, name: name.into(), ty }
+    }
+
+    /// Runs `bind` one level deeper, or refuses with 54001.
+    fn deeper<T>(
+        &mut self,
+        bind: impl FnOnce(&mut Self) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        if self.depth >= DEPTH_MAX {
+            return Err(SqlError::new(
+                SqlState::STATEMENT_TOO_COMPLEX,
+                "stack depth limit exceeded",
+            ));
+        }
+        self.depth += 1;
+        let result = stacker::maybe_grow(128 << 10, 2 << 20, || bind(self));
+        self.depth -= 1;
+        result
+    }
+
+    /// Position of the start of a span.
+    fn pos(&self, span: Span) -> Option<usize> {
+        parse::position(self.sql, span.start)
+    }
+
+    /// Position of the operator behind its left operand: sqlparser keeps no span for it.
+    fn pos_behind(&self, span: Span) -> Option<usize> {
+        let end = parse::position(self.sql, span.end)?;
+        let skipped = self
+            .sql
+            .chars()
+            .skip(end - 1)
+            .take_while(|c| c.is_whitespace() || *c == ')')
+            .count();
+        Some(end + skipped)
+    }
+
+    /// The type of a parameter (0-based), if known by now.
+    fn param(&mut self, index: usize) -> PgType {
+        if self.params.len() <= index {
+            self.params.resize(index + 1, None);
+        }
+        self.params[index].unwrap_or(PgType::UNKNOWN)
+    }
+
+    /// Gives a parameter its type. It must not have another one already.
+    fn set_param(&mut self, index: usize, ty: PgType) -> Result<(), SqlError> {
+        let ty = ty.base();
+        match self.params[index] {
+            Some(known) if !known.same(ty) => Err(SqlError::new(
+                SqlState::AMBIGUOUS_PARAMETER,
+                format!("inconsistent types deduced for parameter ${}", index + 1),
+            )
+            .detail(format!("{} versus {}", known.sql_name(), ty.sql_name()))),
+            _ => {
+                self.params[index] = Some(ty);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Text of an identifier: folded to lower case unless quoted.
+pub fn fold(ident: &ast::Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// Parts of a dotted name, folded.
+pub fn name_parts(name: &ast::ObjectName) -> Result<Vec<String>, SqlError> {
+    name.0
+        .iter()
+        .map(|part| match part {
+            ast::ObjectNamePart::Identifier(ident) => Ok(fold(ident)),
+            ast::ObjectNamePart::Function(_) => Err(SqlError::unsupported("a computed name")),
+        })
+        .collect()
+}
+
+/// Schema, if any, and name of a relation; a database in front must be the current one.
+pub fn relation_name(
+    name: &ast::ObjectName,
+    database: &str,
+) -> Result<(Option<String>, String), SqlError> {
+    let mut parts = name_parts(name)?;
+    let last = parts.pop().ok_or_else(|| SqlError::syntax("empty name"))?;
+    match parts.len() {
+        0 => Ok((None, last)),
+        1 => Ok((parts.pop(), last)),
+        2 if parts[0] == database => Ok((parts.pop(), last)),
+        2 => Err(SqlError::unsupported(format!(
+            "a cross-database reference: \"{}.{}.{last}\"",
+            parts[0], parts[1]
+        ))),
+        _ => Err(SqlError::syntax(format!("improper relation name (too many dotted names): {name}"))),
+    }
+}

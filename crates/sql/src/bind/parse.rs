@@ -1,0 +1,181 @@
+//! Text to sqlparser's tree, errors in PostgreSQL's words, and positions.
+//!
+//! Trees are bounded before they are built: sqlparser bounds nesting, and [`check_chains`] bounds
+//! chains of operators, which sqlparser parses in a loop into a tree as deep as the chain is long.
+//! Everything downstream recurses over that tree, its destructor included.
+
+use std::fmt;
+
+use sqlparser::ast::Statement;
+use sqlparser::dialect::{Dialect, PostgreSqlDialect};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+
+use crate::error::{SqlError, SqlState};
+
+/// Deepest nesting of parentheses, subqueries and the like.
+const NESTING_MAX: usize = 150;
+/// Longest chain of operators without a comma or parenthesis in between.
+const CHAIN_MAX: usize = 2_000;
+/// Longest statement text in bytes.
+pub const STATEMENT_BYTES_MAX: usize = 64 << 20;
+
+/// Parses a string of statements separated by semicolons. Empty ones vanish.
+pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
+    if sql.len() > STATEMENT_BYTES_MAX {
+        return Err(SqlError::new(
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
+            format!("statement of {} bytes exceeds the limit of {STATEMENT_BYTES_MAX}", sql.len()),
+        ));
+    }
+    let dialect = PostgreSqlDialect {};
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|e| lexical_error(sql, &e.message, e.location))?;
+    check_chains(&tokens)?;
+    Parser::new(&dialect as &dyn Dialect)
+        .with_recursion_limit(NESTING_MAX)
+        .with_tokens_with_locations(tokens)
+        .parse_statements()
+        .map_err(|error| syntax_error(sql, &error))
+}
+
+/// The tokens of a text, for normalising and splitting; whitespace and comments included.
+pub fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
+    Tokenizer::new(&PostgreSqlDialect {}, sql)
+        .tokenize_with_location()
+        .map_err(|e| lexical_error(sql, &e.message, e.location))
+}
+
+/// 1-based position in characters of sqlparser's line and column. `None` for an empty span.
+pub fn position(sql: &str, at: Location) -> Option<usize> {
+    if at.line == 0 {
+        return None;
+    }
+    let line = usize::try_from(at.line).ok()? - 1;
+    let column = usize::try_from(at.column).ok()?;
+    let before: usize = sql.split_inclusive('\n').take(line).map(|l| l.chars().count()).sum();
+    Some(before + column)
+}
+
+fn too_deep() -> SqlError {
+    SqlError::new(SqlState::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
+        .detail("The statement is nested too deeply.")
+}
+
+fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let mut chains = vec![0usize];
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket => chains.push(0),
+            Token::RParen | Token::RBracket if chains.len() > 1 => {
+                chains.pop();
+            }
+            Token::Comma | Token::SemiColon => *chains.last_mut().expect("never empty") = 0,
+            Token::Word(word) => {
+                let chained = matches!(
+                    word.keyword,
+                    Keyword::AND
+                        | Keyword::OR
+                        | Keyword::NOT
+                        | Keyword::IS
+                        | Keyword::UNION
+                        | Keyword::INTERSECT
+                        | Keyword::EXCEPT
+                        | Keyword::COLLATE
+                        | Keyword::LIKE
+                        | Keyword::ILIKE
+                        | Keyword::AT
+                        | Keyword::CASE
+                );
+                if chained {
+                    *chains.last_mut().expect("never empty") += 1;
+                }
+            }
+            Token::Whitespace(_)
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::Placeholder(_)
+            | Token::Period => {}
+            _ => *chains.last_mut().expect("never empty") += 1,
+        }
+        if chains.last().is_some_and(|&chain| chain > CHAIN_MAX) {
+            return Err(too_deep());
+        }
+    }
+    Ok(())
+}
+
+fn lexical_error(sql: &str, message: &str, at: Location) -> SqlError {
+    let at = position(sql, at);
+    let rest: String = match at {
+        Some(at) => sql.chars().skip(at - 1).collect(),
+        None => String::new(),
+    };
+    let lower = message.to_ascii_lowercase();
+    let message = if lower.contains("unterminated dollar") {
+        "unterminated dollar-quoted string".to_owned()
+    } else if lower.contains("unterminated string") || lower.contains("unterminated encoded") {
+        "unterminated quoted string".to_owned()
+    } else if lower.contains("expected close delimiter") {
+        "unterminated quoted identifier".to_owned()
+    } else if lower.contains("multi-line comment") || lower.contains("multiline comment") {
+        "unterminated /* comment".to_owned()
+    } else {
+        return SqlError::syntax(format!("syntax error: {message}")).at(at);
+    };
+    // PostgreSQL quotes everything from the opening quote on; a page of it helps nobody.
+    let near: String = rest.chars().take(60).collect();
+    SqlError::syntax(format!("{message} at or near \"{near}\"")).at(at)
+}
+
+/// sqlparser says `Expected: a, found: b at Line: 1, Column: 2`.
+fn syntax_error(sql: &str, error: &ParserError) -> SqlError {
+    let text = match error {
+        ParserError::RecursionLimitExceeded => return too_deep(),
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+    };
+    let (text, at) = split_location(text);
+    let position = at.and_then(|at| position(sql, at));
+    let Some((expected, found)) = text.rsplit_once("found: ") else {
+        return SqlError::syntax(text.trim()).at(position);
+    };
+    let expected = expected.trim().trim_end_matches(',').trim_start_matches("Expected: ");
+    let end = found == "EOF" || position.is_none();
+    let position = if end { Some(sql.trim_end().chars().count() + 1) } else { position };
+    let error = if end {
+        SqlError::syntax("syntax error at end of input")
+    } else {
+        SqlError::syntax(format!("syntax error at or near \"{}\"", Near(sql, position, found)))
+    };
+    error.detail(format!("Expected {expected}.")).at(position)
+}
+
+/// The offending token as written; sqlparser's rendering of it may differ.
+struct Near<'a>(&'a str, Option<usize>, &'a str);
+
+impl fmt::Display for Near<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rest = self.1.and_then(|at| self.0.char_indices().nth(at - 1)).map(|(i, _)| &self.0[i..]);
+        let Some(rest) = rest else { return f.write_str(self.2) };
+        let word: usize = rest
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_' || *c == '$')
+            .map(char::len_utf8)
+            .sum();
+        f.write_str(if word == 0 { self.2 } else { &rest[..word] })
+    }
+}
+
+fn split_location(text: &str) -> (&str, Option<Location>) {
+    let Some((head, tail)) = text.rsplit_once(" at Line: ") else { return (text, None) };
+    let parse = || {
+        let (line, column) = tail.split_once(", Column: ")?;
+        Some(Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+    };
+    match parse() {
+        Some(at) => (head, Some(at)),
+        None => (text, None),
+    }
+}

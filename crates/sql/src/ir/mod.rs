@@ -1,0 +1,31 @@
+//! The bound form of a statement: what binding produces and everything else consumes.
+//!
+//! ```text
+//!   text -> sqlparser's tree -> bind -> Statement
+//!                                        |- Rel, a tree of relations --- lower -> DataFusion
+//!                                        |    `- Scalar, typed expressions
+//!                                        `- Scalar over one row -------- eval (point path, DML)
+//! ```
+//!
+//! Nothing here knows sqlparser's expressions or DataFusion.
+
+mod catalog_view;
+mod eval;
+mod func;
+mod rel;
+mod scalar;
+mod statement;
+
+pub use catalog_view::{CatalogView, Relation, VirtualColumn, VirtualTable};
+pub use eval::{Row, eval};
+pub use func::{AggRef, CastRef, FuncRef, SetFunction, WindowFunc};
+pub use rel::{
+    AggCall, ColId, Frame, FrameBound, FrameUnits, FunctionScan, Join, JoinKind, Rel, RelColumn,
+    Scan, SetOp, SortKey, VirtualScan, WindowCall,
+};
+pub use scalar::{Scalar, Subquery, SubqueryKind};
+pub use statement::{
+    Assignment, Bound, ConflictTarget, ConflictUpdate, Delete, Explain, ExplainFormat, Insert,
+    InsertSource, LockStrength, LockWait, OnConflict, OutputColumn, Query, Returning, RowLock,
+    Statement, Update,
+};

@@ -1,0 +1,159 @@
+//! What the gateway and a session say to each other.
+//!
+//! A session pushes everything a client shall see into a [`Sink`], in the order of the protocol:
+//! `columns row* complete` per statement. It never waits for the client except in
+//! [`Sink::flush`] and while it reads COPY data ([`Sink::copy_in`]).
+//!
+//! # Taking back
+//!
+//! A statement that meets a conflict is run again by the server as long as nothing of it has been
+//! sent. So the session takes a [`Sink::mark`] first and asks to [`Sink::rewind`] to it; a sink
+//! that has sent some of it meanwhile says no, and the error goes to the client. A sink should hold
+//! back what it can bear (64 KiB to 1 MiB) before a flush really sends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use pgtypes::{Datum, PgType};
+
+use crate::SqlError;
+
+/// A column of a result as RowDescription tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResultColumn {
+    /// Name.
+    pub name: Arc<str>,
+    /// Type and modifier.
+    pub ty: PgType,
+    /// Oid of the table it is a plain column of; 0 otherwise.
+    pub table: u32,
+    /// Its attribute number in that table; 0 otherwise.
+    pub column: i16,
+}
+
+/// How COPY data looks, as CopyInResponse and CopyOutResponse tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyShape {
+    /// Number of columns.
+    pub columns: usize,
+    /// Binary format.
+    pub binary: bool,
+}
+
+/// How much a notice matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// WARNING
+    Warning,
+    /// NOTICE
+    Notice,
+    /// INFO
+    Info,
+}
+
+impl Severity {
+    /// As the protocol spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Warning => "WARNING",
+            Severity::Notice => "NOTICE",
+            Severity::Info => "INFO",
+        }
+    }
+}
+
+/// Where results go.
+pub trait Sink: Send {
+    /// The columns of the rows that follow (RowDescription in the simple protocol; in the extended
+    /// one Describe has told them already).
+    fn columns(&mut self, columns: &[ResultColumn]) -> Result<(), SqlError>;
+    /// One row.
+    fn row(&mut self, row: &[Datum]) -> Result<(), SqlError>;
+    /// The statement is done: CommandComplete with this tag.
+    fn complete(&mut self, tag: &str);
+    /// The statement was empty: EmptyQueryResponse.
+    fn empty(&mut self);
+    /// A notice.
+    fn notice(&mut self, severity: Severity, notice: &SqlError);
+    /// A setting the client is told of has changed: ParameterStatus.
+    fn parameter_status(&mut self, name: &str, value: &str);
+    /// The current position of the output.
+    fn mark(&self) -> u64;
+    /// Takes everything behind `mark` back; false, and nothing is done, if some of it was sent.
+    fn rewind(&mut self, mark: u64) -> bool;
+    /// Sends if there is much to send, and waits while the client does not read. Called every few
+    /// hundred rows.
+    fn flush(&mut self) -> BoxFuture<'_, Result<(), SqlError>>;
+    /// CopyInResponse, sent at once.
+    fn copy_in_start(&mut self, shape: CopyShape) -> BoxFuture<'_, Result<(), SqlError>>;
+    /// The next CopyData; `None` at CopyDone; CopyFail and a closed connection are errors.
+    fn copy_in(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, SqlError>>;
+    /// CopyOutResponse.
+    fn copy_out_start(&mut self, shape: CopyShape);
+    /// One CopyData message.
+    fn copy_out(&mut self, data: &[u8]);
+    /// CopyDone.
+    fn copy_out_done(&mut self);
+}
+
+/// How an Execute ended. The tag has gone to the sink already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completion {
+    /// CommandComplete or EmptyQueryResponse was written.
+    Complete,
+    /// The row limit was reached: PortalSuspended is to be written.
+    Suspended,
+}
+
+/// What ReadyForQuery says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TxStatus {
+    /// `I`: in no transaction block.
+    Idle,
+    /// `T`: in a transaction block.
+    InTransaction,
+    /// `E`: in a failed transaction block.
+    Failed,
+}
+
+/// Cancels whatever its session runs. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct CancelHandle(Arc<CancelState>);
+
+#[derive(Debug, Default)]
+struct CancelState {
+    requested: AtomicBool,
+    wake: tokio::sync::Notify,
+}
+
+impl CancelHandle {
+    /// Cancels the running statement; without one, nothing happens.
+    pub fn cancel(&self) {
+        self.0.requested.store(true, Ordering::SeqCst);
+        self.0.wake.notify_waiters();
+    }
+
+    /// Forgets a request that came when nothing ran.
+    pub(crate) fn clear(&self) {
+        self.0.requested.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether the running statement should stop: for loops that do not wait.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.0.requested.load(Ordering::SeqCst)
+    }
+
+    /// Returns when a cancel is requested.
+    pub(crate) async fn requested(&self) {
+        loop {
+            let woken = self.0.wake.notified();
+            if self.is_requested() {
+                return;
+            }
+            woken.await;
+        }
+    }
+}
