@@ -1,1 +1,39 @@
-//! Placeholder header.
+//! The process: what carries out the effects of the state machines below, and the command line.
+//!
+//! ```text
+//!   cli ─▶ process::Node ─┬─ transport   frames between nodes (gRPC)
+//!                         ├─ store       replicas, their loop, their effects
+//!                         ├─ kv::Db      coordinators of this node
+//!                         ├─ gateway     PostgreSQL clients
+//!                         └─ http        health, metrics
+//! ```
+//!
+//! *Invariant:* nothing here decides about concurrency; it moves inputs and effects between the
+//! state machines of `range`, `consensus`, `meta` and the world.
+
+mod cli;
+mod cluster;
+pub mod config;
+mod demo;
+pub mod error;
+mod http;
+mod identity;
+pub mod metrics;
+pub mod process;
+mod status;
+mod store;
+mod transport;
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("CONCLAVE_LOG")
+                .unwrap_or_else(|_unset| "info".into()),
+        )
+        .with_target(true)
+        .init();
+    cli::run()
+}

@@ -1,0 +1,45 @@
+# What a person does with this tree. `make help` lists it.
+
+# One profile serves tests, hand runs and the demo; `make bench` alone builds for speed.
+CARGO ?= cargo
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+
+.PHONY: help setup build demo test check unit sql-tests bench release doc fmt
+
+help: ## This list.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## Installs the system packages the build needs, when they are missing (Debian).
+	@.ci/setup.sh build
+
+build: setup ## Builds `conclave`.
+	$(CARGO) build --bin conclave
+
+demo: build ## Starts a three-node cluster on loopback with sample data, then a shell.
+	@$(CARGO) run --quiet --bin conclave -- demo
+
+test: setup check unit ## Everything CI checks: format, lints, tests.
+
+check: ## Format and lints.
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+unit: ## All tests: crates, scripts, SQL files, clusters of real processes.
+ifdef NEXTEST
+	$(CARGO) nextest run --workspace --no-fail-fast
+else
+	$(CARGO) test --workspace
+endif
+
+release: setup ## Builds `conclave` for use: target/release/conclave.
+	$(CARGO) build --release --bin conclave
+
+bench: release ## pgbench on PostgreSQL, on one node and on three: a table with ratios and a chart.
+	@.ci/setup.sh bench
+	$(CARGO) run --release --quiet --bin conclave-bench
+
+doc: ## The documentation of the crates.
+	$(CARGO) doc --workspace --no-deps
+
+fmt: ## Formats the code.
+	$(CARGO) fmt

@@ -1,0 +1,87 @@
+//! The command line: one subcommand per thing a person does with a cluster.
+//!
+//! Every flag can also be given by an environment variable `CONCLAVE_…`, which `--help` names.
+
+mod start;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use start::{Ports, StartArgs, StartSingleArgs};
+
+/// Conclave: a distributed SQL database that speaks PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs one node of a cluster.
+    ///
+    /// Start as many as you like with the same --join list, then run `conclave init` once against
+    /// any of them.
+    Start(StartArgs),
+    /// Runs a cluster of one node, initialised at once.
+    StartSingle(StartSingleArgs),
+    /// Initialises a new cluster, once, on a node that was started with `conclave start`.
+    Init(crate::cluster::InitArgs),
+    /// Runs a whole cluster in one process on a temporary folder, with a sample database.
+    ///
+    /// Opens a shell on it; without a terminal it runs a demonstration and ends.
+    Demo(crate::demo::DemoArgs),
+    /// Opens an SQL shell, or runs statements with -e or -f.
+    Sql(shell::Options),
+    /// Shows the nodes and ranges of a running cluster.
+    Status(crate::status::StatusArgs),
+}
+
+/// Parses the command line and runs what it names.
+pub(crate) fn run() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Start(args) => start::run(args),
+        Command::StartSingle(args) => start::run_single(args),
+        Command::Init(args) => crate::cluster::run_init(args),
+        Command::Demo(args) => crate::demo::run(args),
+        Command::Sql(options) => return run_shell(options),
+        Command::Status(args) => crate::status::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_shell(options: shell::Options) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            report(&crate::error::StartError::Runtime(error));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(shell::run(options)) {
+        Ok(code) => code,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a failed command is for its user")]
+fn report(error: &dyn std::error::Error) {
+    eprint!("conclave: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprint!(": {cause}");
+        source = cause.source();
+    }
+    eprintln!();
+}

@@ -1,0 +1,140 @@
+//! `conclave start` and `conclave start-single`: their flags, and running until a signal.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use crate::config::{Membership, NodeConfig};
+use crate::error::StartError;
+use crate::process::Node;
+
+/// Where a node listens.
+#[derive(Debug, Args)]
+pub(crate) struct Ports {
+    /// Address for PostgreSQL clients.
+    #[arg(long, env = "CONCLAVE_SQL", value_name = "HOST:PORT", default_value = "127.0.0.1:15432")]
+    pub(crate) sql: String,
+    /// Address for the other nodes, and for `init` and `status`.
+    #[arg(long, env = "CONCLAVE_RPC", value_name = "HOST:PORT", default_value = "127.0.0.1:16432")]
+    pub(crate) rpc: String,
+    /// Address of /health, /ready and /metrics.
+    #[arg(long, env = "CONCLAVE_HTTP", value_name = "HOST:PORT", default_value = "127.0.0.1:18432")]
+    pub(crate) http: String,
+}
+
+/// How much memory a node may use, and how it behaves.
+#[derive(Debug, Args)]
+pub(crate) struct Resources {
+    /// Memory for cached blocks and unflushed writes of the storage engine.
+    #[arg(long, env = "CONCLAVE_CACHE", value_name = "SIZE", default_value = "256MiB")]
+    pub(crate) cache: ByteSize,
+    /// Memory for the sorts, joins, aggregates and write buffers of SQL statements.
+    #[arg(long, env = "CONCLAVE_SQL_MEMORY", value_name = "SIZE", default_value = "256MiB")]
+    pub(crate) sql_memory: ByteSize,
+    /// Size above which a range splits by itself.
+    #[arg(long, env = "CONCLAVE_RANGE_SIZE", value_name = "SIZE", default_value = "128MiB")]
+    pub(crate) range_size: ByteSize,
+    /// SQL connections accepted at a time.
+    #[arg(long, env = "CONCLAVE_MAX_CONNECTIONS", value_name = "N", default_value_t = 500)]
+    pub(crate) max_connections: usize,
+    /// Serve without passwords and without TLS, on loopback addresses only.
+    #[arg(long, env = "CONCLAVE_INSECURE")]
+    pub(crate) insecure: bool,
+}
+
+/// Flags of `conclave start`.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Folder of this node's data; made when missing.
+    #[arg(long, env = "CONCLAVE_DATA", value_name = "DIR")]
+    data: PathBuf,
+    #[command(flatten)]
+    ports: Ports,
+    /// RPC addresses of some other nodes of the cluster.
+    #[arg(long, env = "CONCLAVE_JOIN", value_name = "HOST:PORT,…", value_delimiter = ',')]
+    join: Vec<String>,
+    #[command(flatten)]
+    resources: Resources,
+}
+
+/// Flags of `conclave start-single`.
+#[derive(Debug, Args)]
+pub(crate) struct StartSingleArgs {
+    /// Folder of this node's data; made when missing.
+    #[arg(long, env = "CONCLAVE_DATA", value_name = "DIR")]
+    data: PathBuf,
+    #[command(flatten)]
+    ports: Ports,
+    #[command(flatten)]
+    resources: Resources,
+}
+
+pub(super) fn run(args: StartArgs) -> Result<(), StartError> {
+    let join = args.join.iter().map(|a| resolve("--join", a)).collect::<Result<Vec<_>, _>>()?;
+    serve(config(args.data, &args.ports, &args.resources, Membership::Join(join))?)
+}
+
+pub(super) fn run_single(args: StartSingleArgs) -> Result<(), StartError> {
+    serve(config(args.data, &args.ports, &args.resources, Membership::Single)?)
+}
+
+fn config(
+    data: PathBuf, ports: &Ports, resources: &Resources, membership: Membership,
+) -> Result<NodeConfig, StartError> {
+    let config = NodeConfig {
+        data,
+        sql: resolve("--sql", &ports.sql)?,
+        rpc: resolve("--rpc", &ports.rpc)?,
+        http: resolve("--http", &ports.http)?,
+        membership,
+        cache_bytes: to_usize(resources.cache),
+        sql_memory_bytes: to_usize(resources.sql_memory),
+        range_max_bytes: resources.range_size.as_u64(),
+        max_connections: resources.max_connections,
+    };
+    for (flag, address) in
+        [("--sql", config.sql), ("--rpc", config.rpc), ("--http", config.http)]
+    {
+        if !address.ip().is_loopback() {
+            return Err(StartError::NotLoopback { flag, address });
+        }
+    }
+    if !resources.insecure {
+        tracing::warn!(
+            "serving without passwords and TLS on loopback addresses; --insecure says that this \
+             is intended"
+        );
+    }
+    Ok(config)
+}
+
+fn resolve(flag: &'static str, text: &str) -> Result<SocketAddr, StartError> {
+    text.to_socket_addrs()
+        .ok()
+        .and_then(|mut found| found.next())
+        .ok_or_else(|| StartError::Address { flag, text: text.to_owned() })
+}
+
+fn to_usize(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
+/// Serves until SIGTERM or Ctrl-C, then drains.
+fn serve(config: NodeConfig) -> Result<(), StartError> {
+    let runtime = crate::process::runtime("conclave")?;
+    runtime.block_on(async {
+        let signal = crate::process::termination()?;
+        let node = Node::start(config).await?;
+        let ready = node.announce_when_ready();
+        tokio::select! {
+            outcome = node.failed() => return outcome,
+            () = signal.wait() => {}
+        }
+        ready.abort();
+        tracing::info!("draining");
+        node.drain().await;
+        Ok(())
+    })
+}

@@ -1,0 +1,53 @@
+//! What a node does with what its peers send.
+
+use std::sync::Arc;
+
+use base::NodeId;
+use proto::kv::{Probe, RangeRequest, WaitNotice};
+use proto::node::{Frame, Liveness, RaftMessage, Reply};
+
+use super::Peer;
+
+/// The receiving side of a node: its store and its coordinators.
+pub(crate) trait Inbound: Send + Sync + 'static {
+    /// A peer was heard; an incarnation that differs from the last one means it restarted.
+    fn heard(&self, from: NodeId, incarnation: u64);
+    /// Raft's messages of one frame.
+    fn raft(&self, messages: Vec<RaftMessage>);
+    /// A request to a range; the answer goes back through the peer's outbox.
+    fn call(&self, peer: &Arc<Peer>, id: u64, request: RangeRequest);
+    /// A peer asks for, or gives, support of liveness.
+    fn liveness(&self, peer: &Arc<Peer>, liveness: Liveness);
+    /// A leader says that one of our transactions waits.
+    fn wait_notice(&self, notice: WaitNotice);
+    /// A deadlock probe for one of our transactions.
+    fn probe(&self, probe: Probe);
+    /// The peer that dialled us, once it is known.
+    fn peer(&self, id: NodeId) -> Option<Arc<Peer>>;
+}
+
+/// Hands out the parts of a frame.
+pub(super) fn dispatch(inbound: &dyn Inbound, peer: &Arc<Peer>, frame: Frame) {
+    inbound.heard(peer.id, frame.incarnation);
+    if let Some(liveness) = frame.liveness {
+        inbound.liveness(peer, liveness);
+    }
+    if !frame.raft.is_empty() {
+        inbound.raft(frame.raft);
+    }
+    for Reply { id, response } in frame.replies {
+        peer.calls.answer(id, response.ok_or_else(|| "empty answer".to_owned()));
+    }
+    for call in frame.calls {
+        match call.request {
+            Some(request) => inbound.call(peer, call.id, request),
+            None => tracing::warn!(from = %peer.id, "a call without a request"),
+        }
+    }
+    for notice in frame.wait_notices {
+        inbound.wait_notice(notice);
+    }
+    for probe in frame.probes {
+        inbound.probe(probe);
+    }
+}

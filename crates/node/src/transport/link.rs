@@ -1,0 +1,69 @@
+//! Keeping a stream to one peer: dials when there is none, again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::node::peer_client::PeerClient;
+use tonic::transport::{Channel, Endpoint};
+
+use super::inbound::{Inbound, dispatch};
+use super::Peer;
+
+const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Frames hold snapshots' neighbours at most: entries of up to some MiB.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 128 << 20;
+
+/// A channel to an RPC address, with the settings all of ours share.
+pub(crate) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?
+        .connect_timeout(DIAL_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(2))
+        .keep_alive_timeout(Duration::from_secs(4))
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(8 << 20)
+        .initial_connection_window_size(16 << 20))
+}
+
+/// A client whose messages may be as large as ours get.
+pub(crate) fn client(channel: Channel) -> PeerClient<Channel> {
+    PeerClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// Runs for as long as the peer is known.
+pub(super) async fn keep(peer: Arc<Peer>, inbound: Arc<dyn Inbound>) {
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        // The peer may have dialled us.
+        if !peer.outbox.connected() {
+            match exchange(&peer, inbound.as_ref()).await {
+                Ok(()) => backoff = BACKOFF_MIN,
+                Err(reason) => tracing::debug!(peer = %peer.id, %reason, "no stream"),
+            }
+        }
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+}
+
+async fn exchange(peer: &Arc<Peer>, inbound: &dyn Inbound) -> Result<(), tonic::Status> {
+    let address = peer.address.read().clone();
+    let unreachable = |e: tonic::transport::Error| tonic::Status::unavailable(e.to_string());
+    let channel =
+        endpoint(&address).map_err(unreachable)?.connect().await.map_err(unreachable)?;
+    let mut frames = client(channel).exchange(peer.outbox.attach()).await?.into_inner();
+    tracing::debug!(peer = %peer.id, %address, "stream is up");
+    let outcome = loop {
+        match frames.message().await {
+            Ok(Some(frame)) => dispatch(inbound, peer, frame),
+            Ok(None) => break Ok(()),
+            Err(status) => break Err(status),
+        }
+    };
+    peer.calls.fail_all("the connection broke");
+    outcome
+}

@@ -1,0 +1,107 @@
+//! The gRPC service that peers, `init` and `status` call.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use base::NodeId;
+use futures::{Stream, StreamExt};
+use proto::node as msg;
+use proto::node::peer_server::{Peer, PeerServer};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::inbound::{Inbound, dispatch};
+use super::link::MESSAGE_BYTES_MAX;
+
+/// What the service answers from. Until the node is part of a cluster only `join` and `init` mean
+/// something; the rest is refused as unavailable.
+#[tonic::async_trait]
+pub(crate) trait Member: Send + Sync + 'static {
+    fn inbound(&self) -> Option<Arc<dyn Inbound>>;
+    async fn join(&self, request: msg::JoinRequest) -> Result<msg::JoinResponse, Status>;
+    async fn init(&self) -> Result<msg::InitResponse, Status>;
+    async fn status(&self) -> Result<msg::StatusResponse, Status>;
+    async fn install_snapshot(
+        &self, header: msg::SnapshotHeader, chunks: Streaming<msg::SnapshotChunk>,
+    ) -> Result<msg::SnapshotAck, Status>;
+}
+
+/// The service.
+pub(crate) struct PeerService {
+    member: Arc<dyn Member>,
+}
+
+impl PeerService {
+    pub(crate) fn server(member: Arc<dyn Member>) -> PeerServer<Self> {
+        PeerServer::new(PeerService { member })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+type FrameStream = Pin<Box<dyn Stream<Item = Result<msg::Frame, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    type ExchangeStream = FrameStream;
+
+    async fn exchange(
+        &self, request: Request<Streaming<msg::Frame>>,
+    ) -> Result<Response<FrameStream>, Status> {
+        let inbound =
+            self.member.inbound().ok_or_else(|| Status::unavailable("not in a cluster yet"))?;
+        let mut frames = request.into_inner();
+        // The dialler's name is in its first frame; every node sends one within a liveness
+        // interval.
+        let first =
+            frames.message().await?.ok_or_else(|| Status::cancelled("no frame was sent"))?;
+        let peer = inbound
+            .peer(NodeId(first.from))
+            .ok_or_else(|| Status::unavailable(format!("n{} is not known here", first.from)))?;
+        let outgoing = peer.outbox.attach().map(Ok).boxed();
+        tokio::spawn(async move {
+            dispatch(inbound.as_ref(), &peer, first);
+            loop {
+                match frames.message().await {
+                    Ok(Some(frame)) => dispatch(inbound.as_ref(), &peer, frame),
+                    Ok(None) => break,
+                    Err(status) => {
+                        tracing::debug!(peer = %peer.id, %status, "stream broke");
+                        peer.calls.fail_all("the connection broke");
+                        break;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(outgoing))
+    }
+
+    async fn send_snapshot(
+        &self, request: Request<Streaming<msg::SnapshotChunk>>,
+    ) -> Result<Response<msg::SnapshotAck>, Status> {
+        let mut chunks = request.into_inner();
+        let header = chunks
+            .message()
+            .await?
+            .and_then(|chunk| chunk.header)
+            .ok_or_else(|| Status::invalid_argument("a snapshot starts with its header"))?;
+        self.member.install_snapshot(header, chunks).await.map(Response::new)
+    }
+
+    async fn join(
+        &self, request: Request<msg::JoinRequest>,
+    ) -> Result<Response<msg::JoinResponse>, Status> {
+        self.member.join(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn init(
+        &self, _request: Request<msg::InitRequest>,
+    ) -> Result<Response<msg::InitResponse>, Status> {
+        self.member.init().await.map(Response::new)
+    }
+
+    async fn status(
+        &self, _request: Request<msg::StatusRequest>,
+    ) -> Result<Response<msg::StatusResponse>, Status> {
+        self.member.status().await.map(Response::new)
+    }
+}
