@@ -19,6 +19,7 @@ mod local;
 mod log;
 mod mem_engine;
 mod mem_log;
+pub mod mvcc;
 mod varint;
 
 pub use batch::{BatchIter, Op, WriteBatch};
