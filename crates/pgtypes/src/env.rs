@@ -1,0 +1,131 @@
+//! What a value depends on besides itself: session settings and the clock, frozen per statement.
+//!
+//! Nothing in this crate reads a clock or a global setting: the session fills an [`EvalEnv`] at
+//! the start of a statement and every kernel gets it. (`clock_timestamp`, `random` and
+//! `gen_random_uuid`, volatile by definition, are the exceptions.)
+
+use crate::datetime::zone::TimeZone;
+
+/// Order of day and month, and the style of output. Only ISO output differs in nothing but input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub enum DateOrder {
+    /// Month, day, year: `01/02/2003` is 2 January. PostgreSQL's default.
+    #[default]
+    Mdy,
+    /// Day, month, year.
+    Dmy,
+    /// Year, month, day.
+    Ymd,
+}
+
+/// The output half of `DateStyle`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub enum DateFormat {
+    /// `2003-01-02 04:05:06+00`
+    #[default]
+    Iso,
+    /// `01/02/2003 04:05:06 UTC`
+    Sql,
+    /// `Thu Jan 02 04:05:06 2003 UTC`
+    Postgres,
+    /// `02.01.2003 04:05:06 UTC`
+    German,
+}
+
+/// `IntervalStyle`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub enum IntervalStyle {
+    /// `1 year 2 mons 3 days 04:05:06`
+    #[default]
+    Postgres,
+    /// `@ 1 year 2 mons 3 days 4 hours 5 mins 6 secs`
+    PostgresVerbose,
+    /// `+1-2 +3 +4:05:06`
+    SqlStandard,
+    /// `P1Y2M3DT4H5M6S`
+    Iso8601,
+}
+
+/// `bytea_output`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub enum ByteaOutput {
+    /// `\x6162`
+    #[default]
+    Hex,
+    /// `ab\000`
+    Escape,
+}
+
+/// Settings and clock of one statement.
+#[derive(Clone, Debug)]
+pub struct EvalEnv {
+    /// `TimeZone`.
+    pub time_zone: TimeZone,
+    /// Output half of `DateStyle`.
+    pub date_format: DateFormat,
+    /// Input half of `DateStyle`.
+    pub date_order: DateOrder,
+    /// `IntervalStyle`.
+    pub interval_style: IntervalStyle,
+    /// `bytea_output`.
+    pub bytea_output: ByteaOutput,
+    /// `extra_float_digits`; above 0 (default 1) is shortest round trip.
+    pub extra_float_digits: i32,
+    /// Start of the transaction, microseconds since 2000-01-01 UTC: `now()`.
+    pub transaction_time: i64,
+    /// Start of the statement: `statement_timestamp()`.
+    pub statement_time: i64,
+    /// `current_user`.
+    pub current_user: String,
+    /// `session_user`.
+    pub session_user: String,
+    /// `current_database()`.
+    pub database: String,
+    /// Schemas of `search_path` that exist, in order, without `pg_catalog` unless listed.
+    pub schemas: Vec<String>,
+    /// `server_version`, without the name: `15.0`.
+    pub server_version: String,
+    /// What `version()` prints.
+    pub version: String,
+    /// `pg_backend_pid()`.
+    pub backend_pid: i32,
+    /// Other settings, for `current_setting`; lower-case names.
+    pub settings: std::sync::Arc<std::collections::BTreeMap<String, String>>,
+}
+
+impl Default for EvalEnv {
+    fn default() -> Self {
+        Self {
+            time_zone: TimeZone::utc(),
+            date_format: DateFormat::default(),
+            date_order: DateOrder::default(),
+            interval_style: IntervalStyle::default(),
+            bytea_output: ByteaOutput::default(),
+            extra_float_digits: 1,
+            transaction_time: 0,
+            statement_time: 0,
+            current_user: "conclave".to_owned(),
+            session_user: "conclave".to_owned(),
+            database: "conclave".to_owned(),
+            schemas: vec!["public".to_owned()],
+            server_version: "15.0".to_owned(),
+            version: "PostgreSQL 15.0 (Conclave)".to_owned(),
+            backend_pid: 0,
+            settings: std::sync::Arc::default(),
+        }
+    }
+}
+
+/// Microseconds between 1970-01-01 and 2000-01-01.
+pub const UNIX_EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+impl EvalEnv {
+    /// The wall clock in microseconds since 2000-01-01 UTC, for sessions to fill the times with.
+    pub fn clock_micros() -> i64 {
+        let unix = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("the clock is set after 1970");
+        i64::try_from(unix.as_micros()).expect("the clock is set before the year 292277")
+            - UNIX_EPOCH_MICROS
+    }
+}
