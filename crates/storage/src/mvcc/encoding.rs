@@ -17,7 +17,7 @@
 //! ```text
 //!   data   key | !ts u64          newest version first
 //!   lock   key
-//!   txn    key | kind u8 | txn id u64
+//!   txn    key | txn id u64
 //! ```
 
 use base::{Key, KeyRange, Timestamp, TxnId};
@@ -38,24 +38,6 @@ const _: () = assert!(LONGEST_END < FULL_RUN && FULL_RUN < LONGEST_BEFORE_BYTE);
 
 /// The bytes that a timestamp adds to a data key.
 pub const TS_BYTES: usize = 8;
-
-/// What can stand behind a user key in the txn family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TxnKeyKind {
-    /// The transaction's record, on its primary key.
-    Record,
-    /// A mark that stops a late prewrite of the key.
-    RollbackMark,
-}
-
-impl TxnKeyKind {
-    fn tag(self) -> u8 {
-        match self {
-            TxnKeyKind::Record => 0,
-            TxnKeyKind::RollbackMark => 1,
-        }
-    }
-}
 
 /// Appends an encoded user key.
 pub fn put_user_key(out: &mut KeyBuf, mut key: &[u8]) {
@@ -124,22 +106,19 @@ pub fn split_data_key(key: &[u8]) -> Result<(&[u8], Timestamp), EngineError> {
     Ok((user, Timestamp(!u64::from_be_bytes(*ts))))
 }
 
-/// The key of a record or mark.
+/// The key of a transaction's record on a user key.
 #[must_use]
-pub fn txn_key(key: &[u8], kind: TxnKeyKind, txn: TxnId) -> KeyBuf {
+pub fn txn_key(key: &[u8], txn: TxnId) -> KeyBuf {
     let mut out = encode_user_key(key);
-    out.push(kind.tag());
     out.extend_from_slice(&txn.0.to_be_bytes());
     out
 }
 
 /// Takes a key of the txn family apart: the encoded user key and the transaction.
 pub fn split_txn_key(key: &[u8]) -> Result<(&[u8], TxnId), EngineError> {
-    let (head, txn) = key
+    let (user, txn) = key
         .split_last_chunk::<8>()
         .ok_or_else(|| malformed_key(Family::Txn, key, "transaction id cut short"))?;
-    let (_, user) =
-        head.split_last().ok_or_else(|| malformed_key(Family::Txn, key, "kind missing"))?;
     Ok((user, TxnId(u64::from_be_bytes(*txn))))
 }
 

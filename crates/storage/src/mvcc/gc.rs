@@ -17,6 +17,7 @@
 use base::{Key, KeyRange, Timestamp};
 
 use super::encoding::{KeyBuf, encoded_span, split_txn_key, user_key};
+use super::record::{self, TxnRecord};
 use super::scan::VersionIter;
 use crate::{EngineError, EngineRead, Family, IterOptions, WriteBatch};
 
@@ -82,8 +83,8 @@ pub fn gc(
     Ok(page)
 }
 
-/// Collects transaction records and rollback marks of transactions with an id below `below`. The caller
-/// vouches that the range refuses their prewrites, and that none of them has a lock left anywhere.
+/// Collects records of transactions with an id below `below`: rolled back, or committed and settled. The
+/// caller vouches that the range refuses their prewrites.
 pub fn collect_records(
     engine: &dyn EngineRead,
     span: &KeyRange,
@@ -98,7 +99,7 @@ pub fn collect_records(
     let mut found = iter.seek_to_first()?;
     while found {
         let (user, txn) = split_txn_key(iter.key())?;
-        if txn.0 < below.0 {
+        if txn.0 < below.0 && collectable(iter.key(), iter.value().as_slice())? {
             if page.batch.byte_size() >= max_batch_bytes {
                 page.resume = Some(user_key(Family::Txn, user)?);
                 return Ok(page);
@@ -108,6 +109,13 @@ pub fn collect_records(
         found = iter.next()?;
     }
     Ok(page)
+}
+
+fn collectable(key: &[u8], stored: &[u8]) -> Result<bool, EngineError> {
+    Ok(match record::decode(key, stored)? {
+        TxnRecord::Committed { settled, .. } => settled,
+        TxnRecord::RolledBack => true,
+    })
 }
 
 impl GcPage {

@@ -8,7 +8,7 @@
 //!   family   key                                   value
 //!   data     user key | commit ts, newest first    put(value) or delete, and the transaction
 //!   lock     user key                              replicated lock
-//!   txn      user key | record or mark | txn id    committed(ts), rolled back; rollback mark
+//!   txn      user key | txn id                    transaction record: committed(ts), rolled back
 //! ```
 //!
 //! A user key is encoded the same way in all three ([`encoding`]), so a range is one contiguous span
@@ -39,10 +39,7 @@ pub use raw::{RawReader, apply_chunk, clear_spans, range_spans};
 pub use read::{
     Newest, Version, changed_in_span, changed_key, get_at, newest_ts, newest_version, version_by,
 };
-pub use record::{
-    TxnRecord, delete_record, delete_rollback_mark, get_record, has_rollback_mark, put_record,
-    put_rollback_mark,
-};
+pub use record::{TxnRecord, delete_record, get_record, put_record};
 pub use scan::{Row, ScanOptions, ScanPage, scan_at};
 pub use split::{SpanStats, span_stats, split_key};
 pub use version::put_version;
