@@ -53,6 +53,10 @@ impl Completer for Assistant {
         position: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        if self.data {
+            let tab = Pair { display: String::new(), replacement: "\t".to_owned() };
+            return Ok((position, vec![tab]));
+        }
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         let (start, words) = names.complete(&line[..position]);
         let pair = |word: String| Pair { display: word.clone(), replacement: word };
