@@ -13,6 +13,7 @@
 //! what Raft or a transaction coordinator does.
 
 mod batch;
+pub mod conformance;
 mod engine;
 mod error;
 mod local;

@@ -1,0 +1,100 @@
+//! The engine and the log store in memory keep the promises of their traits, and a crash loses what it
+//! may lose.
+
+use std::sync::Arc;
+
+use base::RangeId;
+use storage::conformance::{ENGINE, EngineHarness, LOG, LogHarness};
+use storage::{
+    Engine, EngineRead, Family, LogBatch, LogEntry, LogStore, MemEngine, MemLogStore, WriteBatch,
+};
+
+struct Mem(MemEngine);
+
+impl EngineHarness for Mem {
+    fn engine(&self) -> Arc<dyn Engine> {
+        self.0.check_invariants();
+        Arc::new(self.0.clone())
+    }
+
+    fn restart(&mut self) {
+        self.0.crash();
+        self.0.check_invariants();
+    }
+}
+
+struct MemLog {
+    log: Arc<MemLogStore>,
+    kept: usize,
+}
+
+impl LogHarness for MemLog {
+    fn log(&self) -> Arc<dyn LogStore> {
+        Arc::clone(&self.log) as Arc<dyn LogStore>
+    }
+
+    fn restart(&mut self) {
+        self.log.crash(self.kept);
+    }
+}
+
+#[test]
+fn the_engine_conforms() {
+    for (name, case) in ENGINE {
+        println!("{name}");
+        case(&mut Mem(MemEngine::new()));
+        case(&mut Mem(MemEngine::with_write_buffer(100)));
+    }
+}
+
+#[test]
+fn the_log_store_conforms() {
+    for (name, case) in LOG {
+        println!("{name}");
+        for kept in [0, 1] {
+            case(&mut MemLog { log: Arc::default(), kept });
+        }
+    }
+}
+
+#[test]
+fn a_crash_loses_what_was_not_flushed() {
+    let engine = MemEngine::new();
+    let put = |value: &[u8]| {
+        let mut batch = WriteBatch::new();
+        batch.put(Family::Data, b"k", value);
+        engine.write(&batch).expect("write");
+    };
+    put(b"1");
+    engine.flush().expect("flush");
+    put(b"2");
+    put(b"3");
+    let durable = engine.get_durable(Family::Data, b"k").expect("get");
+    assert_eq!(durable.as_deref(), Some(&b"1"[..]));
+    engine.crash();
+    assert_eq!(engine.get(Family::Data, b"k").expect("get").as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
+fn a_crash_loses_what_was_not_synced() {
+    let log = MemLogStore::new();
+    for index in 1..=3 {
+        let mut batch = LogBatch::new();
+        let entry = LogEntry { index, term: 1, data: Default::default() };
+        batch.append(RangeId(1), vec![entry]);
+        log.append(&batch, index == 1).expect("append");
+    }
+    assert_eq!(log.unsynced(), 2);
+    log.crash(1);
+    let state = log.state(RangeId(1)).expect("state").expect("known");
+    assert_eq!(state.last.index, 2);
+}
+
+#[test]
+#[should_panic(expected = "G1")]
+fn a_gap_in_the_log_is_refused() {
+    let log = MemLogStore::new();
+    let mut batch = LogBatch::new();
+    batch.append(RangeId(1), vec![LogEntry { index: 2, term: 1, data: Default::default() }]);
+    let _ignored = log.append(&batch, true);
+}
