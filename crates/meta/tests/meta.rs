@@ -1,0 +1,192 @@
+//! The directory follows splits in any order of news; the oracle survives leaders and clocks; the
+//! planner brings any cluster to where it wants nothing more.
+
+use std::collections::BTreeMap;
+
+use base::{NodeId, RangeId, Timestamp};
+use meta::planner::{Action, NodeLoad, plan};
+use meta::{Directory, Oracle, SystemState};
+use proptest::prelude::*;
+use proto::meta::allocate_ids::Kind;
+use proto::meta::system_command::Command;
+use proto::meta::system_query::Query;
+use proto::meta::system_result::Result as Outcome;
+use proto::meta::{
+    AllocateIds, NodeDescriptor, PublishRanges, RaiseOracleBound, RangeDescriptor, RegisterNode,
+    Replica, SystemCommand, SystemQuery,
+};
+use storage::{Engine, MemEngine, WriteBatch};
+
+fn range(id: u64, start: &str, end: &str, generation: u64, nodes: &[u64]) -> RangeDescriptor {
+    RangeDescriptor {
+        range_id: id,
+        start: start.to_owned().into(),
+        end: end.to_owned().into(),
+        generation,
+        replicas: nodes.iter().map(|&n| Replica { node_id: n, learner: false }).collect(),
+    }
+}
+
+fn ids(directory: &Directory) -> Vec<(u64, String, String)> {
+    directory
+        .iter()
+        .map(|d| {
+            let text = |b: &[u8]| String::from_utf8(b.to_vec()).expect("text");
+            (d.range_id, text(&d.start), text(&d.end))
+        })
+        .collect()
+}
+
+#[test]
+fn a_late_descriptor_from_before_a_split_changes_nothing() {
+    let mut directory = Directory::default();
+    directory.publish(range(2, "", "", 1, &[1]));
+    directory.publish(range(2, "", "m", 2, &[1]));
+    directory.publish(range(3, "m", "", 2, &[1]));
+    let before = directory.clone();
+    directory.publish(range(2, "", "", 1, &[1]));
+    assert_eq!(directory, before);
+    assert_eq!(directory.lookup(b"z").map(RangeDescriptor::id), Some(RangeId(3)));
+}
+
+#[test]
+fn the_right_half_of_a_split_may_be_heard_of_first() {
+    let mut directory = Directory::default();
+    directory.publish(range(2, "", "", 1, &[1]));
+    directory.publish(range(3, "m", "", 2, &[1]));
+    assert_eq!(
+        ids(&directory),
+        [(2, String::new(), "m".to_owned()), (3, "m".to_owned(), String::new())]
+    );
+    directory.publish(range(2, "", "m", 2, &[1]));
+    assert_eq!(directory.get(RangeId(2)).map(|d| d.generation), Some(2));
+}
+
+proptest! {
+    /// Any order and repetition of the descriptors of a history of splits leads to its end.
+    #[test]
+    fn news_in_any_order_leads_to_the_same_directory(
+        splits in prop::collection::vec((0usize..8, 1u8..255), 1..12),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+    ) {
+        let mut now = vec![range(2, "", "", 1, &[1])];
+        let mut news = now.clone();
+        for (n, (which, at)) in splits.into_iter().enumerate() {
+            let at = vec![at];
+            let old = now[which % now.len()].clone();
+            let inside = old.start.as_ref() < &at[..] && (old.end.is_empty() || &at[..] < old.end.as_ref());
+            if !inside { continue; }
+            let index = which % now.len();
+            let (mut left, mut right) = (old.clone(), old.clone());
+            left.end = at.clone().into();
+            left.generation += 1;
+            right.start = at.into();
+            right.range_id = 3 + n as u64;
+            right.generation += 1;
+            news.extend([left.clone(), right.clone()]);
+            now[index] = left;
+            now.push(right);
+        }
+        let mut directory = Directory::default();
+        for index in order {
+            directory.publish(news[index.index(news.len())].clone());
+        }
+        for last in news {
+            directory.publish(last);
+        }
+        now.sort_by(|a, b| a.start.cmp(&b.start));
+        prop_assert_eq!(directory.iter().cloned().collect::<Vec<_>>(), now);
+    }
+
+    /// O2, over leaders that come and go and a clock that jumps.
+    #[test]
+    fn numbers_increase_over_leaders_and_clock_jumps(
+        steps in prop::collection::vec((0u8..4, 0u64..100_000_000, 1u32..1000), 1..200)
+    ) {
+        let mut oracle = Oracle::default();
+        let mut applied = Timestamp::ZERO;
+        let mut last = Timestamp::ZERO;
+        for (what, now, count) in steps {
+            match what {
+                0 => oracle.begin(applied),
+                1 => if let Some(bound) = oracle.wanted_bound(now) {
+                    applied = applied.max(bound);
+                    oracle.bound_committed(bound);
+                },
+                _ => if let Some(first) = oracle.issue(now, count) {
+                    prop_assert!(first > last);
+                    last = Timestamp(first.0 + u64::from(count) - 1);
+                    prop_assert!(last <= applied);
+                },
+            }
+        }
+    }
+
+    /// Following the plans ends, and ends well.
+    #[test]
+    fn plans_lead_to_as_many_live_voters_as_wanted(live in 3usize..6, dead in 0usize..2) {
+        let mut nodes: BTreeMap<NodeId, NodeLoad> = BTreeMap::new();
+        for n in 1..=(live + dead) as u64 {
+            let is_dead = n > live as u64;
+            nodes.insert(NodeId(n), NodeLoad { live: !is_dead, dead: is_dead, ..Default::default() });
+        }
+        let mut start = vec![1];
+        if dead > 0 { start.extend([2, live as u64 + 1]); }
+        let mut descriptor = range(2, "", "", 1, &start);
+        for _ in 0..20 {
+            match plan(&descriptor, NodeId(1), &nodes, 3) {
+                None => break,
+                Some(Action::Add(node)) => descriptor.replicas.push(Replica { node_id: node.0, learner: true }),
+                Some(Action::Promote(node)) => {
+                    for r in &mut descriptor.replicas { if r.node_id == node.0 { r.learner = false; } }
+                }
+                Some(Action::Remove(node)) => descriptor.replicas.retain(|r| r.node_id != node.0),
+                Some(Action::Transfer(to)) => prop_assert!(false, "no reason to move to {}", to),
+            }
+        }
+        let voters: Vec<NodeId> = descriptor.voters().collect();
+        prop_assert_eq!(voters.len(), 3);
+        prop_assert!(voters.iter().all(|v| nodes[v].live));
+        prop_assert_eq!(plan(&descriptor, NodeId(1), &nodes, 3), None);
+    }
+}
+
+#[test]
+fn a_leader_moves_only_when_that_evens_things_out() {
+    let load = |leaders| NodeLoad { live: true, leaders, ..Default::default() };
+    let nodes = BTreeMap::from([(NodeId(1), load(3)), (NodeId(2), load(2)), (NodeId(3), load(1))]);
+    let descriptor = range(2, "", "", 1, &[1, 2, 3]);
+    assert_eq!(plan(&descriptor, NodeId(1), &nodes, 3), Some(Action::Transfer(NodeId(3))));
+    assert_eq!(plan(&descriptor, NodeId(2), &nodes, 3), None);
+}
+
+fn command(command: Command) -> SystemCommand {
+    SystemCommand { command: Some(command) }
+}
+
+#[test]
+fn what_was_applied_is_loaded_again() {
+    let engine = MemEngine::new();
+    let mut state = SystemState::default();
+    let mut batch = WriteBatch::new();
+    let node = NodeDescriptor { rpc_address: "a:1".to_owned(), ..Default::default() };
+    let joined =
+        state.apply(&command(Command::RegisterNode(RegisterNode { node: Some(node) })), &mut batch);
+    assert_eq!(joined.result, Some(Outcome::NodeId(1)));
+    let ranges = vec![range(2, "", "m", 2, &[1]), range(3, "m", "", 2, &[1])];
+    state.apply(&command(Command::PublishRanges(PublishRanges { ranges })), &mut batch);
+    let allocate = AllocateIds { kind: Kind::Table as i32, count: 5 };
+    let first = state.apply(&command(Command::AllocateIds(allocate)), &mut batch);
+    let second = state.apply(&command(Command::AllocateIds(allocate)), &mut batch);
+    assert_eq!(
+        (first.result, second.result),
+        (Some(Outcome::FirstId(100)), Some(Outcome::FirstId(105)))
+    );
+    state.apply(&command(Command::RaiseOracleBound(RaiseOracleBound { bound: 77 })), &mut batch);
+    engine.write(&batch).expect("memory");
+
+    let loaded = SystemState::load(&engine).expect("loads");
+    assert_eq!(loaded, state);
+    let query = SystemQuery { query: Some(Query::LookupKey("z".into())) };
+    assert_eq!(loaded.query(&query).ranges[0].range_id, 3);
+}

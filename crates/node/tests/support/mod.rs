@@ -1,0 +1,277 @@
+//! Clusters of real `conclave` processes on loopback, for tests that kill them.
+//!
+//! Nodes listen on ports that were free a moment ago and keep them over restarts. Everything a test
+//! waits for has a deadline and is asked for again and again; nothing sleeps for luck.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::future::Future;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
+
+/// How long anything may take before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node's ports.
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    pub sql: u16,
+    pub rpc: u16,
+    pub http: u16,
+}
+
+/// One node: a process, when it runs.
+pub struct Node {
+    pub ports: Ports,
+    data: PathBuf,
+    join: Option<String>,
+    flags: Vec<String>,
+    child: Option<Child>,
+}
+
+/// Nodes and their folder. Dropped: all are killed.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    folder: TempDir,
+}
+
+fn free_ports(count: usize) -> Vec<u16> {
+    // Held together, so that they differ.
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    held.iter().map(|l| l.local_addr().expect("an address").port()).collect()
+}
+
+impl Node {
+    /// Starts the process and returns when it has announced that it serves (or, not yet
+    /// initialised, when its RPC port answers).
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "the node runs already");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
+        command.arg(if self.join.is_some() { "start" } else { "start-single" });
+        command.arg("--insecure").arg("--data").arg(&self.data);
+        for (flag, port) in
+            [("--sql", self.ports.sql), ("--rpc", self.ports.rpc), ("--http", self.ports.http)]
+        {
+            command.args([flag, &format!("127.0.0.1:{port}")]);
+        }
+        if let Some(join) = &self.join {
+            command.args(["--join", join]);
+        }
+        command.args(&self.flags);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.data.with_extension("log"))
+            .expect("a log file");
+        command.stderr(log);
+        self.child = Some(command.spawn().expect("conclave starts"));
+    }
+
+    /// Waits for the line `ready …`, which it returns.
+    pub fn wait_ready(&mut self) -> String {
+        let child = self.child.as_mut().expect("the node runs");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let line = receiver.recv_timeout(PATIENCE);
+        line.unwrap_or_else(|_| panic!("not ready in time:\n{}", self.log_tail()))
+    }
+
+    /// The last lines of the node's log.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// SIGKILL: no drain, no flush.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the process is ours");
+            child.wait().expect("the process is ours");
+        }
+    }
+
+    /// Sends a signal by name, as in `kill -STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().expect("the node runs").to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(status.expect("kill runs").success(), "kill -{name} {pid}");
+    }
+
+    /// SIGTERM, and waits for the end; answers whether it was clean.
+    pub fn terminate(&mut self) -> bool {
+        self.signal("TERM");
+        let mut child = self.child.take().expect("the node runs");
+        let start = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().expect("the process is ours") {
+                return status.success();
+            }
+            assert!(start.elapsed() < PATIENCE, "does not stop:\n{}", self.log_tail());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn rpc(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.rpc)
+    }
+
+    /// A connection, made when the node serves.
+    pub async fn connect(&self) -> Client {
+        eventually("a connection", || self.try_connect()).await
+    }
+
+    pub async fn try_connect(&self) -> Result<Client, tokio_postgres::Error> {
+        let config = format!(
+            "host=127.0.0.1 port={} user=conclave dbname=conclave connect_timeout=5",
+            self.ports.sql
+        );
+        let (client, connection) = tokio_postgres::connect(&config, NoTls).await?;
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(client)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Cluster {
+    /// One node, initialised.
+    pub fn single(flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster::prepare(1, flags);
+        cluster.nodes[0].join = None;
+        cluster.nodes[0].spawn();
+        cluster.nodes[0].wait_ready();
+        cluster
+    }
+
+    /// `count` nodes, initialised, every range on three of them.
+    pub async fn start(count: usize, flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster::prepare(count, flags);
+        for node in &mut cluster.nodes {
+            node.spawn();
+        }
+        let rpc = cluster.nodes[0].rpc();
+        eventually("init", || async {
+            let init = conclave(&["init", "--rpc", &rpc]);
+            if init.success { Ok(()) } else { Err(init.text) }
+        })
+        .await;
+        for node in &mut cluster.nodes {
+            node.wait_ready();
+        }
+        cluster.wait_replicated(count.min(3)).await;
+        cluster
+    }
+
+    fn prepare(count: usize, flags: &[&str]) -> Cluster {
+        let folder = tempfile::Builder::new().prefix("conclave-test-").tempdir().expect("a folder");
+        let ports = free_ports(count * 3);
+        let join: Vec<String> =
+            (0..count).map(|n| format!("127.0.0.1:{}", ports[n * 3 + 1])).collect();
+        let nodes = (0..count)
+            .map(|n| Node {
+                ports: Ports { sql: ports[n * 3], rpc: ports[n * 3 + 1], http: ports[n * 3 + 2] },
+                data: folder.path().join(format!("n{}", n + 1)),
+                join: Some(join.join(",")),
+                flags: flags.iter().map(|&f| f.to_owned()).collect(),
+                child: None,
+            })
+            .collect();
+        Cluster { nodes, folder }
+    }
+
+    /// The state of the cluster as JSON, from the first node that answers.
+    pub fn status(&self) -> Option<serde_json::Value> {
+        self.nodes.iter().filter(|n| n.is_running()).find_map(|node| {
+            let status = conclave(&["status", "--json", "--rpc", &node.rpc()]);
+            status.success.then(|| serde_json::from_str(&status.text).expect("status is JSON"))
+        })
+    }
+
+    /// Waits until every range has `copies` replicas and a leader.
+    pub async fn wait_replicated(&self, copies: usize) {
+        eventually("replicated ranges", || async {
+            let status = self.status().ok_or_else(|| "no node answers".to_owned())?;
+            let ranges = status["ranges"].as_array().cloned().unwrap_or_default();
+            let whole = |r: &serde_json::Value| {
+                r["leader"] != 0 && r["replicas"].as_array().is_some_and(|all| all.len() >= copies)
+            };
+            if !ranges.is_empty() && ranges.iter().all(whole) {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        })
+        .await;
+    }
+
+    /// The index of the node that leads most ranges.
+    pub fn busiest_leader(&self) -> Option<usize> {
+        let status = self.status()?;
+        let most = status["nodes"].as_array()?.iter().max_by_key(|n| n["leaders"].as_u64())?;
+        let address = most["rpc"].as_str()?;
+        self.nodes.iter().position(|n| n.rpc() == address)
+    }
+}
+
+/// What a run of the binary printed.
+pub struct Output {
+    pub success: bool,
+    pub text: String,
+}
+
+/// Runs the `conclave` binary to its end.
+pub fn conclave(args: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_conclave"))
+        .args(args)
+        .env("CONCLAVE_LOG", "error")
+        .stdin(Stdio::null())
+        .output()
+        .expect("conclave runs");
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        text += &String::from_utf8_lossy(&output.stderr);
+    }
+    Output { success: output.status.success(), text }
+}
+
+/// Asks again until it works or the test's patience ends.
+pub async fn eventually<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
+    what: &str, mut ask: impl FnMut() -> F,
+) -> T {
+    let start = Instant::now();
+    loop {
+        match ask().await {
+            Ok(value) => return value,
+            Err(error) if start.elapsed() > PATIENCE => panic!("{what}: {error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
