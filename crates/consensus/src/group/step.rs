@@ -1,0 +1,127 @@
+//! Messages in. Here the promises of [`crate::liveness`] are kept: P2, P5, and the epoch on answers.
+
+use base::NodeId;
+use proto::node::RaftMessage;
+use proto::node::raft_message::Kind;
+use raft::eraftpb::{Message, MessageType};
+use raft::{CAMPAIGN_TRANSFER, StateRole};
+
+use super::Group;
+use crate::message::{decode, is_answer, is_leaders, put_epoch};
+use crate::{Epoch, Liveness};
+
+impl Group {
+    /// Takes a message of another replica. Malformed ones, and ones for somebody else, are dropped: to
+    /// Raft that is a loss like any other.
+    pub fn step(&mut self, now: u64, liveness: &Liveness, message: &RaftMessage) {
+        let from = NodeId(message.from);
+        match Kind::try_from(message.kind) {
+            Ok(Kind::Raft) => {}
+            Ok(Kind::Resigned) => return self.leader_resigned(from),
+            Ok(Kind::NoReplica) => return self.force_snapshot(from),
+            Err(_unknown) => return,
+        }
+        let Some(raft_message) = decode(&message.message) else { return };
+        let addressed = raft_message.to == self.config.node.0 && raft_message.from == from.0;
+        if addressed && self.admits(now, liveness, &raft_message) {
+            self.admit(liveness, raft_message, message.support_epoch);
+        }
+    }
+
+    /// Whether the promises allow to hear a message.
+    fn admits(&self, now: u64, liveness: &Liveness, message: &Message) -> bool {
+        let kind = message.get_msg_type();
+        let asks_vote =
+            matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        let handed_over = asks_vote && message.context == CAMPAIGN_TRANSFER;
+        // P5.
+        if asks_vote && !handed_over && liveness.abstains(now) {
+            return false;
+        }
+        // A replica that has nothing yet has nothing to vote with.
+        if asks_vote && self.members.voters.is_empty() {
+            return false;
+        }
+        if !self.pledge_holds(liveness) || self.pledge.is_some_and(|(to, _)| to.0 == message.from) {
+            return true;
+        }
+        // P2.
+        match kind {
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => handed_over,
+            MessageType::MsgTimeoutNow => true,
+            kind if is_leaders(kind) => true,
+            _ => message.term <= self.raw.raft.term,
+        }
+    }
+
+    /// Whether this replica promised a leader not to replace it, and still must not.
+    #[must_use]
+    pub(super) fn pledge_holds(&self, liveness: &Liveness) -> bool {
+        self.pledge.is_some_and(|(to, epoch)| {
+            to != self.config.node && liveness.supports(to) == Some(epoch)
+        })
+    }
+
+    fn admit(&mut self, liveness: &Liveness, mut message: Message, epoch: Epoch) {
+        let (kind, from, term) = (message.get_msg_type(), message.from, message.term);
+        if is_answer(kind) {
+            message.context.clear();
+        }
+        self.prepare(kind, from);
+        let sent_before = self.raw.raft.msgs.len();
+        // An error means that the message is of no use: from a stranger, or of a kind that does not
+        // travel.
+        let _ignored = self.raw.step(message);
+        if self.raw.raft.term != term {
+            return;
+        }
+        if is_answer(kind) && self.is_leader() && epoch != 0 {
+            self.record_ack(from, epoch);
+        }
+        if is_leaders(kind) && self.raw.raft.leader_id == from {
+            self.pledge_to(liveness, from, sent_before);
+        }
+    }
+
+    /// Clears what would keep raft-rs from hearing a message that the promises allow.
+    fn prepare(&mut self, kind: MessageType, from: u64) {
+        let is_vote = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        let raft = &mut self.raw.raft;
+        if is_vote && raft.leader_id == from && raft.state == StateRole::Follower {
+            // Our leader asks for votes, so it leads no more. raft-rs would wait for ticks that a
+            // supported leader's group does not get.
+            let term = raft.term;
+            raft.become_follower(term, raft::INVALID_ID);
+        }
+        if is_vote && self.pledge.is_some_and(|(to, _)| to.0 == from) {
+            self.pledge = None;
+        }
+        if is_vote && self.is_leader() && self.members.contains(from) {
+            self.nudge = true;
+        }
+    }
+
+    /// Follower: the answers just made are acknowledgements under the epoch of now; pledges them.
+    fn pledge_to(&mut self, liveness: &Liveness, leader: u64, sent_before: usize) {
+        // A pledge to an earlier leader is void: by the claim, its lease was over at this election.
+        self.pledge = liveness.supports(NodeId(leader)).map(|epoch| (NodeId(leader), epoch));
+        let Some((_, epoch)) = self.pledge else { return };
+        for message in self.raw.raft.msgs.iter_mut().skip(sent_before) {
+            if message.to == leader && is_answer(message.get_msg_type()) {
+                put_epoch(message, epoch);
+            }
+        }
+    }
+
+    /// The leader says that its replica stopped: no need to wait for its node to fail.
+    fn leader_resigned(&mut self, from: NodeId) {
+        let raft = &mut self.raw.raft;
+        if raft.leader_id == from.0 && raft.state == StateRole::Follower {
+            let term = raft.term;
+            raft.become_follower(term, raft::INVALID_ID);
+        }
+        if self.pledge.is_some_and(|(to, _)| to == from) {
+            self.pledge = None;
+        }
+    }
+}
