@@ -1,14 +1,17 @@
-//! What the cluster knows about itself: where ranges are, which nodes there are, what time it is.
+//! What the cluster knows about itself: which range holds a key, which nodes there are, what time it is.
 //!
 //! ```text
-//!   SystemState   the replicated state of range 1: commands in, results and a write batch out
-//!     Directory     ranges by start key
-//!     nodes, id counters, settings, the oracle's bound
-//!   Oracle        issues timestamps below the bound, on the leader of range 1
-//!   plan          what the leader of a range should do about its replicas
+//!   SystemState   the replicated state of the system range: directory, nodes, settings, ids,
+//!                 the oracle's bound. Commands in, results and a write batch out
+//!   Oracle        issues timestamps under the bound; lives on the system range's leader
+//!   Directory     ranges by start key; a later generation wins. Also the cache of a gateway
+//!   planner       where replicas and leaders should be: a pure function
 //! ```
 //!
-//! *Invariant:* no clock, no I/O, no randomness. Time and liveness are inputs.
+//! *Invariant:* knows neither Raft nor transactions. Who may issue timestamps or serve queries (the
+//! leaseholder) is decided in `range`.
+//!
+//! Tests: scripts in `scripts/`, run by `tests/scripts.rs`.
 
 mod directory;
 mod oracle;
@@ -16,5 +19,5 @@ pub mod planner;
 mod state;
 
 pub use directory::Directory;
-pub use oracle::Oracle;
-pub use state::SystemState;
+pub use oracle::{Draw, Oracle};
+pub use state::{FIRST_TABLE_ID, SystemState, state_prefix};

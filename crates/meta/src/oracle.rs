@@ -1,91 +1,107 @@
-//! The timestamp service: strictly increasing numbers, whatever happens to clocks and leaders.
+//! The timestamp service: strictly increasing numbers, over all leaders there ever are.
 //!
 //! ```text
-//!   begin(bound applied) ──▶ waiting ──bound_committed──▶ issuing ──step_down──▶ idle
-//!                               │ wanted_bound: now + 3 s, through the Raft group of range 1
+//!        issued      last      bound (replicated)
+//!   ───────●───●───●──●───────────┤    a successor begins here, above everything issued
 //! ```
-//!
-//! A leader issues only numbers above the bound it found when it took office, because its
-//! predecessor may have issued everything up to that bound, and only up to a bound that the group
-//! has committed since, because its successor starts there. The physical clock decides how numbers
-//! look, never their order: one that jumps ahead is cut off at the bound, one that jumps back is
-//! ignored.
-//!
-//! That the leader still is one is checked by the caller, under its lease, *after* drawing.
 //!
 //! # Invariants
 //!
-//! - **O1** `floor < issued <= bound` for every number issued.
-//! - **O2** Every number is above every earlier one, over all leaders.
+//! - **O1** Every timestamp issued is greater than every one issued before, and below the bound.
+//! - **O2** A new leader begins at the bound it found, and issues nothing before a higher one of its own
+//!   is replicated: its predecessor issued below the old bound only.
+//! - **O3** The wall clock only ever raises. Set back, it changes nothing; set forward, numbers jump.
+//!
+//! That the predecessor has stopped issuing is the lease's business: the caller checks it *after*
+//! drawing, and throws the numbers away if it is over.
 
 use base::Timestamp;
 
-/// How far the bound is raised ahead of the clock.
+/// How far ahead of the clock a bound reaches.
 const AHEAD_MS: u64 = 3_000;
-/// The bound is raised when less than this is left.
-const LOW_MS: u64 = 1_500;
+/// A new bound is asked for when less than this is left.
+const RENEW_MS: u64 = 1_500;
 
-/// The issuing state of one leader.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The timestamp service of one leader.
+#[derive(Debug)]
 pub struct Oracle {
+    /// The greatest timestamp that may have been issued by anybody.
     last: Timestamp,
+    /// What is replicated.
     bound: Timestamp,
-    asked: Timestamp,
-    issuing: bool,
+    /// What was proposed.
+    proposed: Timestamp,
+    /// O2: a bound of our own is replicated.
+    own: bool,
+}
+
+/// The answer to a request for timestamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draw {
+    /// The first of as many consecutive timestamps as were asked for.
+    Issued(Timestamp),
+    /// Not before a higher bound is replicated.
+    Wait,
 }
 
 impl Oracle {
-    /// Takes office: nothing at or below the applied bound may be issued again.
-    pub fn begin(&mut self, applied_bound: Timestamp) {
-        *self = Oracle {
-            last: applied_bound,
-            bound: applied_bound,
-            asked: Timestamp::ZERO,
-            issuing: true,
-        };
+    /// For a new leader that has applied everything before its term: `bound` is what it found.
+    #[must_use]
+    pub fn new(bound: Timestamp) -> Self {
+        Oracle { last: bound, bound, proposed: bound, own: false }
     }
 
-    /// Leaves office.
-    pub fn step_down(&mut self) {
-        self.issuing = false;
-    }
-
-    /// The bound to propose, if what is left has become little and none is under way.
-    pub fn wanted_bound(&mut self, now_ms: u64) -> Option<Timestamp> {
-        if !self.issuing || self.asked > self.bound {
-            return None;
-        }
-        let now = Timestamp::from_millis(now_ms).max(self.last);
-        if self.bound.millis() >= now.millis() + LOW_MS {
-            return None;
-        }
-        self.asked = Timestamp::from_millis(now.millis() + AHEAD_MS);
-        Some(self.asked)
-    }
-
-    /// The proposal of a bound failed; it may be asked for again.
-    pub fn bound_failed(&mut self) {
-        self.asked = self.bound;
-    }
-
-    /// A bound has been applied.
-    pub fn bound_committed(&mut self, bound: Timestamp) {
-        self.bound = self.bound.max(bound);
-    }
-
-    /// Draws `count` numbers in a row and answers the first; `None` until a bound is committed that
-    /// leaves room.
-    pub fn issue(&mut self, now_ms: u64, count: u32) -> Option<Timestamp> {
+    /// Draws `count` consecutive timestamps.
+    pub fn draw(&mut self, count: u32, wall_ms: u64) -> Draw {
         let count = u64::from(count.max(1));
-        let latest_first = self.bound.0.checked_sub(count - 1)?;
-        let by_clock = Timestamp::from_millis(now_ms).0.min(latest_first);
-        let first = by_clock.max(self.last.0 + 1);
-        if !self.issuing || first > latest_first {
+        let first = self.last.next().max(Timestamp::from_millis(wall_ms));
+        let Some(last) = first.0.checked_add(count - 1).map(Timestamp) else { return Draw::Wait };
+        if !self.own || last >= self.bound {
+            return Draw::Wait;
+        }
+        assert!(first > self.last, "O1: {first} after {}", self.last);
+        self.last = last;
+        Draw::Issued(first)
+    }
+
+    /// The bound to propose now, if one is needed. Asked once per need.
+    pub fn propose_bound(&mut self, wall_ms: u64) -> Option<Timestamp> {
+        let now = self.last.max(Timestamp::from_millis(wall_ms));
+        let has = |bound: Timestamp| bound.0 > now.0.saturating_add(ms(RENEW_MS));
+        // O2 asks for a bound of our own, however far the one we found reaches.
+        let asked = self.proposed > self.bound || self.own;
+        if asked && has(self.proposed) {
             return None;
         }
-        let floor = self.last;
-        self.last = Timestamp(first + count - 1);
-        assert!(floor.0 < first && self.last <= self.bound, "O1: {floor} {first} {self:?}");
-        Some(Timestamp(first))
+        let bound = Timestamp(now.0.saturating_add(ms(AHEAD_MS))).max(self.bound.next());
+        self.proposed = bound;
+        Some(bound)
     }
+
+    /// A bound is replicated and applied.
+    pub fn bound_applied(&mut self, bound: Timestamp) {
+        if bound > self.bound {
+            self.bound = bound;
+            self.own = true;
+        }
+    }
+
+    /// A proposed bound was lost: it may be asked for again.
+    pub fn bound_lost(&mut self) {
+        self.proposed = self.bound;
+        if !self.own {
+            // Nothing of ours is replicated, so the next request must propose.
+            self.proposed = Timestamp::ZERO;
+        }
+    }
+
+    /// The greatest timestamp that may have been issued.
+    #[must_use]
+    pub fn last(&self) -> Timestamp {
+        self.last
+    }
+}
+
+fn ms(millis: u64) -> u64 {
+    Timestamp::from_millis(millis).0
 }

@@ -1,97 +1,204 @@
-//! What the leader of a range should do about its replicas: a pure function of what is known.
+//! Where replicas and leaders should be. A pure function of what is known; carrying a plan out, one step
+//! per range at a time, is `node`'s.
 //!
-//! One step at a time: a plan is made anew after each change, from the descriptor it left.
+//! ```text
+//!   too few voters   ──▶ add a learner on the live node with the fewest replicas
+//!   a learner        ──▶ promote it (refused until it has caught up), or remove it if its node died
+//!   a voter long dead──▶ add a replacement; then there is one too many
+//!   too many voters  ──▶ remove the dead one, or the one on the fullest node; never the leader
+//!   leaders uneven   ──▶ hand over to the voter with the fewest, if that evens them out
+//! ```
 //!
-//! # Rules, in this order
-//!
-//! - **P1** A learner that lives is to be promoted before anything else is begun.
-//! - **P2** A dead node's replica goes when the live voters without it are a majority of the rest,
-//!   and a live node can take its place; a dead learner goes at once.
-//! - **P3** Below the wanted number of voters, the live node with the fewest replicas is added.
-//! - **P4** Above it, a replica goes: of a dead node, else of the node with the most, never the
-//!   leader's.
-//! - **P5** A leader moves to a live voter that leads at least two fewer ranges.
+//! Each range gets at most one step per plan, and steps see what earlier ones of the plan will do to
+//! the counts, so that a hundred ranges do not all choose the same node.
 
 use std::collections::BTreeMap;
 
-use base::NodeId;
+use base::{NodeId, RangeId};
 use proto::meta::RangeDescriptor;
 
-/// What is known of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NodeLoad {
-    /// Heard from of late.
-    pub live: bool,
-    /// Silent for so long that its replicas should be replaced.
-    pub dead: bool,
-    /// Replicas it holds.
-    pub replicas: usize,
-    /// Ranges it leads.
-    pub leaders: usize,
+/// What the planner goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Goal {
+    /// Voters per range.
+    pub voters: usize,
+    /// A node silent for longer than this is replaced, in milliseconds.
+    pub dead_after_ms: u64,
+}
+
+impl Default for Goal {
+    fn default() -> Self {
+        Goal { voters: 3, dead_after_ms: 300_000 }
+    }
+}
+
+/// A node as the planner sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeView {
+    /// Which.
+    pub node: NodeId,
+    /// For how long it has been silent, in milliseconds; 0 if it is live.
+    pub silent_ms: u64,
+}
+
+/// A range as the planner sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RangeView {
+    /// What it is and who holds it.
+    pub descriptor: RangeDescriptor,
+    /// Who leads it, if known. Ranges without a leader get no step.
+    pub leader: Option<NodeId>,
 }
 
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Add a replica there.
-    Add(NodeId),
-    /// Remove the replica there.
-    Remove(NodeId),
-    /// Make the learner there a voter.
+pub enum Step {
+    /// Adds a learner.
+    AddLearner(NodeId),
+    /// Lets a learner vote.
     Promote(NodeId),
-    /// Hand the leadership over.
-    Transfer(NodeId),
+    /// Removes a voter or learner.
+    Remove(NodeId),
+    /// Hands leadership over.
+    TransferLeader(NodeId),
 }
 
-/// The next step for a range led by `leader`, or none.
-#[must_use]
+/// A step for a range, as planned for one generation of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Planned {
+    /// Which range.
+    pub range: RangeId,
+    /// The generation it was planned for.
+    pub generation: u64,
+    /// What to do.
+    pub step: Step,
+}
+
+/// Plans. `ranges` should be all that are known, so that counts are right; `mine` selects those to plan
+/// for.
 pub fn plan(
-    range: &RangeDescriptor,
-    leader: NodeId,
-    nodes: &BTreeMap<NodeId, NodeLoad>,
-    copies: usize,
-) -> Option<Action> {
-    let load = |id: NodeId| nodes.get(&id).copied().unwrap_or_default();
-    let learners = || range.replicas.iter().filter(|r| r.learner).map(|r| NodeId(r.node_id));
-    if let Some(learner) = learners().next() {
-        let load = load(learner);
-        return if load.live {
-            Some(Action::Promote(learner))
-        } else {
-            load.dead.then_some(Action::Remove(learner))
+    goal: Goal,
+    nodes: &[NodeView],
+    ranges: &[RangeView],
+    mine: impl Fn(&RangeView) -> bool,
+) -> Vec<Planned> {
+    let mut counts = Counts::of(nodes, ranges);
+    let mut plan = Vec::new();
+    for range in ranges {
+        let Some(leader) = range.leader.filter(|_| mine(range)) else { continue };
+        if let Some(step) = place(goal, &counts, range, leader) {
+            counts.note(step);
+            let generation = range.descriptor.generation;
+            plan.push(Planned { range: range.descriptor.id(), generation, step });
+        }
+    }
+    // Leaders are evened out only when replicas are where they should be: moves disturb.
+    if plan.is_empty() {
+        plan.extend(
+            ranges.iter().filter(|r| mine(r)).filter_map(|range| even_out(&mut counts, range)),
+        );
+    }
+    plan
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    silent_ms: BTreeMap<NodeId, u64>,
+    replicas: BTreeMap<NodeId, usize>,
+    leaders: BTreeMap<NodeId, usize>,
+}
+
+impl Counts {
+    fn of(nodes: &[NodeView], ranges: &[RangeView]) -> Self {
+        let mut counts = Counts::default();
+        for node in nodes {
+            counts.silent_ms.insert(node.node, node.silent_ms);
+            counts.replicas.insert(node.node, 0);
+            counts.leaders.insert(node.node, 0);
+        }
+        for range in ranges {
+            for replica in &range.descriptor.replicas {
+                *counts.replicas.entry(NodeId(replica.node_id)).or_default() += 1;
+            }
+            if let Some(leader) = range.leader {
+                *counts.leaders.entry(leader).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    fn note(&mut self, step: Step) {
+        match step {
+            Step::AddLearner(node) => *self.replicas.entry(node).or_default() += 1,
+            Step::Remove(node) => {
+                let count = self.replicas.entry(node).or_default();
+                *count = count.saturating_sub(1);
+            }
+            Step::Promote(_) | Step::TransferLeader(_) => {}
+        }
+    }
+
+    fn is_live(&self, node: NodeId) -> bool {
+        self.silent_ms.get(&node) == Some(&0)
+    }
+
+    fn replicas(&self, node: NodeId) -> usize {
+        self.replicas.get(&node).copied().unwrap_or(0)
+    }
+
+    fn leaders(&self, node: NodeId) -> usize {
+        self.leaders.get(&node).copied().unwrap_or(0)
+    }
+
+    /// The emptiest live node without a replica of the range.
+    fn spare(&self, range: &RangeDescriptor) -> Option<NodeId> {
+        let live = self.silent_ms.iter().filter(|(_, silent)| **silent == 0).map(|(node, _)| *node);
+        live.filter(|node| !range.has_replica(*node)).min_by_key(|n| (self.replicas(*n), *n))
+    }
+}
+
+fn place(goal: Goal, counts: &Counts, range: &RangeView, leader: NodeId) -> Option<Step> {
+    let descriptor = &range.descriptor;
+    let voters: Vec<NodeId> = descriptor.voters().collect();
+    let is_dead = |node: NodeId| {
+        counts.silent_ms.get(&node).is_none_or(|silent| *silent > goal.dead_after_ms)
+    };
+    let learner = descriptor.replicas.iter().find(|r| r.learner).map(|r| NodeId(r.node_id));
+    if let Some(learner) = learner {
+        return match (counts.is_live(learner), is_dead(learner)) {
+            (true, _) => Some(Step::Promote(learner)),
+            (false, true) => Some(Step::Remove(learner)),
+            (false, false) => None,
         };
     }
-    let voters: Vec<NodeId> = range.voters().collect();
-    let spare = nodes
-        .iter()
-        .filter(|(id, load)| load.live && !range.has_replica(**id))
-        .min_by_key(|(id, load)| (load.replicas, **id))
-        .map(|(id, _)| *id);
-    let wanted = copies.min(nodes.values().filter(|n| !n.dead).count()).max(1);
-    if voters.len() > wanted {
-        let surplus = voters
-            .iter()
-            .copied()
-            .filter(|id| *id != leader)
-            .max_by_key(|id| (load(*id).dead, load(*id).replicas, *id))?;
-        // With only live replicas and too few nodes for all copies there is nothing to gain.
-        if load(surplus).dead || voters.len() > copies {
-            return Some(Action::Remove(surplus));
-        }
+    let dead = voters.iter().copied().find(|voter| is_dead(*voter));
+    if voters.len() > goal.voters {
+        let fullest = || {
+            let others = voters.iter().copied().filter(|voter| *voter != leader);
+            others.max_by_key(|voter| (counts.replicas(*voter), *voter))
+        };
+        return dead.filter(|dead| *dead != leader).or_else(fullest).map(Step::Remove);
     }
-    if let Some(dead) = voters.iter().copied().find(|id| load(*id).dead) {
-        let live = voters.iter().filter(|id| load(**id).live).count();
-        if spare.is_some() && live * 2 > voters.len() - 1 {
-            return Some(Action::Remove(dead));
-        }
+    if voters.len() < goal.voters || dead.is_some() {
+        return counts.spare(descriptor).map(Step::AddLearner);
     }
-    if voters.len() < copies && spare.is_some() {
-        return spare.map(Action::Add);
+    None
+}
+
+fn even_out(counts: &mut Counts, range: &RangeView) -> Option<Planned> {
+    let leader = range.leader?;
+    let (to, fewest) = range
+        .descriptor
+        .voters()
+        .filter(|voter| *voter != leader && counts.is_live(*voter))
+        .map(|voter| (voter, counts.leaders(voter)))
+        .min_by_key(|(voter, leads)| (*leads, *voter))?;
+    // A difference of one is as even as it gets.
+    if counts.leaders(leader) < fewest + 2 {
+        return None;
     }
-    let here = load(leader).leaders;
-    voters
-        .into_iter()
-        .filter(|id| *id != leader && load(*id).live && load(*id).leaders + 2 <= here)
-        .min_by_key(|id| (load(*id).leaders, *id))
-        .map(Action::Transfer)
+    *counts.leaders.entry(leader).or_default() -= 1;
+    *counts.leaders.entry(to).or_default() += 1;
+    let step = Step::TransferLeader(to);
+    Some(Planned { range: range.descriptor.id(), generation: range.descriptor.generation, step })
 }

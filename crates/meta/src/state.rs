@@ -1,173 +1,210 @@
-//! The replicated state of the system range.
-//!
-//! Commands are applied in the order of range 1's log on each of its replicas; every one is
-//! idempotent, or answers what it gave out. What changes goes into the write batch of the entry, so
-//! memory and store agree after any crash.
+//! The replicated state of the system range, as a state machine.
 //!
 //! ```text
-//!   local key of r1 | m/cluster       cluster id
-//!                   | m/node/ID       NodeDescriptor
-//!                   | m/range/ID      RangeDescriptor
-//!                   | m/id/KIND       next id
-//!                   | m/bound         the oracle's bound
-//!                   | m/set/NAME      a setting
+//!   command ──▶ apply ──▶ result
+//!                 └────▶ changes of Family::Local, in the write batch of the entry
 //! ```
+//!
+//! The whole state is small (a descriptor per range, a record per node) and is kept in memory; the
+//! engine's copy is what a restart and a snapshot read.
+//!
+//! - **S1** Applying is deterministic: no time, no chance, nothing that is not in the state or the command.
+//! - **S2** Ids given out are never given out again.
 
 use std::collections::BTreeMap;
 
-use base::{NodeId, RangeId, Timestamp};
+use base::{KeyRange, RangeId, Timestamp};
+use bytes::Bytes;
 use prost::Message;
 use proto::meta::allocate_ids::Kind;
 use proto::meta::system_command::Command;
 use proto::meta::system_query::Query;
 use proto::meta::system_result::Result as Outcome;
 use proto::meta::{
-    NodeDescriptor, RangeDescriptor, SystemAnswer, SystemCommand, SystemQuery, SystemResult,
+    AllocateIds, NodeDescriptor, RangeDescriptor, SystemAnswer, SystemCommand, SystemQuery,
+    SystemResult,
 };
-use storage::{EngineError, EngineRead, Family, IterOptions, WriteBatch, local_key, local_span};
+use storage::{EngineError, EngineRead, Family, IterOptions, WriteBatch, local_key};
 
 use crate::Directory;
 
-/// The first id given out of each kind: 1 and 2 are the ranges a cluster is born with; tables below
-/// 100 and rows below 1 are the system's own.
-const FIRST_IDS: [(Kind, u64); 3] = [(Kind::Range, 3), (Kind::Table, 100), (Kind::Row, 1)];
-/// Neighbours sent along with a looked-up range: scans go on to the right.
-const NEIGHBOURS: usize = 16;
+/// Smallest id of a table of users; those below are for catalogs.
+pub const FIRST_TABLE_ID: u64 = 100;
+/// Right neighbours sent along with a lookup.
+const NEIGHBOURS: usize = 32;
 
-/// The replicated state of the system range, in memory.
-#[derive(Debug, Clone, Default, PartialEq)]
+const PREFIX: u8 = b'm';
+const CLUSTER: u8 = b'c';
+const NODE: u8 = b'n';
+const RANGE: u8 = b'r';
+const IDS: u8 = b'i';
+const BOUND: u8 = b'o';
+const SETTING: u8 = b's';
+
+/// The keys of the state in [`Family::Local`]: a snapshot of the system range carries them.
+#[must_use]
+pub fn state_prefix() -> KeyRange {
+    base::Key::from(local_key(RangeId::SYSTEM, &[PREFIX])).prefix_range()
+}
+
+/// The replicated state of the system range.
+#[derive(Debug, Default)]
 pub struct SystemState {
     cluster_id: String,
-    nodes: BTreeMap<NodeId, NodeDescriptor>,
+    nodes: BTreeMap<u64, NodeDescriptor>,
     directory: Directory,
-    next_ids: BTreeMap<i32, u64>,
     settings: BTreeMap<String, String>,
+    /// The next id of each kind; the last one is for nodes.
+    next: [u64; 4],
     bound: Timestamp,
 }
 
+const NODE_IDS: usize = 3;
+
 impl SystemState {
-    /// Reads the state a replica of range 1 has stored.
+    /// Reads the state from an engine.
     pub fn load(engine: &dyn EngineRead) -> Result<Self, EngineError> {
-        let mut state = SystemState::default();
-        let span = local_span(RangeId::SYSTEM);
-        let mut iter = engine.iter(Family::Local, &span, IterOptions::default())?;
-        let prefix = local_key(RangeId::SYSTEM, b"m/");
-        let mut found = iter.seek(&prefix)?;
-        while found && iter.key().starts_with(&prefix) {
-            state.load_entry(&iter.key()[prefix.len()..], iter.value().as_slice())?;
+        let mut state = SystemState { next: [3, FIRST_TABLE_ID, 1, 1], ..Default::default() };
+        let mut iter = engine.iter(Family::Local, &state_prefix(), IterOptions::default())?;
+        let mut found = iter.seek_to_first()?;
+        while found {
+            let prefix = local_key(RangeId::SYSTEM, &[PREFIX]).len();
+            state.read(&iter.key()[prefix..], iter.value().to_bytes(0))?;
             found = iter.next()?;
         }
         Ok(state)
     }
 
-    fn load_entry(&mut self, name: &[u8], value: &[u8]) -> Result<(), EngineError> {
-        let corrupt = |detail: &str| EngineError::malformed("system range", detail);
-        let text = |bytes: &[u8]| {
-            String::from_utf8(bytes.to_vec()).map_err(|_bad| corrupt("text is not UTF-8"))
-        };
-        let number = |bytes: &[u8]| {
-            bytes.try_into().map(u64::from_be_bytes).map_err(|_bad| corrupt("number cut short"))
-        };
-        if name == b"cluster" {
-            self.cluster_id = text(value)?;
-        } else if name == b"bound" {
-            self.bound = Timestamp(number(value)?);
-        } else if let Some(kind) = name.strip_prefix(b"id/") {
-            let [kind] = kind else { return Err(corrupt("unknown kind of id")) };
-            self.next_ids.insert(i32::from(*kind), number(value)?);
-        } else if let Some(setting) = name.strip_prefix(b"set/") {
-            self.settings.insert(text(setting)?, text(value)?);
-        } else if name.starts_with(b"node/") {
-            let node = NodeDescriptor::decode(value).map_err(|_bad| corrupt("node descriptor"))?;
-            self.nodes.insert(NodeId(node.node_id), node);
-        } else if name.starts_with(b"range/") {
-            let range =
-                RangeDescriptor::decode(value).map_err(|_bad| corrupt("range descriptor"))?;
-            self.directory.publish(range);
-        } else {
-            return Err(corrupt("unknown entry"));
+    fn read(&mut self, key: &[u8], value: Bytes) -> Result<(), EngineError> {
+        let malformed = |what: &str| EngineError::malformed("system state", what);
+        let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+        let (tag, rest) = key.split_first().ok_or_else(|| malformed("key without a tag"))?;
+        match *tag {
+            CLUSTER => self.cluster_id = text(&value).ok_or_else(|| malformed("cluster id"))?,
+            NODE => {
+                let node = NodeDescriptor::decode(value).map_err(|_bad| malformed("node"))?;
+                self.nodes.insert(node.node_id, node);
+            }
+            RANGE => {
+                let range = RangeDescriptor::decode(value).map_err(|_bad| malformed("range"))?;
+                self.directory.publish(&range);
+            }
+            IDS => {
+                let kind = rest.first().copied().map(usize::from).filter(|&k| k < self.next.len());
+                let kind = kind.ok_or_else(|| malformed("kind of id"))?;
+                self.next[kind] = number(&value).ok_or_else(|| malformed("next id"))?;
+            }
+            BOUND => {
+                self.bound = Timestamp(number(&value).ok_or_else(|| malformed("oracle bound"))?);
+            }
+            SETTING => {
+                let name = text(rest).ok_or_else(|| malformed("name of a setting"))?;
+                let value = text(&value).ok_or_else(|| malformed("setting"))?;
+                self.settings.insert(name, value);
+            }
+            _ => return Err(malformed("unknown tag")),
         }
         Ok(())
     }
 
-    /// Applies one command of the log and adds what it changes to the entry's batch.
-    pub fn apply(&mut self, command: &SystemCommand, batch: &mut WriteBatch) -> SystemResult {
-        let outcome = match &command.command {
-            Some(Command::InitCluster(init)) => {
-                if self.cluster_id.is_empty() {
-                    self.cluster_id.clone_from(&init.cluster_id);
-                    put(batch, b"cluster", init.cluster_id.as_bytes());
-                }
-                Outcome::Done(true)
+    /// Carries out a command. Its changes go into `batch`.
+    pub fn apply(&mut self, command: SystemCommand, batch: &mut WriteBatch) -> SystemResult {
+        let done = Outcome::Done(true);
+        let result = match command.command {
+            None => Outcome::Error("unknown command".to_owned()),
+            Some(Command::InitCluster(init)) if self.cluster_id.is_empty() => {
+                put(batch, &[CLUSTER], init.cluster_id.as_bytes());
+                self.cluster_id = init.cluster_id;
+                done
             }
-            Some(Command::RegisterNode(register)) => {
-                self.register(register.node.clone().unwrap_or_default(), batch)
-            }
+            Some(Command::InitCluster(_)) => Outcome::Error("already initialised".to_owned()),
+            Some(Command::RegisterNode(register)) => match register.node {
+                Some(node) => Outcome::NodeId(self.register(node, batch)),
+                None => Outcome::Error("no node given".to_owned()),
+            },
             Some(Command::PublishRanges(publish)) => {
                 for range in &publish.ranges {
                     self.publish(range, batch);
                 }
-                Outcome::Done(true)
+                done
             }
-            Some(Command::AllocateIds(allocate)) => {
-                let next =
-                    self.next_ids.entry(allocate.kind).or_insert_with(|| first_id(allocate.kind()));
-                let first = *next;
-                *next += allocate.count;
-                let key = [b"id/", &[allocate.kind.to_le_bytes()[0]][..]].concat();
-                put(batch, &key, &next.to_be_bytes());
-                Outcome::FirstId(first)
-            }
+            Some(Command::AllocateIds(AllocateIds { kind, count })) => match Kind::try_from(kind) {
+                Ok(kind) => Outcome::FirstId(self.allocate(kind as usize, count, batch)),
+                Err(_unknown) => Outcome::Error("unknown kind of id".to_owned()),
+            },
             Some(Command::RaiseOracleBound(raise)) => {
                 self.bound = self.bound.max(Timestamp(raise.bound));
-                put(batch, b"bound", &self.bound.0.to_be_bytes());
-                Outcome::Done(true)
+                put(batch, &[BOUND], &self.bound.0.to_be_bytes());
+                done
             }
             Some(Command::PutSetting(setting)) => {
-                self.settings.insert(setting.name.clone(), setting.value.clone());
-                let key = [b"set/", setting.name.as_bytes()].concat();
+                let key = [&[SETTING], setting.name.as_bytes()].concat();
                 put(batch, &key, setting.value.as_bytes());
-                Outcome::Done(true)
+                self.settings.insert(setting.name, setting.value);
+                done
             }
-            None => Outcome::Error("a command of a newer version".to_owned()),
         };
-        SystemResult { result: Some(outcome) }
+        SystemResult { result: Some(result) }
     }
 
-    fn register(&mut self, mut node: NodeDescriptor, batch: &mut WriteBatch) -> Outcome {
+    fn register(&mut self, mut node: NodeDescriptor, batch: &mut WriteBatch) -> u64 {
         if node.node_id == 0 {
-            // A joiner that asks again because the answer was lost gets a second id; the first one
-            // stays unused, which harms nobody.
-            node.node_id = self.nodes.keys().next_back().map_or(1, |last| last.0 + 1);
+            node.node_id = self.allocate(NODE_IDS, 1, batch);
+            self.forget_twins(&node, batch);
+        } else if node.node_id >= self.next[NODE_IDS] {
+            self.set_next(NODE_IDS, node.node_id + 1, batch);
         }
-        let id = NodeId(node.node_id);
-        let known = self.nodes.get(&id);
-        if known.is_some_and(|known| known.incarnation > node.incarnation) {
-            return Outcome::NodeId(id.0);
-        }
-        put(batch, &entry_key(b"node/", id.0), &node.encode_to_vec());
+        let id = node.node_id;
+        put(batch, &[&[NODE][..], &id.to_be_bytes()].concat(), &node.encode_to_vec());
         self.nodes.insert(id, node);
-        Outcome::NodeId(id.0)
+        id
+    }
+
+    /// A node without an id has no data: whoever had its address before is gone. (Or it is the same
+    /// node, asking again because the answer was lost.) Those that hold replicas are the planner's.
+    fn forget_twins(&mut self, node: &NodeDescriptor, batch: &mut WriteBatch) {
+        let holds_nothing =
+            |id: u64| !self.directory.iter().any(|r| r.has_replica(base::NodeId(id)));
+        let twins: Vec<u64> = self
+            .nodes
+            .values()
+            .filter(|old| old.rpc_address == node.rpc_address && holds_nothing(old.node_id))
+            .map(|old| old.node_id)
+            .collect();
+        for twin in twins {
+            self.nodes.remove(&twin);
+            delete(batch, &[&[NODE][..], &twin.to_be_bytes()].concat());
+        }
     }
 
     fn publish(&mut self, range: &RangeDescriptor, batch: &mut WriteBatch) {
-        let changes = self.directory.publish(range.clone());
-        for removed in changes.removed {
-            let key = entry_key(b"range/", removed.0);
-            batch.delete(Family::Local, &local_key(RangeId::SYSTEM, &[b"m/", &key[..]].concat()));
+        let Some(displaced) = self.directory.publish(range) else { return };
+        for old in displaced {
+            delete(batch, &[&[RANGE][..], &old.0.to_be_bytes()].concat());
         }
-        for changed in changes.put {
-            put(batch, &entry_key(b"range/", changed.range_id), &changed.encode_to_vec());
-        }
+        put(batch, &[&[RANGE][..], &range.range_id.to_be_bytes()].concat(), &range.encode_to_vec());
     }
 
-    /// Answers a read.
+    fn allocate(&mut self, kind: usize, count: u64, batch: &mut WriteBatch) -> u64 {
+        let first = self.next[kind];
+        self.set_next(kind, first + count, batch);
+        first
+    }
+
+    fn set_next(&mut self, kind: usize, next: u64, batch: &mut WriteBatch) {
+        assert!(next >= self.next[kind], "S2: ids of kind {kind} go back to {next}");
+        self.next[kind] = next;
+        put(batch, &[IDS, kind as u8], &next.to_be_bytes());
+    }
+
+    /// Answers a question about what is applied.
     #[must_use]
     pub fn query(&self, query: &SystemQuery) -> SystemAnswer {
-        let mut answer = SystemAnswer { cluster_id: self.cluster_id.clone(), ..Default::default() };
+        let mut answer =
+            SystemAnswer { cluster_id: self.cluster_id.clone(), ..Default::default() };
         match &query.query {
             Some(Query::LookupKey(key)) => {
-                answer.ranges = self.directory.lookup_from(key, NEIGHBOURS);
+                answer.ranges = self.directory.from_key(key, 1 + NEIGHBOURS).cloned().collect();
             }
             Some(Query::AllRanges(_)) => answer.ranges = self.directory.iter().cloned().collect(),
             Some(Query::AllNodes(_)) => answer.nodes = self.nodes.values().cloned().collect(),
@@ -179,28 +216,34 @@ impl SystemState {
         answer
     }
 
-    /// The bound that the oracle's leaders have raised so far.
+    /// The oracle's bound.
     #[must_use]
     pub fn oracle_bound(&self) -> Timestamp {
         self.bound
     }
 
-    /// The ranges known.
+    /// The directory.
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
+
+    /// The nodes, by id.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeDescriptor> {
+        self.nodes.values()
+    }
 }
 
-fn first_id(kind: Kind) -> u64 {
-    FIRST_IDS.iter().find(|(k, _)| *k == kind).map_or(1, |(_, first)| *first)
+fn text(bytes: &[u8]) -> Option<String> {
+    String::from_utf8(bytes.to_vec()).ok()
 }
 
-fn entry_key(prefix: &[u8], id: u64) -> Vec<u8> {
-    [prefix, &id.to_be_bytes()].concat()
+fn put(batch: &mut WriteBatch, key: &[u8], value: &[u8]) {
+    let key = [&[PREFIX], key].concat();
+    batch.put(Family::Local, &local_key(RangeId::SYSTEM, &key), value);
 }
 
-fn put(batch: &mut WriteBatch, name: &[u8], value: &[u8]) {
-    let key = local_key(RangeId::SYSTEM, &[b"m/", name].concat());
-    batch.put(Family::Local, &key, value);
+fn delete(batch: &mut WriteBatch, key: &[u8]) {
+    let key = [&[PREFIX], key].concat();
+    batch.delete(Family::Local, &local_key(RangeId::SYSTEM, &key));
 }
