@@ -223,6 +223,13 @@ impl SqlError {
         self
     }
 
+    /// Replaces the position: the text was part of a longer one.
+    #[must_use]
+    pub fn with_position(mut self, position: usize) -> Self {
+        self.0.position = Some(position);
+        self
+    }
+
     /// Sets the table concerned.
     #[must_use]
     pub fn table(mut self, schema: impl Into<String>, table: impl Into<String>) -> Self {

@@ -29,7 +29,9 @@ mod expr_op;
 mod from;
 mod from_func;
 mod from_join;
+mod from_lock;
 mod group;
+mod limit;
 mod literal;
 mod mention;
 mod order;
@@ -55,7 +57,7 @@ use crate::error::{SqlError, SqlState};
 use crate::ir::{Bound, CatalogView, ColId, Query, RelColumn, Scalar, Statement};
 
 pub use mention::mentioned_tables;
-pub use parse::{STATEMENT_BYTES_MAX, parse, position, tokenize};
+pub use parse::{STATEMENT_BYTES_MAX, parse, position, syntax_error, tokenize};
 pub use typename::type_of;
 
 use scope::Scope;

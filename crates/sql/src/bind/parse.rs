@@ -130,8 +130,8 @@ fn lexical_error(sql: &str, message: &str, at: Location) -> SqlError {
     SqlError::syntax(format!("{message} at or near \"{near}\"")).at(at)
 }
 
-/// sqlparser says `Expected: a, found: b at Line: 1, Column: 2`.
-fn syntax_error(sql: &str, error: &ParserError) -> SqlError {
+/// What an error of sqlparser's is to the user. It says `Expected: a, found: b at Line: 1, Column: 2`.
+pub fn syntax_error(sql: &str, error: &ParserError) -> SqlError {
     let text = match error {
         ParserError::RecursionLimitExceeded => return too_deep(),
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),

@@ -129,12 +129,8 @@ fn value(scalar: &Scalar, env: &EvalEnv, row: Row<'_>) -> Result<Datum, SqlError
     }
 }
 
-/// Runs a kernel; strict ones are not called with NULLs.
 fn call(func: &FuncRef, env: &EvalEnv, args: &[Datum]) -> Result<Datum, SqlError> {
-    if func.strict && args.iter().any(Datum::is_null) {
-        return Ok(Datum::Null);
-    }
-    Ok((func.kernel)(env, args)?)
+    Ok(func.call(env, args)?)
 }
 
 fn is_true(datum: &Datum) -> bool {

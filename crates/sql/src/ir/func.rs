@@ -8,7 +8,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use pgtypes::registry::{Resolved, ResolvedAggregate};
-use pgtypes::{PgType, cast};
+use pgtypes::ty::Category;
+use pgtypes::{Datum, EvalEnv, PgType, TypeError, TypeId, cast};
 
 /// A function or operator chosen by resolution.
 #[derive(Clone)]
@@ -47,6 +48,24 @@ pub struct CastRef {
     pub cast: cast::Cast,
     /// Written by the user: `varchar(n)` truncates silently then.
     pub explicit: bool,
+}
+
+impl CastRef {
+    /// Converts one value, type modifier included.
+    pub fn apply(&self, env: &EvalEnv, datum: Datum) -> Result<Datum, TypeError> {
+        self.cast.apply(env, datum, self.from, self.to, self.explicit)
+    }
+
+    /// Whether the result depends on the value alone. Times depend on settings and the clock,
+    /// names of objects on the catalog.
+    pub fn is_immutable(&self) -> bool {
+        let depends = |ty: PgType| {
+            ty.id.is_oid_like()
+                || ty.id == TypeId::Bytea
+                || matches!(ty.category(), Category::DateTime | Category::Timespan)
+        };
+        !depends(self.from) && !depends(self.to)
+    }
 }
 
 impl PartialEq for CastRef {

@@ -15,6 +15,7 @@ mod func;
 mod rel;
 mod scalar;
 mod statement;
+mod walk;
 
 pub use catalog_view::{CatalogView, Relation, VirtualColumn, VirtualTable};
 pub use eval::{Row, eval};

@@ -1,0 +1,263 @@
+//! Calls: conditionals, plain functions, aggregates, set-returning functions.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{self, Expr, Function, Spanned};
+use sqlparser::tokenizer::Span;
+
+use super::call_args::Args;
+use super::expr::Cx;
+use super::scope::Clause;
+use super::{Binder, name_parts, resolve};
+use crate::error::{SqlError, SqlState};
+use crate::ir::{AggCall, FunctionScan, Scalar, SetFunction, SortKey, WindowFunc};
+
+impl Binder<'_> {
+    /// A function over bound arguments.
+    pub(crate) fn call(
+        &mut self,
+        name: &str,
+        args: Vec<(Scalar, Span)>,
+        span: Span,
+    ) -> Result<Scalar, SqlError> {
+        let types: Vec<_> = args.iter().map(|(arg, _)| arg.ty()).collect();
+        let func = resolve::function(name, &types).map_err(|e| e.at(self.pos(span)))?;
+        self.apply(func, args)
+    }
+
+    /// A call as written.
+    pub(crate) fn function(
+        &mut self,
+        function: &Function,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        let span = function.name.span();
+        let name = self.function_name(&function.name)?;
+        let args = Args::of(function)?;
+        if function.over.is_some() {
+            return self.window_call(&name, function, &args, cx);
+        }
+        if resolve::is_aggregate(&name) {
+            return self.aggregate(&name, &args, span, cx);
+        }
+        args.refuse_aggregate_clauses(&name).map_err(|e| e.at(self.pos(span)))?;
+        if WindowFunc::by_name(&name).is_some() {
+            return Err(SqlError::new(
+                SqlState::WINDOWING_ERROR,
+                format!("window function {name} requires an OVER clause"),
+            )
+            .at(self.pos(span)));
+        }
+        if let Some(set_function) = SetFunction::by_name(&name) {
+            return self.set_function(set_function, &name, &args, span, cx);
+        }
+        let mut bound = Vec::with_capacity(args.exprs.len());
+        for arg in &args.exprs {
+            bound.push((self.expr(arg, cx)?, arg.span()));
+        }
+        if matches!(name.as_str(), "coalesce" | "greatest" | "least" | "nullif") {
+            return self
+                .conditional(&name, bound, span)?
+                .ok_or_else(|| SqlError::internal("a conditional without a form"));
+        }
+        self.call(&name, bound, span)
+    }
+
+    /// The name of a function; only `pg_catalog` may stand in front.
+    pub(crate) fn function_name(&self, name: &ast::ObjectName) -> Result<String, SqlError> {
+        let mut parts = name_parts(name)?;
+        let last = parts.pop().ok_or_else(|| SqlError::syntax("empty function name"))?;
+        match parts.as_slice() {
+            [] => Ok(last),
+            [schema] if schema == "pg_catalog" || schema == "information_schema" => Ok(last),
+            [schema] => Err(SqlError::new(
+                SqlState::INVALID_SCHEMA_NAME,
+                format!("schema \"{schema}\" does not exist"),
+            )
+            .at(self.pos(name.span()))),
+            _ => Err(SqlError::syntax(format!("improper qualified name: {name}"))),
+        }
+    }
+
+    /// A call of an aggregate without OVER: a new column of the query it belongs to.
+    fn aggregate(
+        &mut self,
+        name: &str,
+        args: &Args<'_>,
+        span: Span,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        let position = self.pos(span);
+        if cx.in_aggregate {
+            return Err(SqlError::new(
+                SqlState::GROUPING_ERROR,
+                "aggregate function calls cannot be nested",
+            )
+            .at(position));
+        }
+        if !cx.clause.aggregates() || cx.collected.is_none() {
+            return Err(SqlError::new(
+                SqlState::GROUPING_ERROR,
+                format!("aggregate functions are not allowed in {}", cx.clause.name()),
+            )
+            .at(position));
+        }
+        if args.null_treatment {
+            return Err(SqlError::unsupported("IGNORE NULLS").at(position));
+        }
+        if args.within_group {
+            return Err(SqlError::unsupported("WITHIN GROUP").at(position));
+        }
+        let (func, bound) = self.aggregate_args(name, args, span, cx)?;
+        let filter = self.filter(args.filter, cx)?;
+        let order_by = self.aggregate_order(args, cx)?;
+        if args.distinct && !order_by.iter().all(|key| bound.contains(&key.expr)) {
+            return Err(SqlError::new(
+                SqlState::INVALID_COLUMN_REFERENCE,
+                "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
+            )
+            .at(position));
+        }
+        self.refuse_outer_aggregate(&bound, cx).map_err(|e| e.at(position))?;
+        let ty = func.result;
+        let collected = cx.collected.as_mut().expect("checked above");
+        let same = collected.aggs.iter().find(|agg| {
+            agg.func == func
+                && agg.args == bound
+                && agg.distinct == args.distinct
+                && agg.filter == filter
+                && agg.order_by == order_by
+        });
+        if let Some(same) = same {
+            return Ok(Scalar::Column(same.column.id, same.column.ty));
+        }
+        let column = self.fresh(Arc::from(name), ty);
+        let scalar = Scalar::Column(column.id, ty);
+        let distinct = args.distinct;
+        let collected = cx.collected.as_mut().expect("checked above");
+        collected.aggs.push(AggCall { column, func, args: bound, distinct, filter, order_by });
+        Ok(scalar)
+    }
+
+    /// Arguments of an aggregate, converted as it wants them.
+    pub(crate) fn aggregate_args(
+        &mut self,
+        name: &str,
+        args: &Args<'_>,
+        span: Span,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<(crate::ir::AggRef, Vec<Scalar>), SqlError> {
+        let mut bound = Vec::with_capacity(args.exprs.len());
+        if args.star && name != "count" {
+            return Err(SqlError::new(
+                SqlState::UNDEFINED_FUNCTION,
+                format!("function {name}() does not exist"),
+            )
+            .at(self.pos(span)));
+        }
+        let mut inner = self.inside_aggregate(cx);
+        for arg in &args.exprs {
+            bound.push((self.expr(arg, &mut inner)?, arg.span()));
+        }
+        let types: Vec<_> = bound.iter().map(|(arg, _)| arg.ty()).collect();
+        let func = resolve::aggregate(name, &types, args.star).map_err(|e| e.at(self.pos(span)))?;
+        let mut converted = Vec::with_capacity(bound.len());
+        for ((arg, at), &want) in bound.into_iter().zip(&func.args) {
+            converted.push(self.implicit(arg, want, at)?);
+        }
+        Ok((func, converted))
+    }
+
+    fn inside_aggregate<'c, 's>(&self, cx: &'c Cx<'_, 's>) -> Cx<'c, 's> {
+        Cx {
+            scope: cx.scope,
+            clause: cx.clause,
+            collected: None,
+            in_aggregate: true,
+            in_window: cx.in_window,
+        }
+    }
+
+    pub(crate) fn filter(
+        &mut self,
+        filter: Option<&Expr>,
+        cx: &Cx<'_, '_>,
+    ) -> Result<Option<Scalar>, SqlError> {
+        let Some(filter) = filter else { return Ok(None) };
+        Ok(Some(self.condition_in(filter, cx.scope, Clause::Filter, "FILTER")?))
+    }
+
+    fn aggregate_order(
+        &mut self,
+        args: &Args<'_>,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Vec<SortKey>, SqlError> {
+        let mut keys = Vec::with_capacity(args.order_by.len());
+        for key in args.order_by {
+            let mut inner = self.inside_aggregate(cx);
+            let expr = self.expr(&key.expr, &mut inner)?;
+            let expr = self.settle_unknown(expr)?;
+            keys.push(self.sort_key(expr, key)?);
+        }
+        Ok(keys)
+    }
+
+    /// An aggregate over nothing but columns of an enclosing query belongs to that query.
+    fn refuse_outer_aggregate(&self, args: &[Scalar], cx: &Cx<'_, '_>) -> Result<(), SqlError> {
+        let mut outer = false;
+        let mut inner = false;
+        for arg in args {
+            arg.any(&mut |scalar| {
+                if let Scalar::Column(id, _) = scalar {
+                    if cx.scope.makes(*id) { inner = true } else { outer = true }
+                }
+                false
+            });
+        }
+        if outer && !inner {
+            return Err(SqlError::unsupported("an aggregate over columns of an outer query only"));
+        }
+        Ok(())
+    }
+
+    /// A set-returning function in a select list: joined laterally by the select.
+    fn set_function(
+        &mut self,
+        function: SetFunction,
+        name: &str,
+        args: &Args<'_>,
+        span: Span,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        if !cx.clause.set_functions() || cx.collected.is_none() || cx.in_aggregate {
+            return Err(SqlError::unsupported(format!(
+                "a set-returning function in {}",
+                if cx.in_aggregate { "an aggregate" } else { cx.clause.name() }
+            ))
+            .at(self.pos(span)));
+        }
+        let mut bound = Vec::with_capacity(args.exprs.len());
+        for arg in &args.exprs {
+            bound.push((self.expr(arg, cx)?, arg.span()));
+        }
+        let (args, types) = self.set_function_args(function, name, bound, span)?;
+        let [ty] = types.as_slice() else {
+            return Err(SqlError::unsupported(format!("{name} with several arrays in a select list"))
+                .at(self.pos(span)));
+        };
+        let column = self.fresh(Arc::from(name), *ty);
+        let scalar = Scalar::Column(column.id, *ty);
+        let collected = cx.collected.as_mut().expect("checked above");
+        if !collected.functions.is_empty() {
+            return Err(SqlError::unsupported("several set-returning functions in a select list")
+                .at(self.pos(span)));
+        }
+        collected.functions.push(FunctionScan {
+            function,
+            args,
+            columns: vec![column],
+            ordinality: None,
+        });
+        Ok(scalar)
+    }
+}

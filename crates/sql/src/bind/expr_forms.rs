@@ -1,0 +1,384 @@
+//! Expression forms with a syntax of their own: CASE, ARRAY, rows, EXTRACT, SUBSTRING, TRIM.
+
+use pgtypes::{Datum, PgType};
+use sqlparser::ast::{
+    self, AccessExpr, BinaryOperator as Op, CaseWhen, DateTimeField, Expr, Spanned, Subscript,
+    TrimWhereField,
+};
+use sqlparser::tokenizer::Span;
+
+use super::Binder;
+use super::expr::Cx;
+use super::expr_op::{negate, operator_name};
+use super::resolve::Context;
+use crate::error::{SqlError, SqlState};
+use crate::ir::Scalar;
+
+impl Binder<'_> {
+    pub(crate) fn case(
+        &mut self,
+        operand: Option<&Expr>,
+        conditions: &[CaseWhen],
+        otherwise: Option<&Expr>,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        let operand = match operand {
+            Some(expr) => {
+                let scalar = self.expr(expr, cx)?;
+                Some((self.settle_unknown(scalar)?, expr.span()))
+            }
+            None => None,
+        };
+        let mut tests = Vec::with_capacity(conditions.len());
+        // ELSE comes first where types are chosen, as in PostgreSQL.
+        let mut results = Vec::with_capacity(conditions.len() + 1);
+        match otherwise {
+            Some(expr) => results.push((self.expr(expr, cx)?, expr.span())),
+            None => results.push((Scalar::null(PgType::UNKNOWN), Span::empty())),
+        }
+        for CaseWhen { condition, result } in conditions {
+            let test = self.expr(condition, cx)?;
+            tests.push(match &operand {
+                Some(operand) => {
+                    let right = (test, condition.span());
+                    self.operator("=", vec![operand.clone(), right], operand.1)?
+                }
+                None => self.condition(test, "CASE/WHEN", condition.span())?,
+            });
+            results.push((self.expr(result, cx)?, result.span()));
+        }
+        let (mut results, ty) = self.unify(results, "CASE")?;
+        let values = results.split_off(1);
+        let otherwise = Box::new(results.pop().expect("ELSE comes first"));
+        Ok(Scalar::Case { whens: tests.into_iter().zip(values).collect(), otherwise, ty })
+    }
+
+    pub(crate) fn array(
+        &mut self,
+        items: &[Expr],
+        span: Span,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        if items.is_empty() {
+            return Err(SqlError::new(
+                SqlState::INDETERMINATE_DATATYPE,
+                "cannot determine type of empty array",
+            )
+            .hint("Explicitly cast to the desired type, for example ARRAY[]::integer[].")
+            .at(self.pos(span)));
+        }
+        refuse_nested(items)?;
+        let mut bound = Vec::with_capacity(items.len());
+        for item in items {
+            bound.push((self.expr(item, cx)?, item.span()));
+        }
+        let (items, ty) = self.unify(bound, "ARRAY")?;
+        if ty.array {
+            return Err(SqlError::unsupported("an array constructor over arrays"));
+        }
+        Ok(Scalar::Array(items, ty.base().to_array()))
+    }
+
+    /// `ARRAY[…]::ty`.
+    pub(crate) fn array_of(
+        &mut self,
+        items: &[Expr],
+        ty: PgType,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        refuse_nested(items)?;
+        let mut bound = Vec::with_capacity(items.len());
+        for item in items {
+            let scalar = self.expr(item, cx)?;
+            bound.push(self.explicit(scalar, ty.element(), item.span())?);
+        }
+        Ok(Scalar::Array(bound, ty))
+    }
+
+    pub(crate) fn subscripts(
+        &mut self,
+        root: &Expr,
+        chain: &[AccessExpr],
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        let mut scalar = self.expr(root, cx)?;
+        if !scalar.ty().array && !scalar.ty().is_unknown() {
+            return Err(SqlError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!(
+                    "cannot subscript type {} because it does not support subscripting",
+                    scalar.ty().sql_name()
+                ),
+            )
+            .at(self.pos(root.span())));
+        }
+        for access in chain {
+            scalar = match access {
+                AccessExpr::Subscript(Subscript::Index { index }) => {
+                    let at = self.expr(index, cx)?;
+                    let args = vec![(scalar, root.span()), (at, index.span())];
+                    self.call("array_subscript", args, root.span())?
+                }
+                AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) => {
+                    if stride.is_some() {
+                        return Err(SqlError::syntax("syntax error at or near \":\""));
+                    }
+                    let bound = |binder: &mut Self, e: &Option<Expr>, cx: &mut Cx<'_, '_>| match e {
+                        Some(e) => Ok((binder.expr(e, cx)?, e.span())),
+                        None => Ok((Scalar::null(PgType::INT4), Span::empty())),
+                    };
+                    let low = bound(self, lower_bound, cx)?;
+                    let high = bound(self, upper_bound, cx)?;
+                    self.call("array_slice", vec![(scalar, root.span()), low, high], root.span())?
+                }
+                AccessExpr::Dot(field) => {
+                    return Err(SqlError::unsupported(format!("field selection .{field}"))
+                        .at(self.pos(root.span())));
+                }
+            };
+        }
+        Ok(scalar)
+    }
+
+    pub(crate) fn extract(
+        &mut self,
+        field: &DateTimeField,
+        source: &Expr,
+        span: Span,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        let field = match field {
+            DateTimeField::Custom(ident) => ident.value.to_lowercase(),
+            other => other.to_string().to_lowercase(),
+        };
+        let field = Scalar::Literal(Datum::text(field), PgType::TEXT);
+        let source = (self.expr(source, cx)?, source.span());
+        self.call("extract", vec![(field, span), source], span)
+    }
+
+    pub(crate) fn substring(
+        &mut self,
+        text: &Expr,
+        from: Option<&Expr>,
+        length: Option<&Expr>,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        let mut args = vec![(self.expr(text, cx)?, text.span())];
+        match from {
+            Some(from) => args.push((self.expr(from, cx)?, from.span())),
+            None => args.push((Scalar::Literal(Datum::Int4(1), PgType::INT4), text.span())),
+        }
+        if let Some(length) = length {
+            args.push((self.expr(length, cx)?, length.span()));
+        }
+        self.call("substring", args, text.span())
+    }
+
+    pub(crate) fn trim(
+        &mut self,
+        text: &Expr,
+        side: Option<&TrimWhereField>,
+        what: Option<&Expr>,
+        characters: Option<&[Expr]>,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        let name = match side {
+            None | Some(TrimWhereField::Both) => "btrim",
+            Some(TrimWhereField::Leading) => "ltrim",
+            Some(TrimWhereField::Trailing) => "rtrim",
+        };
+        let mut args = vec![(self.expr(text, cx)?, text.span())];
+        for arg in what.into_iter().chain(characters.into_iter().flatten()) {
+            args.push((self.expr(arg, cx)?, arg.span()));
+        }
+        self.call(name, args, text.span())
+    }
+
+    /// `(a, b) op (c, d)`.
+    pub(crate) fn row_comparison(
+        &mut self,
+        lefts: &[Expr],
+        op: &Op,
+        rights: &[Expr],
+        span: Span,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        if lefts.len() != rights.len() {
+            return Err(SqlError::syntax("unequal number of entries in row expressions")
+                .at(self.pos_behind(span)));
+        }
+        let mut l = Vec::with_capacity(lefts.len());
+        let mut r = Vec::with_capacity(rights.len());
+        for (left, right) in lefts.iter().zip(rights) {
+            l.push((self.expr(left, cx)?, left.span()));
+            r.push((self.expr(right, cx)?, right.span()));
+        }
+        let name = operator_name(op)?;
+        match op {
+            Op::Eq | Op::NotEq => {
+                let mut parts = Vec::with_capacity(l.len());
+                for (left, right) in l.into_iter().zip(r) {
+                    let at = left.1;
+                    parts.push(self.operator(&name, vec![left, right], at)?);
+                }
+                Ok(if *op == Op::Eq { Scalar::And(parts) } else { Scalar::Or(parts) })
+            }
+            Op::Lt | Op::LtEq | Op::Gt | Op::GtEq => self.row_order(&l, &name, &r),
+            _ => Err(SqlError::unsupported(format!("the operator {op} over rows"))),
+        }
+    }
+
+    /// `(a, b) < (c, d)` is `a < c OR (a = c AND b < d)`.
+    fn row_order(
+        &mut self,
+        left: &[(Scalar, Span)],
+        op: &str,
+        right: &[(Scalar, Span)],
+    ) -> Result<Scalar, SqlError> {
+        let strict = op.trim_end_matches('=');
+        let last = left.len() - 1;
+        let at = left[last].1;
+        let pair = |i: usize| vec![left[i].clone(), right[i].clone()];
+        let mut result = self.operator(op, pair(last), at)?;
+        for i in (0..last).rev() {
+            let less = self.operator(strict, pair(i), left[i].1)?;
+            let equal = self.operator("=", pair(i), left[i].1)?;
+            result = Scalar::Or(vec![less, Scalar::And(vec![equal, result])]);
+        }
+        Ok(result)
+    }
+
+    /// `(a, b) IN ((1, 2), (3, 4))`.
+    pub(crate) fn row_in_list(
+        &mut self,
+        needles: &[Expr],
+        list: &[Expr],
+        negated: bool,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        let mut equal = Vec::with_capacity(list.len());
+        for item in list {
+            let Expr::Tuple(items) = item else {
+                return Err(SqlError::new(
+                    SqlState::UNDEFINED_FUNCTION,
+                    "operator does not exist: record = a value that is no row",
+                )
+                .at(self.pos(item.span())));
+            };
+            equal.push(self.row_comparison(needles, &Op::Eq, items, item.span(), cx)?);
+        }
+        Ok(negate(Scalar::Or(equal), negated))
+    }
+
+    /// COALESCE, GREATEST, LEAST, NULLIF: functions to the parser, expressions to PostgreSQL.
+    pub(crate) fn conditional(
+        &mut self,
+        name: &str,
+        args: Vec<(Scalar, Span)>,
+        span: Span,
+    ) -> Result<Option<Scalar>, SqlError> {
+        let upper = name.to_uppercase();
+        match name {
+            "coalesce" | "greatest" | "least" if args.is_empty() => {
+                Err(SqlError::syntax("syntax error at or near \")\"").at(self.pos(span)))
+            }
+            "coalesce" => {
+                let (args, ty) = self.unify(args, &upper)?;
+                Ok(Some(Scalar::Coalesce(args, ty)))
+            }
+            "greatest" | "least" => {
+                let (args, ty) = self.unify(args, &upper)?;
+                let op = if name == "greatest" { ">" } else { "<" };
+                let op = super::resolve::operator(op, &[ty, ty]).map_err(|e| e.at(self.pos(span)))?;
+                let want = op.args[0];
+                let mut converted = Vec::with_capacity(args.len());
+                for arg in args {
+                    converted.push(self.implicit(arg, want, span)?);
+                }
+                let value = Scalar::Extreme { op, args: converted, ty: want };
+                Ok(Some(if want.same(ty) { value } else { Scalar::Relabel(Box::new(value), ty) }))
+            }
+            "nullif" => {
+                let mut args = args.into_iter();
+                let (Some(left), Some(right), None) = (args.next(), args.next(), args.next()) else {
+                    return Err(SqlError::syntax("syntax error at or near \")\"").at(self.pos(span)));
+                };
+                let value = self.settle_unknown(left.0.clone())?;
+                let (eq, l, r) = self.equality(left, right)?;
+                let value = match value {
+                    Scalar::Literal(..) | Scalar::Param { .. } => l.clone(),
+                    other => other,
+                };
+                Ok(Some(Scalar::NullIf { eq, args: Box::new((l, r)), value: Box::new(value) }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// `needle op ANY (array or query)`.
+    pub(crate) fn quantified(
+        &mut self,
+        left: &Expr,
+        op: &Op,
+        right: &Expr,
+        all: bool,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        let name = operator_name(op)?;
+        if let Expr::Subquery(query) = unnested(right) {
+            return self.quantified_subquery(left, &name, query, all, cx);
+        }
+        let needle = self.expr(left, cx)?;
+        let array = self.expr(right, cx)?;
+        let element = match array.ty() {
+            ty if ty.array => ty.element().base(),
+            ty if ty.is_unknown() => PgType::UNKNOWN,
+            _ => {
+                return Err(SqlError::new(
+                    SqlState::WRONG_OBJECT_TYPE,
+                    "op ANY/ALL (array) requires array on right side",
+                )
+                .at(self.pos_behind(left.span())));
+            }
+        };
+        let types = [needle.ty(), element];
+        let op = super::resolve::operator(&name, &types)
+            .map_err(|e| e.at(self.pos_behind(left.span())))?;
+        if !op.result.same(PgType::BOOL) {
+            return Err(SqlError::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                "op ANY/ALL (array) requires operator to yield boolean",
+            )
+            .at(self.pos_behind(left.span())));
+        }
+        let needle = Box::new(self.implicit(needle, op.args[0], left.span())?);
+        let want = op.args[1].to_array();
+        let from = array.ty();
+        let array = match self.try_coerce(array, want, Context::Implicit, right.span())? {
+            Some(array) => Box::new(array),
+            None => {
+                return Err(SqlError::new(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!("cannot convert type {} to {}", from.sql_name(), want.sql_name()),
+                )
+                .at(self.pos(right.span())));
+            }
+        };
+        Ok(Scalar::Quantified { op, needle, array, all })
+    }
+}
+
+fn refuse_nested(items: &[Expr]) -> Result<(), SqlError> {
+    if items.iter().any(|item| matches!(item, Expr::Array(ast::Array { .. }))) {
+        return Err(SqlError::unsupported("a multi-dimensional array constructor"));
+    }
+    Ok(())
+}
+
+/// Without the parentheses around it.
+pub(crate) fn unnested(mut expr: &Expr) -> &Expr {
+    while let Expr::Nested(inner) = expr {
+        expr = inner;
+    }
+    expr
+}

@@ -1,0 +1,355 @@
+//! Queries: WITH, set operations, VALUES, and ORDER BY and LIMIT around them.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{self, OrderByExpr, OrderByKind, SetExpr, SetQuantifier, Spanned};
+use sqlparser::tokenizer::Span;
+
+use super::resolve::Context;
+use super::scope::{Clause, Cte, Scope};
+use super::{Binder, fold};
+use crate::error::{SqlError, SqlState};
+use crate::ir::{OutputColumn, Query, Rel, RelColumn, Scalar, SetOp};
+
+/// What surrounds the body of a query.
+pub(crate) struct Around<'q> {
+    pub(crate) order_by: &'q [OrderByExpr],
+    pub(crate) locks: &'q [ast::LockClause],
+    /// Whether literals still unknown at the end become text. False where an INSERT or a set
+    /// operation around it has yet to say what they are.
+    pub(crate) settle: bool,
+}
+
+impl Around<'_> {
+    fn inside_set_operation() -> Self {
+        Around { order_by: &[], locks: &[], settle: false }
+    }
+}
+
+impl Binder<'_> {
+    /// A query; what is unknown at its end becomes text.
+    pub(crate) fn query(
+        &mut self,
+        query: &ast::Query,
+        parent: Option<&Scope<'_>>,
+    ) -> Result<Query, SqlError> {
+        self.query_as(query, parent, true)
+    }
+
+    /// A query whose unknown columns may be left so.
+    pub(crate) fn query_as(
+        &mut self,
+        query: &ast::Query,
+        parent: Option<&Scope<'_>>,
+        settle: bool,
+    ) -> Result<Query, SqlError> {
+        self.deeper(|binder| binder.query_here(query, parent, settle))
+    }
+
+    fn query_here(
+        &mut self,
+        query: &ast::Query,
+        parent: Option<&Scope<'_>>,
+        settle: bool,
+    ) -> Result<Query, SqlError> {
+        let ast::Query {
+            with,
+            body,
+            order_by,
+            limit_clause,
+            fetch,
+            locks,
+            for_clause,
+            settings,
+            format_clause,
+            pipe_operators,
+        } = query;
+        if for_clause.is_some() || settings.is_some() || format_clause.is_some() {
+            return Err(SqlError::unsupported("FOR XML, FOR JSON, SETTINGS or FORMAT"));
+        }
+        if !pipe_operators.is_empty() {
+            return Err(SqlError::unsupported("the pipe operator |>"));
+        }
+        let mut scope = Scope::inside(parent);
+        if let Some(with) = with {
+            self.with(with, &mut scope)?;
+        }
+        let order_by = match order_by {
+            None => &[][..],
+            Some(ast::OrderBy { kind: OrderByKind::Expressions(keys), interpolate: None }) => keys,
+            Some(_) => return Err(SqlError::unsupported("ORDER BY ALL or INTERPOLATE")),
+        };
+        let around = Around { order_by, locks, settle };
+        let mut bound = self.body(body, &scope, &around)?;
+        let rel = std::mem::replace(&mut bound.rel, Rel::OneRow);
+        bound.rel = self.limit(rel, limit_clause.as_ref(), fetch.as_ref(), &scope)?;
+        Ok(bound)
+    }
+
+    fn with<'q>(&mut self, with: &'q ast::With, scope: &mut Scope<'q>) -> Result<(), SqlError> {
+        let ast::With { with_token: _, recursive, cte_tables } = with;
+        for cte in cte_tables {
+            let ast::Cte { alias, query, from, materialized: _, closing_paren_token: _ } = cte;
+            if from.is_some() {
+                return Err(SqlError::syntax("syntax error at or near \"FROM\""));
+            }
+            if matches!(
+                &*query.body,
+                SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
+            ) {
+                return Err(SqlError::unsupported("a data-modifying statement in WITH"));
+            }
+            let name = fold(&alias.name);
+            if *recursive && super::mention::mentions(query, &name) {
+                return Err(SqlError::unsupported("WITH RECURSIVE")
+                    .at(self.pos(alias.name.span)));
+            }
+            if scope.ctes.iter().any(|known| known.name == name) {
+                return Err(SqlError::new(
+                    SqlState::DUPLICATE_ALIAS,
+                    format!("WITH query name \"{name}\" specified more than once"),
+                )
+                .at(self.pos(alias.name.span)));
+            }
+            let columns = alias.columns.iter().map(|column| fold(&column.name)).collect();
+            let visible = scope.ctes.len();
+            scope.ctes.push(Cte { name, query, columns, visible });
+        }
+        // What nobody mentions must still be right.
+        for index in 0..scope.ctes.len() {
+            let cte = scope.ctes[index].clone();
+            self.cte(&cte, scope)?;
+        }
+        Ok(())
+    }
+
+    /// Binds a common table expression, anew for each mention.
+    pub(crate) fn cte(&mut self, cte: &Cte<'_>, at: &Scope<'_>) -> Result<Query, SqlError> {
+        let mut scope = Scope::inside(at.parent);
+        scope.ctes = at.ctes[..cte.visible].to_vec();
+        let mut query = self.query(cte.query, Some(&scope))?;
+        if cte.columns.len() > query.columns.len() {
+            return Err(SqlError::new(
+                SqlState::INVALID_COLUMN_REFERENCE,
+                format!(
+                    "WITH query \"{}\" has {} columns available but {} columns specified",
+                    cte.name,
+                    query.columns.len(),
+                    cte.columns.len()
+                ),
+            ));
+        }
+        for (column, name) in query.columns.iter_mut().zip(&cte.columns) {
+            column.name = Arc::from(name.as_str());
+        }
+        Ok(query)
+    }
+
+    fn body(
+        &mut self,
+        body: &SetExpr,
+        scope: &Scope<'_>,
+        around: &Around<'_>,
+    ) -> Result<Query, SqlError> {
+        match body {
+            SetExpr::Select(select) => self.select(select, scope, around),
+            SetExpr::Query(query) => {
+                let inner = self.query_as(query, Some(scope), around.settle)?;
+                if !around.locks.is_empty() {
+                    return Err(SqlError::unsupported("FOR UPDATE around a parenthesized query"));
+                }
+                self.order_output(inner, around.order_by)
+            }
+            SetExpr::Values(values) => {
+                refuse_locks(around, "VALUES")?;
+                let query = self.values(values, scope, around.settle)?;
+                self.order_output(query, around.order_by)
+            }
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                refuse_locks(around, "UNION/INTERSECT/EXCEPT")?;
+                let all = match set_quantifier {
+                    SetQuantifier::All => true,
+                    SetQuantifier::None | SetQuantifier::Distinct => false,
+                    other => return Err(SqlError::unsupported(format!("{op} {other}"))),
+                };
+                let query = self.set_operation(left, *op, all, right, scope, around.settle)?;
+                self.order_output(query, around.order_by)
+            }
+            SetExpr::Table(table) => {
+                refuse_locks(around, "TABLE")?;
+                let query = self.table_command(table, scope)?;
+                self.order_output(query, around.order_by)
+            }
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                Err(SqlError::unsupported("a data-modifying statement inside a query"))
+            }
+        }
+    }
+
+    fn set_operation(
+        &mut self,
+        left: &SetExpr,
+        op: ast::SetOperator,
+        all: bool,
+        right: &SetExpr,
+        scope: &Scope<'_>,
+        settle: bool,
+    ) -> Result<Query, SqlError> {
+        let inside = Around::inside_set_operation();
+        let mut l = self.deeper(|b| b.body(left, scope, &inside))?;
+        let mut r = self.deeper(|b| b.body(right, scope, &inside))?;
+        let (op, what) = match op {
+            ast::SetOperator::Union => (SetOp::Union, "UNION"),
+            ast::SetOperator::Intersect => (SetOp::Intersect, "INTERSECT"),
+            ast::SetOperator::Except | ast::SetOperator::Minus => (SetOp::Except, "EXCEPT"),
+        };
+        if l.columns.len() != r.columns.len() {
+            return Err(SqlError::syntax(format!(
+                "each {what} query must have the same number of columns"
+            ))
+            .at(self.pos(right.span())));
+        }
+        let mut columns = Vec::with_capacity(l.columns.len());
+        for i in 0..l.columns.len() {
+            let types = [(l.columns[i].ty, Span::empty()), (r.columns[i].ty, right.span())];
+            let both_unknown = types.iter().all(|(ty, _)| ty.is_unknown());
+            let ty = if both_unknown && !settle {
+                types[0].0
+            } else {
+                self.common_type(&types, what)?
+            };
+            self.retype_output(&mut l, i, ty, what)?;
+            self.retype_output(&mut r, i, ty, what)?;
+            let name = l.columns[i].name.clone();
+            columns.push(self.fresh(name, ty));
+        }
+        let output = columns.iter().map(output_of).collect();
+        let rel = Rel::SetOp { op, all, left: Box::new(l.rel), right: Box::new(r.rel), columns };
+        Ok(Query { rel, columns: output, locks: Vec::new() })
+    }
+
+    /// Converts an output column of a query, literals in place.
+    pub(crate) fn retype_output(
+        &mut self,
+        query: &mut Query,
+        index: usize,
+        ty: pgtypes::PgType,
+        what: &str,
+    ) -> Result<(), SqlError> {
+        let from = query.columns[index].ty;
+        if from.same(ty) && (ty.typmod < 0 || ty.typmod == from.typmod) {
+            return Ok(());
+        }
+        if from.is_unknown() {
+            self.retype_unknown(&mut query.rel, query.columns[index].id, ty)?;
+            query.columns[index].ty = ty;
+            return Ok(());
+        }
+        let mut exprs = Vec::with_capacity(query.columns.len());
+        for (i, column) in query.columns.iter_mut().enumerate() {
+            let old = Scalar::Column(column.id, column.ty);
+            if i == index {
+                let scalar = self
+                    .try_coerce(old, ty, Context::Implicit, Span::empty())?
+                    .ok_or_else(|| {
+                        SqlError::new(
+                            SqlState::CANNOT_COERCE,
+                            format!(
+                                "{what} could not convert type {} to {}",
+                                from.sql_name(),
+                                ty.sql_name()
+                            ),
+                        )
+                    })?;
+                let made = self.fresh(column.name.clone(), ty);
+                column.id = made.id;
+                column.ty = ty;
+                exprs.push((made, scalar));
+            } else {
+                let kept = self.fresh(column.name.clone(), column.ty);
+                column.id = kept.id;
+                exprs.push((kept, old));
+            }
+        }
+        let input = Box::new(std::mem::replace(&mut query.rel, Rel::OneRow));
+        query.rel = Rel::Project { input, exprs };
+        Ok(())
+    }
+
+    /// `VALUES (…), (…)`.
+    fn values(
+        &mut self,
+        values: &ast::Values,
+        scope: &Scope<'_>,
+        settle: bool,
+    ) -> Result<Query, SqlError> {
+        let ast::Values { explicit_row: _, value_keyword: _, rows } = values;
+        let width = rows.first().map_or(0, |row| row.content.len());
+        let mut bound: Vec<Vec<Scalar>> = Vec::with_capacity(rows.len());
+        for row in rows {
+            if row.content.len() != width {
+                return Err(SqlError::syntax("VALUES lists must all be the same length")
+                    .at(row.content.first().and_then(|expr| self.pos(expr.span()))));
+            }
+            let mut scalars = Vec::with_capacity(width);
+            for expr in &row.content {
+                scalars.push(self.expr_in(expr, scope, Clause::Values)?);
+            }
+            bound.push(scalars);
+        }
+        let mut columns = Vec::with_capacity(width);
+        for i in 0..width {
+            let types: Vec<_> =
+                bound.iter().zip(rows).map(|(row, exprs)| (row[i].ty(), exprs.content[i].span())).collect();
+            let unknown = types.iter().all(|(ty, _)| ty.is_unknown());
+            let ty = if unknown && !settle {
+                pgtypes::PgType::UNKNOWN
+            } else {
+                self.common_type(&types, "VALUES")?
+            };
+            for (row, exprs) in bound.iter_mut().zip(rows) {
+                let scalar = std::mem::replace(&mut row[i], Scalar::bool(false));
+                row[i] = match self.try_coerce(scalar, ty, Context::Implicit, exprs.content[i].span())? {
+                    Some(scalar) => scalar,
+                    None => return Err(SqlError::internal("VALUES without a common type")),
+                };
+            }
+            columns.push(self.fresh(format!("column{}", i + 1), ty));
+        }
+        let output = columns.iter().map(output_of).collect();
+        Ok(Query { rel: Rel::Values { rows: bound, columns }, columns: output, locks: Vec::new() })
+    }
+
+    fn table_command(
+        &mut self,
+        table: &ast::Table,
+        scope: &Scope<'_>,
+    ) -> Result<Query, SqlError> {
+        let ast::Table { table_name, schema_name } = table;
+        let name = table_name.clone().ok_or_else(|| SqlError::syntax("TABLE without a name"))?;
+        let item = self.named_relation(schema_name.as_deref(), &name, None, Span::empty(), scope)?;
+        let columns = item
+            .columns
+            .iter()
+            .map(|c| OutputColumn { origin: c.origin, ..output_of(&c.column) })
+            .collect();
+        Ok(Query { rel: item.rel, columns, locks: Vec::new() })
+    }
+}
+
+fn refuse_locks(around: &Around<'_>, what: &str) -> Result<(), SqlError> {
+    if around.locks.is_empty() {
+        return Ok(());
+    }
+    Err(SqlError::unsupported(format!("FOR UPDATE with {what}")))
+}
+
+/// A result column that is just the column of the relation.
+pub(crate) fn output_of(column: &RelColumn) -> OutputColumn {
+    OutputColumn {
+        id: column.id,
+        name: column.name.clone(),
+        ty: column.ty,
+        origin: None,
+    }
+}

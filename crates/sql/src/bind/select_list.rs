@@ -1,0 +1,203 @@
+//! Select lists: wildcards, output names, and which columns come straight from a table.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    self, DateTimeField, Expr, SelectItem, SelectItemQualifiedWildcardKind, Spanned, TrimWhereField,
+    WildcardAdditionalOptions,
+};
+use sqlparser::tokenizer::Span;
+
+use super::expr::Cx;
+use super::scope::{Clause, Collected, Scope, ScopeColumn, origin_of};
+use super::typename::type_of;
+use super::{Binder, COLUMNS_MAX, fold};
+use crate::error::{SqlError, SqlState};
+use crate::ir::Scalar;
+
+/// One entry of a select list.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) name: Arc<str>,
+    pub(crate) scalar: Scalar,
+    pub(crate) span: Span,
+    pub(crate) origin: Option<(u32, usize)>,
+}
+
+impl Binder<'_> {
+    /// Binds a select or RETURNING list.
+    pub(crate) fn select_list(
+        &mut self,
+        items: &[SelectItem],
+        scope: &Scope<'_>,
+        clause: Clause,
+        collected: &mut Collected,
+    ) -> Result<Vec<Item>, SqlError> {
+        let mut result = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                SelectItem::UnnamedExpr(expr) => {
+                    let name = output_name(expr).unwrap_or_else(|| "?column?".to_owned());
+                    result.push(self.item(expr, name, scope, clause, collected)?);
+                }
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    result.push(self.item(expr, fold(alias), scope, clause, collected)?);
+                }
+                SelectItem::ExprWithAliases { .. } => {
+                    return Err(SqlError::unsupported("several aliases of one expression"));
+                }
+                SelectItem::Wildcard(options) => {
+                    refuse_options(options)?;
+                    if scope.columns.is_empty() && scope.tables.is_empty() {
+                        return Err(SqlError::syntax("SELECT * with no tables specified is not valid")
+                            .at(self.pos(options.wildcard_token.0.span)));
+                    }
+                    let span = options.wildcard_token.0.span;
+                    result.extend(scope.columns.iter().map(|column| item_of(column, span)));
+                }
+                SelectItem::QualifiedWildcard(kind, options) => {
+                    refuse_options(options)?;
+                    let SelectItemQualifiedWildcardKind::ObjectName(name) = kind else {
+                        return Err(SqlError::unsupported("an expression before .*"));
+                    };
+                    let parts: Option<Vec<ast::Ident>> =
+                        name.0.iter().map(|part| part.as_ident().cloned()).collect();
+                    let parts = parts.ok_or_else(|| SqlError::unsupported("a computed name"))?;
+                    let table = self.table_of(&parts, scope)?;
+                    result.extend(table.columns.iter().map(|c| item_of(c, parts[0].span)));
+                }
+            }
+        }
+        if result.len() > COLUMNS_MAX {
+            return Err(SqlError::new(
+                SqlState::TOO_MANY_COLUMNS,
+                format!("target lists can have at most {COLUMNS_MAX} entries"),
+            ));
+        }
+        Ok(result)
+    }
+
+    fn item(
+        &mut self,
+        expr: &Expr,
+        name: String,
+        scope: &Scope<'_>,
+        clause: Clause,
+        collected: &mut Collected,
+    ) -> Result<Item, SqlError> {
+        let scalar = self.expr(expr, &mut Cx::collecting(scope, clause, collected))?;
+        let origin = origin_of(scope, &scalar);
+        Ok(Item { name: Arc::from(name), scalar, span: expr.span(), origin })
+    }
+}
+
+fn item_of(column: &ScopeColumn, span: Span) -> Item {
+    Item {
+        name: column.column.name.clone(),
+        scalar: Scalar::Column(column.column.id, column.column.ty),
+        span,
+        origin: column.origin,
+    }
+}
+
+fn refuse_options(options: &WildcardAdditionalOptions) -> Result<(), SqlError> {
+    let WildcardAdditionalOptions {
+        wildcard_token: _,
+        opt_ilike,
+        opt_exclude,
+        opt_except,
+        opt_replace,
+        opt_rename,
+        opt_alias,
+    } = options;
+    if opt_ilike.is_some()
+        || opt_exclude.is_some()
+        || opt_except.is_some()
+        || opt_replace.is_some()
+        || opt_rename.is_some()
+        || opt_alias.is_some()
+    {
+        return Err(SqlError::unsupported("an option behind *"));
+    }
+    Ok(())
+}
+
+/// PostgreSQL's name of a column without an alias; `None` is `?column?`.
+pub(crate) fn output_name(expr: &Expr) -> Option<String> {
+    figure(expr).map(|(name, _)| name)
+}
+
+/// The name, and whether it is better than the name of a cast's type around it.
+fn figure(expr: &Expr) -> Option<(String, bool)> {
+    let strong = |name: &str| Some((name.to_owned(), true));
+    match expr {
+        Expr::Identifier(ident) => Some((fold(ident), true)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(|ident| (fold(ident), true)),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
+        Expr::CompoundFieldAccess { root, .. } => figure(root),
+        Expr::Function(function) => function
+            .name
+            .0
+            .last()
+            .and_then(|part| part.as_ident())
+            .map(|ident| (fold(ident), true)),
+        Expr::Cast { expr, data_type, .. } => match figure(expr) {
+            Some((name, true)) => Some((name, true)),
+            _ => type_name(data_type).map(|name| (name, false)),
+        },
+        Expr::TypedString(typed) => type_name(&typed.data_type).map(|name| (name, false)),
+        Expr::Value(value) => match value.value {
+            ast::Value::Boolean(_) => Some(("bool".to_owned(), false)),
+            _ => None,
+        },
+        Expr::Interval(_) => Some(("interval".to_owned(), false)),
+        Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figure) {
+            Some((name, true)) => Some((name, true)),
+            _ => Some(("case".to_owned(), false)),
+        },
+        Expr::Exists { .. } => strong("exists"),
+        Expr::Array(_) => strong("array"),
+        Expr::Tuple(_) => strong("row"),
+        Expr::Extract { .. } => strong("extract"),
+        Expr::Ceil { .. } => strong("ceil"),
+        Expr::Floor { .. } => strong("floor"),
+        Expr::Position { .. } => strong("position"),
+        Expr::Substring { shorthand: true, .. } => strong("substr"),
+        Expr::Substring { .. } => strong("substring"),
+        Expr::Overlay { .. } => strong("overlay"),
+        Expr::AtTimeZone { .. } => strong("timezone"),
+        Expr::Trim { trim_where, .. } => strong(match trim_where {
+            None | Some(TrimWhereField::Both) => "btrim",
+            Some(TrimWhereField::Leading) => "ltrim",
+            Some(TrimWhereField::Trailing) => "rtrim",
+        }),
+        Expr::Subquery(query) => first_name(&query.body),
+        _ => None,
+    }
+}
+
+fn first_name(body: &ast::SetExpr) -> Option<(String, bool)> {
+    match body {
+        ast::SetExpr::Select(select) => match select.projection.first()? {
+            SelectItem::UnnamedExpr(expr) => figure(expr),
+            SelectItem::ExprWithAlias { alias, .. } => Some((fold(alias), true)),
+            _ => None,
+        },
+        ast::SetExpr::Query(query) => first_name(&query.body),
+        ast::SetExpr::SetOperation { left, .. } => first_name(left),
+        ast::SetExpr::Values(_) => Some(("column1".to_owned(), true)),
+        _ => None,
+    }
+}
+
+fn type_name(data_type: &ast::DataType) -> Option<String> {
+    type_of(data_type).ok().map(|ty| ty.id.name().to_owned())
+}
+
+/// Whether a field of EXTRACT is spelled like a column, which the parser cannot tell.
+pub(crate) fn field_name(field: &DateTimeField) -> String {
+    match field {
+        DateTimeField::Custom(ident) => ident.value.to_lowercase(),
+        other => other.to_string().to_lowercase(),
+    }
+}

@@ -1,0 +1,20 @@
+//! Writes: INSERT, UPDATE and DELETE of any shape.
+//!
+//! ```text
+//!   rows to write <-- exec (any WHERE, FROM, subquery), point (by key), copy (STDIN)
+//!        |
+//!      Writes: NOT NULL, index entries, claims on unique keys  -->  kv::Txn
+//! ```
+//!
+//! Rows found by a query are locked before they are changed. Where the isolation level lets the
+//! snapshot move, what the lock returns is what the query saw, or the statement runs again (see
+//! [`kv::Txn::lock`]): a row found is therefore never changed on the strength of an old version.
+
+mod conflict;
+mod insert;
+mod modify;
+mod write;
+
+pub(crate) use insert::run_insert;
+pub(crate) use modify::{run_delete, run_update};
+pub(crate) use write::{Names, Writes, check_not_null, codec_error, print};

@@ -1,0 +1,273 @@
+//! Rows in, key-value writes out: index entries, uniqueness, NOT NULL.
+//!
+//! A statement collects the writes of some rows in a [`Writes`] and applies them together:
+//! deletions first, then claims on keys that must be new, then the rest. So
+//! `UPDATE t SET id = id + 1` does not trip over itself within a batch.
+//!
+//! # When a duplicate is noticed
+//!
+//! Inside a transaction block at the statement that makes it: the claimed keys are locked, which
+//! tells what is there. The only statement of an implicit transaction does not lock; its commit
+//! checks the claims in the same command that installs the rows ([`kv::Txn::insert`]).
+
+use std::sync::Arc;
+
+use base::Key;
+use bytes::Bytes;
+use catalog::{CatalogSnapshot, CodecError, Index, RowCodec, Table};
+use kv::{KvError, Strength, Txn, WaitPolicy};
+use pgtypes::{Datum, EvalEnv};
+
+use crate::{SqlError, SqlState};
+
+/// Most keys in one lock request.
+const LOCK_BATCH: usize = 1_024;
+
+/// The key-value writes of some rows of one table.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    deletes: Vec<Key>,
+    claims: Vec<(Key, Bytes)>,
+    puts: Vec<(Key, Bytes)>,
+}
+
+impl Writes {
+    /// How many keys are written.
+    pub(crate) fn len(&self) -> usize {
+        self.deletes.len() + self.claims.len() + self.puts.len()
+    }
+
+    /// A new row. `row_id` is given exactly for tables without a primary key.
+    pub(crate) fn insert(
+        &mut self,
+        table: &Table,
+        row: &[Datum],
+        row_id: Option<u64>,
+    ) -> Result<Key, SqlError> {
+        let codec = table.codec();
+        let key = match row_id {
+            Some(id) => codec.hidden_key(id),
+            None => codec.key(row).map_err(|e| codec_error(&e, table))?,
+        };
+        let value = codec.value(row).map_err(|e| codec_error(&e, table))?;
+        for index in codec.indexes() {
+            let entry = codec.entry(index, &key, row).map_err(|e| codec_error(&e, table))?;
+            let to = if entry.claims { &mut self.claims } else { &mut self.puts };
+            to.push((entry.key, entry.value));
+        }
+        // A row id is given out once, so nobody else can have it.
+        let to = if row_id.is_some() { &mut self.puts } else { &mut self.claims };
+        to.push((key.clone(), value));
+        Ok(key)
+    }
+
+    /// A row that goes.
+    pub(crate) fn delete(
+        &mut self,
+        table: &Table,
+        key: Key,
+        row: &[Datum],
+    ) -> Result<(), SqlError> {
+        let codec = table.codec();
+        for index in codec.indexes() {
+            let entry = codec.entry(index, &key, row).map_err(|e| codec_error(&e, table))?;
+            self.deletes.push(entry.key);
+        }
+        self.deletes.push(key);
+        Ok(())
+    }
+
+    /// A row that changes; it is locked.
+    pub(crate) fn update(
+        &mut self,
+        table: &Table,
+        key: Key,
+        old: &[Datum],
+        new: &[Datum],
+    ) -> Result<(), SqlError> {
+        let codec = table.codec();
+        let failed = |e: CodecError| codec_error(&e, table);
+        let new_key =
+            if table.has_hidden_row_id() { key.clone() } else { codec.key(new).map_err(failed)? };
+        let value = codec.value(new).map_err(failed)?;
+        for (n, index) in codec.indexes().iter().enumerate() {
+            if new_key == key && !touches(codec, n, old, new) {
+                continue;
+            }
+            let before = codec.entry(index, &key, old).map_err(failed)?;
+            let after = codec.entry(index, &new_key, new).map_err(failed)?;
+            if before.key == after.key {
+                if before.value != after.value {
+                    self.puts.push((after.key, after.value));
+                }
+                continue;
+            }
+            self.deletes.push(before.key);
+            let to = if after.claims { &mut self.claims } else { &mut self.puts };
+            to.push((after.key, after.value));
+        }
+        if new_key == key {
+            self.puts.push((key, value));
+        } else {
+            self.deletes.push(key);
+            self.claims.push((new_key, value));
+        }
+        Ok(())
+    }
+
+    /// Hands the writes to the transaction. With `check`, duplicates are noticed now.
+    pub(crate) async fn apply(
+        self,
+        txn: &Txn,
+        check: bool,
+        names: &Names<'_>,
+    ) -> Result<(), SqlError> {
+        for key in self.deletes {
+            txn.delete(key)?;
+        }
+        if check {
+            for batch in self.claims.chunks(LOCK_BATCH) {
+                let keys: Vec<Key> = batch.iter().map(|(key, _)| key.clone()).collect();
+                let locked = txn.lock(&keys, Strength::Exclusive, WaitPolicy::Block).await?;
+                if let Some(taken) = locked.iter().find(|l| l.value.is_some()) {
+                    return Err(names.duplicate(&taken.key));
+                }
+            }
+        }
+        for (key, value) in self.claims {
+            txn.insert(key, value).map_err(|e| names.kv_error(e))?;
+        }
+        for (key, value) in self.puts {
+            txn.put(key, value)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an index has a column whose value changes.
+fn touches(codec: &RowCodec, index: usize, old: &[Datum], new: &[Datum]) -> bool {
+    codec.indexes()[index].positions().any(|p| old[p] != new[p])
+}
+
+/// What is needed to name a key to the user.
+#[derive(Clone, Copy)]
+pub(crate) struct Names<'a> {
+    /// Where tables are looked up.
+    pub(crate) catalog: &'a CatalogSnapshot,
+    /// How values are printed.
+    pub(crate) env: &'a EvalEnv,
+}
+
+impl Names<'_> {
+    /// The user's view of an error of the key-value layer.
+    pub(crate) fn kv_error(&self, error: KvError) -> SqlError {
+        match error {
+            KvError::DuplicateKey { key } => self.duplicate(&key),
+            other => other.into(),
+        }
+    }
+
+    /// 23505 with the key's values and the constraint's name.
+    pub(crate) fn duplicate(&self, key: &Key) -> SqlError {
+        let Some((table, index)) = self.owner(key) else {
+            return SqlError::new(SqlState::UNIQUE_VIOLATION, "duplicate key value");
+        };
+        let schema = self.catalog.schema_by_id(table.schema).map_or("", |s| s.name.as_str());
+        let error = SqlError::new(
+            SqlState::UNIQUE_VIOLATION,
+            format!("duplicate key value violates unique constraint \"{}\"", index.name),
+        )
+        .table(schema, table.name.as_str())
+        .constraint(index.name.as_str());
+        match self.describe(table, index, key) {
+            Some(described) => error.detail(format!("Key {described} already exists.")),
+            None => error,
+        }
+    }
+
+    fn owner(&self, key: &Key) -> Option<(&Arc<Table>, &Index)> {
+        let bytes = key.as_bytes();
+        let table = u32::from_be_bytes(bytes.get(1..5)?.try_into().ok()?);
+        let index = u32::from_be_bytes(bytes.get(5..9)?.try_into().ok()?);
+        let table = self.catalog.table_by_id(table)?;
+        Some((table, table.index(index)?))
+    }
+
+    /// `(a, b)=(1, x)`.
+    fn describe(&self, table: &Table, index: &Index, key: &Key) -> Option<String> {
+        let values = table.codec().index(index.id)?.decode_key(key).ok()?;
+        let positions = table.index_positions(index);
+        let names: Vec<&str> = positions.iter().map(|&p| table.columns[p].name.as_str()).collect();
+        let values: Vec<String> = positions
+            .iter()
+            .zip(&values)
+            .map(|(&p, v)| print(v, table.columns[p].ty, self.env))
+            .collect();
+        Some(format!("({})=({})", names.join(", "), values.join(", ")))
+    }
+
+    /// `table "t", (id)=(7)`: where a deadlock or a conflict happened.
+    pub(crate) fn place(&self, key: &Key) -> Option<String> {
+        let (table, index) = self.owner(key)?;
+        match self.describe(table, index, key) {
+            Some(key) if !index.columns.is_empty() => {
+                Some(format!("table \"{}\", index \"{}\", key {key}", table.name, index.name))
+            }
+            _ => Some(format!("table \"{}\"", table.name)),
+        }
+    }
+}
+
+/// A value as text; `null` for NULL.
+pub(crate) fn print(value: &Datum, ty: pgtypes::PgType, env: &EvalEnv) -> String {
+    if value.is_null() {
+        return "null".to_owned();
+    }
+    let mut out = String::new();
+    pgtypes::to_text(value, ty, env, &mut out);
+    out
+}
+
+/// Refuses NULL in a column that does not take it.
+pub(crate) fn check_not_null(
+    table: &Table,
+    schema: &str,
+    row: &[Datum],
+    env: &EvalEnv,
+) -> Result<(), SqlError> {
+    let failing = table.columns.iter().zip(row).find(|(c, v)| !c.nullable && v.is_null());
+    let Some((column, _)) = failing else { return Ok(()) };
+    let values: Vec<String> =
+        table.columns.iter().zip(row).map(|(c, v)| print(v, c.ty, env)).collect();
+    Err(SqlError::new(
+        SqlState::NOT_NULL_VIOLATION,
+        format!(
+            "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+            column.name, table.name
+        ),
+    )
+    .detail(format!("Failing row contains ({}).", values.join(", ")))
+    .table(schema, table.name.as_str())
+    .column(column.name.as_str()))
+}
+
+/// What a row that cannot be encoded or decoded is to the user.
+pub(crate) fn codec_error(error: &CodecError, table: &Table) -> SqlError {
+    match error {
+        CodecError::Corrupt(detail) => SqlError::new(
+            SqlState::DATA_CORRUPTED,
+            format!("a row of table \"{}\" is damaged", table.name),
+        )
+        .detail((*detail).to_owned()),
+        CodecError::KeyTooLarge { .. } | CodecError::RowTooLarge { .. } => {
+            SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, error.to_string())
+        }
+        CodecError::NullInKey => SqlError::new(
+            SqlState::NOT_NULL_VIOLATION,
+            format!("null value in a primary key column of relation \"{}\"", table.name),
+        ),
+        CodecError::NotIndexable | CodecError::Value(_) => {
+            SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, error.to_string())
+        }
+    }
+}

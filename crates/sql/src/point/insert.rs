@@ -1,0 +1,53 @@
+//! Inserting rows of values.
+
+use pgtypes::Datum;
+
+use super::{Insert, Outcome, PointContext, return_row};
+use crate::SqlError;
+use crate::dml::{Names, Writes, check_not_null};
+use crate::session::api::Sink;
+
+/// Rows handed to the transaction at a time.
+const BATCH_ROWS: usize = 1_024;
+
+impl Insert {
+    pub(super) async fn run(
+        &self,
+        cx: &PointContext<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<Outcome, SqlError> {
+        if !cx.check_version().await? {
+            return Ok(Outcome::Stale);
+        }
+        let names = Names { catalog: cx.catalog, env: cx.env };
+        let mut next_id = if self.table.has_hidden_row_id() {
+            Some(row_ids(cx.db, self.rows.len() as u64).await?)
+        } else {
+            None
+        };
+        if let Some(returning) = &self.returning {
+            sink.columns(&returning.columns)?;
+        }
+        for batch in self.rows.chunks(BATCH_ROWS) {
+            let mut writes = Writes::default();
+            for scalars in batch {
+                let row: Result<Vec<Datum>, SqlError> =
+                    scalars.iter().map(|s| cx.value(s)).collect();
+                let row = row?;
+                check_not_null(&self.table, &self.schema, &row, cx.env)?;
+                writes.insert(&self.table, &row, next_id)?;
+                next_id = next_id.map(|id| id + 1);
+                if let Some(returning) = &self.returning {
+                    return_row(returning, cx, &row, sink)?;
+                }
+            }
+            writes.apply(cx.txn, !cx.lone, &names).await?;
+        }
+        Ok(Outcome::Done(self.rows.len() as u64))
+    }
+}
+
+/// The first of `count` ids for rows without a primary key.
+pub(crate) async fn row_ids(db: &kv::Db, count: u64) -> Result<u64, SqlError> {
+    Ok(db.allocate_ids(kv::IdKind::Row, count).await?)
+}

@@ -1,0 +1,257 @@
+//! Statements on few rows by key, without DataFusion.
+//!
+//! ```text
+//!   bound statement --compile--> PointPlan --keys from parameters--> kv --> rows, tag
+//!    once per catalog version                 every execution
+//! ```
+//!
+//! A plan is compiled when the statement is prepared and holds all that does not depend on
+//! parameters: which index, which columns to decode, expressions over row slots. Executing it
+//! allocates the key, the row's datums, and little else.
+//!
+//! # What qualifies
+//!
+//! - `SELECT … FROM t WHERE` all columns of the primary key or of a unique index `=` something known
+//!   before the row is read, other conditions on the same row, FOR UPDATE or not;
+//! - `SELECT … FROM t WHERE` a range of the primary key, `ORDER BY` it or not at all, LIMIT;
+//! - UPDATE and DELETE with such a WHERE as the first, and no query inside;
+//! - `INSERT … VALUES` without a query inside.
+//!
+//! # Rule
+//!
+//! A write locks its row first and computes from what the lock returned, which is the newest
+//! version: nothing of the snapshot is read, so there is nothing to conflict about.
+
+mod compile;
+mod compile_write;
+mod insert;
+mod read;
+mod write;
+
+use std::sync::Arc;
+
+use catalog::{CatalogSnapshot, IndexId, RowDecoder, Table};
+use kv::Txn;
+use pgtypes::{Datum, EvalEnv};
+
+use crate::ir::{self, LockStrength, LockWait, Scalar};
+use crate::session::api::{ResultColumn, Sink};
+use crate::SqlError;
+
+pub(crate) use compile::compile;
+
+/// A compiled statement.
+#[derive(Debug)]
+pub(crate) enum PointPlan {
+    Get(Get),
+    Range(Range),
+    Insert(Insert),
+    Update(Update),
+    Delete(Delete),
+}
+
+/// Which row: all columns of one unique index have a value known before the row is read.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    pub(crate) table: Arc<Table>,
+    /// The primary index, or a unique one.
+    pub(crate) index: IndexId,
+    pub(crate) is_primary: bool,
+    /// One value per column of the index.
+    pub(crate) values: Vec<Scalar>,
+    /// The rest of WHERE, over the slots of the decoded row.
+    pub(crate) residual: Option<Scalar>,
+}
+
+/// What the client gets of a decoded row.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// The decoded columns as they are.
+    Row,
+    /// Slots of it.
+    Slots(Vec<usize>),
+    /// Expressions over its slots.
+    Exprs(Vec<Scalar>),
+}
+
+/// `SELECT` of one row.
+#[derive(Debug)]
+pub(crate) struct Get {
+    pub(crate) probe: Probe,
+    pub(crate) decoder: RowDecoder,
+    pub(crate) output: Output,
+    pub(crate) columns: Arc<[ResultColumn]>,
+    pub(crate) lock: Option<(LockStrength, LockWait)>,
+    pub(crate) limit: Option<Scalar>,
+}
+
+/// `SELECT` of a range of the primary key.
+#[derive(Debug)]
+pub(crate) struct Range {
+    pub(crate) table: Arc<Table>,
+    /// Values of leading key columns.
+    pub(crate) equal: Vec<Scalar>,
+    /// Bounds of the next one: value, and whether it is itself inside.
+    pub(crate) lower: Option<(Scalar, bool)>,
+    pub(crate) upper: Option<(Scalar, bool)>,
+    pub(crate) residual: Option<Scalar>,
+    pub(crate) reverse: bool,
+    pub(crate) limit: Option<Scalar>,
+    pub(crate) decoder: RowDecoder,
+    pub(crate) output: Output,
+    pub(crate) columns: Arc<[ResultColumn]>,
+}
+
+/// `INSERT … VALUES`.
+#[derive(Debug)]
+pub(crate) struct Insert {
+    pub(crate) table: Arc<Table>,
+    pub(crate) schema: String,
+    /// Per row and column of the table: the value.
+    pub(crate) rows: Vec<Vec<Scalar>>,
+    pub(crate) returning: Option<Returning>,
+}
+
+/// RETURNING over the columns of the table.
+#[derive(Debug)]
+pub(crate) struct Returning {
+    pub(crate) exprs: Vec<Scalar>,
+    pub(crate) columns: Arc<[ResultColumn]>,
+}
+
+/// `UPDATE` of one row.
+#[derive(Debug)]
+pub(crate) struct Update {
+    pub(crate) probe: Probe,
+    pub(crate) schema: String,
+    /// Position in the table, and the value over the old row's slots.
+    pub(crate) assignments: Vec<(usize, Scalar)>,
+    pub(crate) returning: Option<Returning>,
+}
+
+/// `DELETE` of one row.
+#[derive(Debug)]
+pub(crate) struct Delete {
+    pub(crate) probe: Probe,
+    pub(crate) returning: Option<Returning>,
+}
+
+/// What an execution may use.
+pub(crate) struct PointContext<'a> {
+    pub(crate) db: &'a kv::Db,
+    pub(crate) txn: &'a Txn,
+    pub(crate) env: &'a EvalEnv,
+    pub(crate) params: &'a [Datum],
+    pub(crate) catalog: &'a CatalogSnapshot,
+    /// The transaction has not read the catalog's version yet: read it along, and say
+    /// [`Outcome::Stale`] if it is not this one.
+    pub(crate) unchecked_version: Option<u64>,
+    /// Nothing else runs in this transaction: duplicates are left to the commit.
+    pub(crate) lone: bool,
+    /// The weaker levels do not check what they read: their writers hold the version locked.
+    pub(crate) lock_version: bool,
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Rows returned or written.
+    Done(u64),
+    /// The catalog has another version: nothing was done.
+    Stale,
+}
+
+impl PointPlan {
+    /// First word of the tag, with what comes before the count.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self {
+            PointPlan::Get(_) | PointPlan::Range(_) => "SELECT",
+            PointPlan::Insert(_) => "INSERT 0",
+            PointPlan::Update(_) => "UPDATE",
+            PointPlan::Delete(_) => "DELETE",
+        }
+    }
+
+    /// Whether it writes or locks.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            PointPlan::Get(get) => get.lock.is_some(),
+            PointPlan::Range(_) => false,
+            PointPlan::Insert(_) | PointPlan::Update(_) | PointPlan::Delete(_) => true,
+        }
+    }
+
+    /// Columns of the result, if it has rows.
+    pub(crate) fn columns(&self) -> Option<&Arc<[ResultColumn]>> {
+        match self {
+            PointPlan::Get(get) => Some(&get.columns),
+            PointPlan::Range(range) => Some(&range.columns),
+            PointPlan::Insert(insert) => insert.returning.as_ref().map(|r| &r.columns),
+            PointPlan::Update(update) => update.returning.as_ref().map(|r| &r.columns),
+            PointPlan::Delete(delete) => delete.returning.as_ref().map(|r| &r.columns),
+        }
+    }
+
+    /// Runs it.
+    pub(crate) async fn run(
+        &self,
+        cx: &PointContext<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<Outcome, SqlError> {
+        match self {
+            PointPlan::Get(get) => get.run(cx, sink).await,
+            PointPlan::Range(range) => range.run(cx, sink).await,
+            PointPlan::Insert(insert) => insert.run(cx, sink).await,
+            PointPlan::Update(update) => update.run(cx, sink).await,
+            PointPlan::Delete(delete) => delete.run(cx, sink).await,
+        }
+    }
+}
+
+impl PointContext<'_> {
+    /// The value of something that does not depend on a row.
+    pub(crate) fn value(&self, scalar: &Scalar) -> Result<Datum, SqlError> {
+        match scalar {
+            Scalar::Param { index, .. } if *index < self.params.len() => {
+                Ok(self.params[*index].clone())
+            }
+            Scalar::Literal(datum, _) => Ok(datum.clone()),
+            Scalar::Relabel(arg, _) => self.value(arg),
+            other => ir::eval(other, self.env, &[], self.params),
+        }
+    }
+
+    /// Whether the condition holds of the row; none does.
+    pub(crate) fn holds(&self, condition: Option<&Scalar>, row: &[Datum]) -> Result<bool, SqlError> {
+        let Some(condition) = condition else { return Ok(true) };
+        Ok(matches!(ir::eval(condition, self.env, row, self.params)?, Datum::Bool(true)))
+    }
+
+    /// Reads the catalog's version if the transaction has not yet; false: it is another one.
+    pub(crate) async fn check_version(&self) -> Result<bool, SqlError> {
+        let key = catalog::store::version_key();
+        if self.lock_version {
+            let locked = self
+                .txn
+                .lock(&[key], kv::Strength::Shared, kv::WaitPolicy::Block)
+                .await?;
+            let version = catalog::store::decode_version(locked[0].value.as_ref())?;
+            return Ok(version == self.catalog.version());
+        }
+        let Some(expected) = self.unchecked_version else { return Ok(true) };
+        let value = self.txn.get(&key).await?;
+        Ok(catalog::store::decode_version(value.as_ref())? == expected)
+    }
+}
+
+/// Writes RETURNING's row.
+pub(crate) fn return_row(
+    returning: &Returning,
+    cx: &PointContext<'_>,
+    row: &[Datum],
+    sink: &mut dyn Sink,
+) -> Result<(), SqlError> {
+    let values: Result<Vec<Datum>, SqlError> =
+        returning.exprs.iter().map(|e| ir::eval(e, cx.env, row, cx.params)).collect();
+    sink.row(&values?)
+}

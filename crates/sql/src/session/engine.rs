@@ -1,0 +1,103 @@
+//! What all sessions of a node share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use catalog::Catalog;
+use kv::Db;
+
+use super::cache::PlanCache;
+use crate::exec::ExecEngine;
+
+/// Limits of a node's SQL layer.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Memory for sorts, joins and aggregates of all sessions together, in bytes.
+    pub sql_memory: usize,
+    /// Where operators that exceed their memory spill; none: they fail with 53200.
+    pub spill_directory: Option<std::path::PathBuf>,
+    /// Statements kept in the shared cache.
+    pub cached_statements: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig { sql_memory: 256 << 20, spill_directory: None, cached_statements: 4_096 }
+    }
+}
+
+/// The SQL layer of one node.
+pub struct Engine {
+    pub(crate) db: Db,
+    pub(crate) catalog: Catalog,
+    pub(crate) plans: PlanCache,
+    pub(crate) exec: Arc<ExecEngine>,
+    pub(crate) metrics: EngineMetrics,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("catalog", &self.catalog.cached().version()).finish()
+    }
+}
+
+/// Counters of the SQL layer, for `/metrics`.
+#[derive(Debug, Default)]
+pub struct EngineMetrics {
+    /// Statements run.
+    pub statements: AtomicU64,
+    /// Of these, on the point path.
+    pub point_statements: AtomicU64,
+    /// Runs repeated by the server because of a conflict.
+    pub retries: AtomicU64,
+    /// Statements planned (missing in the cache, or the catalog changed).
+    pub plans: AtomicU64,
+    /// Errors told to clients.
+    pub errors: AtomicU64,
+}
+
+impl EngineMetrics {
+    /// Name and value of each counter.
+    #[must_use]
+    pub fn all(&self) -> Vec<(&'static str, u64)> {
+        let get = |c: &AtomicU64| c.load(Ordering::Relaxed);
+        vec![
+            ("sql_statements", get(&self.statements)),
+            ("sql_point_statements", get(&self.point_statements)),
+            ("sql_retries", get(&self.retries)),
+            ("sql_plans", get(&self.plans)),
+            ("sql_errors", get(&self.errors)),
+        ]
+    }
+}
+
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Engine {
+    /// The SQL layer over a key-value store.
+    #[must_use]
+    pub fn new(db: Db, config: EngineConfig) -> Arc<Engine> {
+        let exec = ExecEngine::new(config.sql_memory, config.spill_directory.clone());
+        Arc::new(Engine {
+            db,
+            catalog: Catalog::default(),
+            plans: PlanCache::new(config.cached_statements),
+            exec: Arc::new(exec),
+            metrics: EngineMetrics::default(),
+        })
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn metrics(&self) -> &EngineMetrics {
+        &self.metrics
+    }
+
+    /// The store below.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+}

@@ -1,0 +1,340 @@
+//! Running one statement, and running it again when it met a conflict.
+//!
+//! # Who repeats what
+//!
+//! ```text
+//!   READ COMMITTED            the statement, on a newer snapshot, in the same transaction
+//!   first of a transaction    the transaction, which is only this statement so far
+//!   a script                  everything since its transaction began (`simple`)
+//!   a lone Execute, at Sync   that execution (`replay`)
+//! ```
+//!
+//! All of it only while the sink can take back what was written (S4). Otherwise 40001 goes to the
+//! client, who has seen results that a repetition might contradict.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kv::{Isolation, Savepoint, Txn};
+use pgtypes::Datum;
+
+use super::api::{CancelHandle, Sink};
+use super::cache::{Plan, Planned, Prepared};
+use super::engine::count;
+use super::script::Parsed;
+use super::transaction::Block;
+use super::{Session, bound, catalog_error, plan, utility};
+use crate::dml::Names;
+use crate::point::{Outcome, PointContext, PointPlan};
+use crate::{SqlError, SqlState};
+
+/// Most runs of one statement. With queues ordered by age a statement wins long before; the bound
+/// keeps a bug from becoming an endless loop.
+const ATTEMPTS_MAX: u32 = 100;
+/// Runs without a pause in between.
+const ATTEMPTS_AT_ONCE: u32 = 3;
+
+/// A statement to run.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) text: &'a str,
+    pub(super) parsed: &'a Parsed,
+    /// Where its plan is kept.
+    pub(super) prepared: Option<&'a Prepared>,
+    pub(super) params: &'a Arc<[Datum]>,
+    /// Nothing follows it in its implicit transaction, as far as is known.
+    pub(super) lone: bool,
+}
+
+/// What Sync may have to run again.
+pub(super) struct Replay {
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) params: Arc<[Datum]>,
+    /// Positions of the sink before and after.
+    pub(super) mark: u64,
+    pub(super) end: u64,
+}
+
+/// What CommandComplete says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Tag {
+    /// `INSERT 0 1`
+    Count(&'static str, u64),
+    /// `CREATE TABLE`
+    Text(&'static str),
+    /// EmptyQueryResponse instead.
+    Empty,
+}
+
+impl Tag {
+    pub(super) fn write(&self, sink: &mut dyn Sink) {
+        match self {
+            Tag::Count(verb, count) => sink.complete(&format!("{verb} {count}")),
+            Tag::Text(text) => sink.complete(text),
+            Tag::Empty => sink.empty(),
+        }
+    }
+}
+
+/// Whether running the transaction again may help.
+pub(super) fn is_retryable(error: &SqlError) -> bool {
+    matches!(error.code(), SqlState::SERIALIZATION_FAILURE | SqlState::DEADLOCK_DETECTED)
+}
+
+/// A pause that grows, so that a crowd of losers thins out.
+pub(super) async fn pause(attempt: u32) {
+    if attempt > ATTEMPTS_AT_ONCE {
+        let millis = u64::from((attempt - ATTEMPTS_AT_ONCE).min(20));
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+}
+
+/// Runs until done, cancelled or out of time.
+pub(super) async fn guard<T>(
+    cancel: &CancelHandle,
+    timeout: Option<Duration>,
+    work: impl Future<Output = Result<T, SqlError>>,
+) -> Result<T, SqlError> {
+    let mut work = std::pin::pin!(work);
+    // Most statements never wait: no timer and no registration for those.
+    if let std::task::Poll::Ready(result) = futures::poll!(&mut work) {
+        return result;
+    }
+    let expired = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        result = work => result,
+        () = cancel.requested() => Err(SqlError::cancelled()),
+        () = expired => Err(SqlError::new(
+            SqlState::QUERY_CANCELED,
+            "canceling statement due to statement timeout",
+        )),
+    }
+}
+
+impl Session {
+    /// Runs a statement, again while it meets conflicts and may be taken back.
+    pub(super) async fn run(
+        &mut self,
+        job: Job<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<Tag, SqlError> {
+        count(&self.engine.metrics.statements);
+        let mark = sink.mark();
+        let cancel = self.cancel.clone();
+        let timeout = self.timeout("statement_timeout");
+        let mut attempt = 0;
+        loop {
+            let block = self.tx.block;
+            let fresh = self.tx.statements == 0;
+            let undo = self.undo_mark();
+            let result = guard(&cancel, timeout, self.run_once(job, sink)).await;
+            let error = match result {
+                Ok(tag) => return Ok(tag),
+                Err(error) => error,
+            };
+            attempt += 1;
+            if !is_retryable(&error) || attempt >= ATTEMPTS_MAX || !sink.rewind(mark) {
+                return Err(error);
+            }
+            match undo {
+                Some((txn, savepoint)) if error.code() == SqlState::SERIALIZATION_FAILURE => {
+                    txn.rollback_to(savepoint);
+                }
+                _ if fresh && self.tx.is_first_statement() => self.tx.restart(block),
+                _ => return Err(error),
+            }
+            count(&self.engine.metrics.retries);
+            guard(&cancel, timeout, async {
+                pause(attempt).await;
+                Ok(())
+            })
+            .await?;
+        }
+    }
+
+    /// Where to return to if the statement must run again in the same transaction.
+    fn undo_mark(&self) -> Option<(Arc<Txn>, Savepoint)> {
+        if self.tx.modes.isolation != Isolation::ReadCommitted || self.tx.statements == 0 {
+            return None;
+        }
+        self.tx.txn().map(|txn| (txn.clone(), txn.savepoint()))
+    }
+
+    async fn run_once(&mut self, job: Job<'_>, sink: &mut dyn Sink) -> Result<Tag, SqlError> {
+        if matches!(job.parsed, Parsed::Empty) {
+            return Ok(Tag::Empty);
+        }
+        if !plan::is_bindable(job.parsed) {
+            return utility::run(self, job, sink).await;
+        }
+        self.refuse_if_failed()?;
+        self.refresh_env();
+        self.begin_implicit();
+        self.tick(self.tx.statements == 0);
+        let txn = self.tx.statement(&self.engine.db).await?;
+        if let Some(timeout) = self.timeout("lock_timeout") {
+            txn.set_lock_timeout(Some(timeout));
+        }
+        if let Some(tag) = self.run_unchecked(&job, &txn, sink).await? {
+            return Ok(tag);
+        }
+        let planned = self.planned(&job, &txn).await?;
+        match &planned.plan {
+            Plan::Point(point) => match self.run_point(point, &job, &txn, None, sink).await? {
+                Outcome::Done(rows) => Ok(Tag::Count(point.verb(), rows)),
+                Outcome::Stale => Err(SqlError::new(
+                    SqlState::SERIALIZATION_FAILURE,
+                    "the catalog changed while the statement began",
+                )),
+            },
+            Plan::Bound(statement) => bound::run(self, statement, &job, &txn, sink).await,
+            Plan::Utility => Err(SqlError::internal("a utility statement has no plan")),
+        }
+    }
+
+    /// The fast way for a point plan in a transaction that has not read the catalog's version: it
+    /// is read along with the row. `None`: not taken, or the plan was stale.
+    async fn run_unchecked(
+        &mut self,
+        job: &Job<'_>,
+        txn: &Arc<Txn>,
+        sink: &mut dyn Sink,
+    ) -> Result<Option<Tag>, SqlError> {
+        if self.tx.catalog.is_some() {
+            return Ok(None);
+        }
+        let Some(planned) = job.prepared.and_then(Prepared::current) else { return Ok(None) };
+        let Plan::Point(point) = &planned.plan else { return Ok(None) };
+        let cached = self.engine.catalog.cached();
+        if planned.version != cached.version() || *planned.context != *self.context {
+            return Ok(None);
+        }
+        self.tx.catalog = Some(cached);
+        match self.run_point(point, job, txn, Some(planned.version), sink).await {
+            Ok(Outcome::Done(rows)) => Ok(Some(Tag::Count(point.verb(), rows))),
+            Ok(Outcome::Stale) => {
+                self.tx.catalog = None;
+                Ok(None)
+            }
+            Err(error) => {
+                // Whether the version was read is not known.
+                self.tx.catalog = None;
+                Err(error)
+            }
+        }
+    }
+
+    async fn run_point(
+        &mut self,
+        point: &PointPlan,
+        job: &Job<'_>,
+        txn: &Arc<Txn>,
+        unchecked_version: Option<u64>,
+        sink: &mut dyn Sink,
+    ) -> Result<Outcome, SqlError> {
+        count(&self.engine.metrics.point_statements);
+        if point.writes() {
+            self.refuse_if_read_only(point.verb())?;
+        }
+        let catalog = self.tx.catalog.clone().expect("set before a point plan runs");
+        let cx = PointContext {
+            db: &self.engine.db,
+            txn,
+            env: &self.env,
+            params: job.params,
+            catalog: &catalog,
+            unchecked_version,
+            lone: job.lone && self.tx.block == Block::Implicit && self.tx.is_first_statement(),
+            lock_version: point.writes() && self.must_lock_version(),
+        };
+        point.run(&cx, sink).await
+    }
+
+    /// Whether writers have to hold the catalog's version locked: see [`catalog::store`].
+    pub(super) fn must_lock_version(&self) -> bool {
+        self.tx.modes.isolation != Isolation::Serializable && !self.tx.changed_catalog
+    }
+
+    /// The plan under the catalog that the transaction sees, which is read if it has not been.
+    async fn planned(&mut self, job: &Job<'_>, txn: &Arc<Txn>) -> Result<Arc<Planned>, SqlError> {
+        let catalog = match &self.tx.catalog {
+            Some(catalog) => catalog.clone(),
+            None => {
+                let catalog = self.engine.catalog.snapshot(txn).await.map_err(catalog_error)?;
+                self.tx.catalog = Some(catalog.clone());
+                catalog
+            }
+        };
+        match job.prepared {
+            Some(prepared) => self.plan_for(prepared, &catalog),
+            None => Ok(Arc::new(self.plan(job.text, job.parsed, &[], &catalog)?.0)),
+        }
+    }
+
+    /// 25P02 in a failed block.
+    pub(super) fn refuse_if_failed(&self) -> Result<(), SqlError> {
+        if self.tx.block == Block::Failed {
+            return Err(SqlError::new(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        Ok(())
+    }
+
+    /// 25006 for a write in a read-only transaction.
+    pub(super) fn refuse_if_read_only(&self, what: &str) -> Result<(), SqlError> {
+        if self.tx.modes.read_only {
+            let what = what.trim_end_matches(" 0");
+            return Err(SqlError::new(
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+                format!("cannot execute {what} in a read-only transaction"),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_implicit(&mut self) {
+        if self.tx.block == Block::Idle {
+            self.tx.modes = self.modes();
+            self.tx.block = Block::Implicit;
+        }
+    }
+
+    /// An error struck: the transaction block fails, an implicit transaction ends.
+    pub(super) fn fail(&mut self) {
+        count(&self.engine.metrics.errors);
+        match self.tx.block {
+            _ if self.tx.commit_failed => self.drop_transaction(),
+            Block::Explicit => self.tx.block = Block::Failed,
+            Block::Implicit => self.drop_transaction(),
+            Block::Idle | Block::Failed => {}
+        }
+        self.tx.forget();
+    }
+
+    /// How this session names keys in errors.
+    pub(super) fn describe_kv_error(&self, error: kv::KvError) -> SqlError {
+        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let names = Names { catalog: &catalog, env: &self.env };
+        let place = match &error {
+            kv::KvError::Serialization { key: Some(key), .. }
+            | kv::KvError::LockNotAvailable { key, .. } => names.place(key),
+            _ => None,
+        };
+        let described = names.kv_error(error);
+        match place {
+            Some(place) if described.fields().detail.is_none() => {
+                described.detail(format!("At {place}."))
+            }
+            _ => described,
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! One connection's state, and how its statements run.
+//!
+//! ```text
+//!   simple(text) ──split──▶ prepare ─┐                        ┌─ utility   transactions, SET, DDL, COPY
+//!   parse, bind, execute ────────────┴─▶ run, again and again ┼─ point     by key
+//!                                        until no conflict    └─ bound     DataFusion, general DML
+//! ```
+//!
+//! # Invariants
+//!
+//! - **S1** What a statement wrote into the sink is either followed by its tag, or taken back, or
+//!   followed by an error.
+//! - **S2** A plan runs only under the catalog version it was made for, read by the transaction
+//!   that runs it.
+//! - **S3** A plan made under a catalog that its own transaction changed is never shared.
+//! - **S4** A statement is run again only if nothing of its transaction has been sent.
+
+pub(crate) mod api;
+mod bound;
+mod cache;
+pub(crate) mod collect;
+mod control;
+mod engine;
+mod execute;
+mod plan;
+mod portal;
+mod script;
+mod set;
+mod simple;
+mod transaction;
+mod utility;
+mod view;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{CatalogSnapshot, DatabaseId};
+use kv::Txn;
+use pgtypes::EvalEnv;
+
+pub use api::{
+    CancelHandle, Completion, CopyShape, ResultColumn, Severity, Sink, TxStatus,
+};
+pub use cache::Prepared;
+pub use engine::{Engine, EngineConfig, EngineMetrics};
+pub use portal::Portal;
+
+pub(crate) use plan::{CatalogDefaults, result_columns};
+pub(crate) use script::SplitAt;
+pub(crate) use view::{SessionInfo, View};
+
+use crate::settings::{SETTINGS, Settings};
+use crate::{SqlError, SqlState};
+use transaction::{Block, Modes, Transaction, isolation};
+
+/// Who connects, and how.
+#[derive(Debug, Clone, Default)]
+pub struct SessionOptions {
+    /// The role.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// The other parameters of the start-up packet.
+    pub startup: Vec<(String, String)>,
+    /// What `pg_backend_pid()` tells.
+    pub backend_pid: i32,
+    /// Address of the client, for views.
+    pub client_address: Option<String>,
+}
+
+/// One connection.
+pub struct Session {
+    engine: Arc<Engine>,
+    database: DatabaseId,
+    settings: Settings,
+    env: Arc<EvalEnv>,
+    /// Generation of the settings that `env` and `context` were made from.
+    env_generation: u64,
+    /// Settings that binding depends on.
+    context: Arc<str>,
+    tx: Transaction,
+    prepared: HashMap<String, Arc<Prepared>>,
+    cancel: CancelHandle,
+    epoch: u64,
+    /// What the last Execute of an implicit transaction was, to run it again at Sync.
+    replay: Option<execute::Replay>,
+    info: Arc<SessionInfo>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("user", &self.env.session_user).finish()
+    }
+}
+
+impl Session {
+    /// Opens a session: 28000 if the role does not exist, 3D000 if the database does not.
+    pub async fn new(engine: Arc<Engine>, options: SessionOptions) -> Result<Session, SqlError> {
+        let catalog = current_catalog(&engine).await?;
+        let role = catalog.role(&options.user).filter(|r| r.login).ok_or_else(|| {
+            SqlError::new(
+                SqlState::INVALID_AUTHORIZATION,
+                format!("role \"{}\" does not exist", options.user),
+            )
+        })?;
+        let database = catalog.database(&options.database).ok_or_else(|| {
+            SqlError::new(
+                SqlState::INVALID_CATALOG_NAME,
+                format!("database \"{}\" does not exist", options.database),
+            )
+        })?;
+        let mut settings = Settings::default();
+        for (name, value) in startup_settings(&options.startup) {
+            settings.set_default(&name, &value)?;
+        }
+        let mut env = EvalEnv {
+            current_user: role.name.clone(),
+            session_user: role.name.clone(),
+            database: database.name.clone(),
+            backend_pid: options.backend_pid,
+            version: VERSION.to_owned(),
+            ..EvalEnv::default()
+        };
+        settings.fill(&mut env);
+        let modes = modes(&settings);
+        let info = Arc::new(SessionInfo {
+            engine: engine.clone(),
+            database: database.id,
+            database_name: database.name.clone(),
+            user: role.name.clone(),
+        });
+        let mut session = Session {
+            database: database.id,
+            engine,
+            settings,
+            env: Arc::new(env),
+            env_generation: 0,
+            context: "".into(),
+            tx: Transaction::new(modes),
+            prepared: HashMap::new(),
+            cancel: CancelHandle::default(),
+            epoch: 0,
+            replay: None,
+            info,
+        };
+        session.refresh_env();
+        Ok(session)
+    }
+
+    /// Settings that the client is told of, with their values.
+    #[must_use]
+    pub fn parameter_status(&self) -> Vec<(&'static str, String)> {
+        let value = |name: &'static str| match name {
+            "session_authorization" => self.env.session_user.clone(),
+            _ => self.settings.get(name).unwrap_or_default(),
+        };
+        SETTINGS.iter().filter(|s| s.reported).map(|s| (s.name, value(s.name))).collect()
+    }
+
+    /// What ReadyForQuery tells.
+    #[must_use]
+    pub fn transaction_status(&self) -> TxStatus {
+        match self.tx.block {
+            Block::Idle | Block::Implicit => TxStatus::Idle,
+            Block::Explicit => TxStatus::InTransaction,
+            Block::Failed => TxStatus::Failed,
+        }
+    }
+
+    /// Cancels what this session runs.
+    #[must_use]
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.cancel.clone()
+    }
+
+    /// Settings as kernels and encoders see them.
+    #[must_use]
+    pub fn env(&self) -> &Arc<EvalEnv> {
+        &self.env
+    }
+
+    /// Changes whenever a transaction ends: portals of an earlier epoch are gone.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How long the client may idle in a transaction block; `None`: for ever.
+    #[must_use]
+    pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        self.timeout("idle_in_transaction_session_timeout")
+    }
+
+    /// The prepared statement of that name.
+    #[must_use]
+    pub fn prepared(&self, name: &str) -> Option<Arc<Prepared>> {
+        self.prepared.get(name).cloned()
+    }
+
+    /// Names a prepared statement; 42P05 if the name is taken. The empty name is always free.
+    pub fn put_prepared(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<(), SqlError> {
+        if !name.is_empty() && self.prepared.contains_key(name) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_PREPARED_STATEMENT,
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        self.prepared.insert(name.to_owned(), prepared);
+        Ok(())
+    }
+
+    /// Forgets a prepared statement, if there is one.
+    pub fn close_prepared(&mut self, name: &str) {
+        self.prepared.remove(name);
+    }
+
+    /// Ends the session: what is open is rolled back.
+    pub async fn close(mut self) {
+        self.rollback_transaction().await;
+    }
+
+    fn timeout(&self, name: &'static str) -> Option<Duration> {
+        let millis = crate::settings::parse_millis(self.settings.known(name)).unwrap_or(0);
+        (millis > 0).then(|| Duration::from_millis(millis.unsigned_abs()))
+    }
+
+    /// Brings what is computed from the settings up to date.
+    fn refresh_env(&mut self) {
+        if self.env_generation == self.settings.generation() {
+            return;
+        }
+        self.env_generation = self.settings.generation();
+        let catalog = self.engine.catalog.cached();
+        let env = Arc::make_mut(&mut self.env);
+        self.settings.fill(env);
+        env.schemas = self.settings.search_path();
+        // Schemas that do not exist are passed over by name resolution and by current_schemas().
+        let known = |name: &String| catalog.schema(self.database, name).is_some();
+        env.schemas.retain(known);
+        self.context = format!(
+            "{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}",
+            self.database,
+            self.settings.known("search_path"),
+            self.settings.known("timezone"),
+            self.settings.known("datestyle"),
+            self.settings.known("intervalstyle"),
+            self.env.current_user,
+        )
+        .into();
+    }
+
+    /// The clock of a statement that begins.
+    fn tick(&mut self, first: bool) {
+        let now = EvalEnv::clock_micros();
+        let env = Arc::make_mut(&mut self.env);
+        env.statement_time = now;
+        if first {
+            env.transaction_time = now;
+        }
+    }
+
+    fn modes(&self) -> Modes {
+        modes(&self.settings)
+    }
+}
+
+/// What `version()` prints: clients look for the first two words.
+const VERSION: &str = concat!(
+    "PostgreSQL 15.0 (Conclave ",
+    env!("CARGO_PKG_VERSION"),
+    "), a distributed SQL database"
+);
+
+fn modes(settings: &Settings) -> Modes {
+    Modes {
+        isolation: isolation(settings.known("default_transaction_isolation")),
+        read_only: settings.known("default_transaction_read_only") == "on",
+    }
+}
+
+/// The catalog as it is now, read by a transaction of its own.
+async fn current_catalog(engine: &Engine) -> Result<Arc<CatalogSnapshot>, SqlError> {
+    let txn = engine.db.begin(kv::TxnOptions { read_only: true, ..Default::default() });
+    txn.begin_statement().await?;
+    let catalog = catalog_of(engine, &txn).await?;
+    txn.rollback().await;
+    Ok(catalog)
+}
+
+async fn catalog_of(engine: &Engine, txn: &Txn) -> Result<Arc<CatalogSnapshot>, SqlError> {
+    engine.catalog.snapshot(txn).await.map_err(catalog_error)
+}
+
+pub(crate) fn catalog_error(error: catalog::CatalogError) -> SqlError {
+    match error {
+        catalog::CatalogError::Kv(error) => error.into(),
+        corrupt @ catalog::CatalogError::Corrupt { .. } => {
+            SqlError::new(SqlState::DATA_CORRUPTED, corrupt.to_string())
+        }
+    }
+}
+
+/// Settings in a start-up packet, those in `options` (`-c name=value`) included.
+fn startup_settings(startup: &[(String, String)]) -> Vec<(String, String)> {
+    let mut settings = Vec::new();
+    for (name, value) in startup {
+        match name.as_str() {
+            "user" | "database" | "replication" => {}
+            "options" => settings.extend(parse_options(value)),
+            name if name.starts_with("_pq_.") => {}
+            _ => settings.push((name.clone(), value.clone())),
+        }
+    }
+    settings
+}
+
+/// `-c name=value --name=value`, with backslashes before spaces.
+fn parse_options(options: &str) -> Vec<(String, String)> {
+    let mut words = vec![String::new()];
+    let mut chars = options.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => words.last_mut().expect("never empty").extend(chars.next()),
+            c if c.is_whitespace() => words.push(String::new()),
+            c => words.last_mut().expect("never empty").push(c),
+        }
+    }
+    let mut settings = Vec::new();
+    let mut words = words.into_iter().filter(|w| !w.is_empty());
+    while let Some(word) = words.next() {
+        let assignment = match word.as_str() {
+            "-c" => words.next(),
+            w => w.strip_prefix("--").or_else(|| w.strip_prefix("-c")).map(str::to_owned),
+        };
+        if let Some((name, value)) = assignment.as_deref().and_then(|a| a.split_once('=')) {
+            settings.push((name.replace('-', "_"), value.to_owned()));
+        }
+    }
+    settings
+}

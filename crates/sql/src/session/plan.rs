@@ -1,0 +1,249 @@
+//! From text to a plan: parse, bind, compile, cache.
+
+use std::sync::Arc;
+
+use catalog::{CatalogSnapshot, Table};
+use pgtypes::{EvalEnv, PgType};
+use sqlparser::ast;
+
+use super::cache::{CacheKey, Plan, Planned, Prepared};
+use super::engine::count;
+use super::script::{Parsed, parse_one};
+use super::{ResultColumn, Session, View, utility};
+use crate::bind::{self, Binder};
+use crate::ir::{OutputColumn, Scalar, Statement};
+use crate::point::{self, Defaults};
+use crate::{SqlError, SqlState};
+
+/// RowDescription of bound columns.
+pub(crate) fn result_columns(columns: &[OutputColumn]) -> Vec<ResultColumn> {
+    columns
+        .iter()
+        .map(|c| ResultColumn {
+            name: c.name.clone(),
+            ty: c.ty,
+            table: c.origin.map_or(0, |(table, _)| table),
+            column: c.origin.map_or(0, |(_, n)| i16::try_from(n + 1).unwrap_or(0)),
+        })
+        .collect()
+}
+
+/// Defaults of columns, bound on demand.
+pub(crate) struct CatalogDefaults<'a> {
+    pub(crate) view: View<'a>,
+    pub(crate) env: &'a EvalEnv,
+}
+
+impl Defaults for CatalogDefaults<'_> {
+    fn default_of(&self, table: &Table, position: usize) -> Result<Scalar, SqlError> {
+        let column = &table.columns[position];
+        match &column.default {
+            None => Ok(Scalar::Literal(pgtypes::Datum::Null, column.ty)),
+            Some(sql) => bind_default(&self.view, self.env, sql, column.ty),
+        }
+    }
+
+    fn schema_of(&self, table: &Table) -> String {
+        self.view.catalog.schema_by_id(table.schema).map_or_else(String::new, |s| s.name.clone())
+    }
+}
+
+/// Binds a default expression.
+pub(crate) fn bind_default(
+    view: &View<'_>,
+    env: &EvalEnv,
+    sql: &str,
+    ty: PgType,
+) -> Result<Scalar, SqlError> {
+    let statement = bind::parse(&format!("SELECT {sql}"))?;
+    let expr = match statement.first() {
+        Some(ast::Statement::Query(query)) => match &*query.body {
+            ast::SetExpr::Select(select) => match select.projection.first() {
+                Some(ast::SelectItem::UnnamedExpr(expr)) => Some(expr.clone()),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    };
+    let expr = expr.ok_or_else(|| SqlError::internal(format!("stored default: {sql}")))?;
+    Binder::new(view, env, sql).bind_expr_over(&expr, &[], Some(ty))
+}
+
+impl Session {
+    /// Parses and plans a statement, or takes it from the cache.
+    pub async fn parse(
+        &mut self,
+        sql: &str,
+        declared: &[Option<PgType>],
+    ) -> Result<Arc<Prepared>, SqlError> {
+        let result = self.prepare(sql, declared).await;
+        if result.is_err() {
+            self.fail();
+        }
+        result
+    }
+
+    pub(super) async fn prepare(
+        &mut self,
+        sql: &str,
+        declared: &[Option<PgType>],
+    ) -> Result<Arc<Prepared>, SqlError> {
+        self.refresh_env();
+        let key = CacheKey {
+            text: sql.into(),
+            declared: declared.to_vec(),
+            context: self.context.clone(),
+        };
+        if !self.tx.changed_catalog
+            && let Some(prepared) = self.engine.plans.get(&key)
+        {
+            return Ok(prepared);
+        }
+        let pieces = super::script::split(sql);
+        let parsed = match pieces.as_slice() {
+            [] => Parsed::Empty,
+            [piece] => parse_one(piece.text).map_err(|e| shift(e, sql, piece.start))?,
+            _ => {
+                return Err(SqlError::syntax(
+                    "cannot insert multiple commands into a prepared statement",
+                ));
+            }
+        };
+        let text = pieces.first().map_or("", |p| p.text);
+        let offset = pieces.first().map_or(0, |p| p.start);
+        let prepared =
+            self.describe(text, parsed, declared).await.map_err(|e| shift(e, sql, offset))?;
+        let prepared = Arc::new(prepared);
+        if !self.tx.changed_catalog {
+            self.engine.plans.put(key, prepared.clone());
+        }
+        Ok(prepared)
+    }
+
+    /// Binds a parsed statement to learn its parameters and columns.
+    pub(super) async fn describe(
+        &mut self,
+        text: &str,
+        parsed: Parsed,
+        declared: &[Option<PgType>],
+    ) -> Result<Prepared, SqlError> {
+        if !is_bindable(&parsed) {
+            let columns = utility::columns(&parsed, self)?;
+            let params = declared.iter().map(|t| t.unwrap_or(PgType::TEXT)).collect();
+            return Ok(Prepared::new(text, parsed, declared.to_vec(), params, columns));
+        }
+        self.refuse_if_failed()?;
+        let catalog = self.catalog_for_planning().await?;
+        let (planned, params) = self.plan(text, &parsed, declared, &catalog)?;
+        let columns = columns_of(&planned.plan);
+        let prepared = Prepared::new(text, parsed, declared.to_vec(), params, columns);
+        if !self.tx.changed_catalog {
+            prepared.keep(Arc::new(planned));
+        }
+        Ok(prepared)
+    }
+
+    /// A catalog good enough to describe by: a run validates it.
+    async fn catalog_for_planning(&mut self) -> Result<Arc<CatalogSnapshot>, SqlError> {
+        if let Some(catalog) = &self.tx.catalog {
+            return Ok(catalog.clone());
+        }
+        super::current_catalog(&self.engine).await
+    }
+
+    /// Plans a statement under a catalog.
+    pub(super) fn plan(
+        &mut self,
+        text: &str,
+        parsed: &Parsed,
+        declared: &[Option<PgType>],
+        catalog: &Arc<CatalogSnapshot>,
+    ) -> Result<(Planned, Vec<PgType>), SqlError> {
+        count(&self.engine.metrics.plans);
+        let Parsed::Sql(statement) = parsed else {
+            return Err(SqlError::internal("a utility statement has no plan"));
+        };
+        let view = self.view(catalog);
+        let bound = Binder::new(&view, &self.env, text).bind(statement, declared)?;
+        let defaults = CatalogDefaults { view, env: &self.env };
+        let plan = match point::compile(&bound.statement, &defaults)? {
+            Some(plan) => Plan::Point(Box::new(plan)),
+            None => Plan::Bound(Box::new(bound.statement)),
+        };
+        let planned =
+            Planned { version: catalog.version(), context: self.context.clone(), plan };
+        Ok((planned, bound.params))
+    }
+
+    /// Names as this session sees them.
+    pub(crate) fn view<'a>(&self, catalog: &'a CatalogSnapshot) -> View<'a> {
+        View { catalog, database: self.database, path: self.settings.search_path() }
+    }
+
+    /// The plan of a prepared statement under `catalog`.
+    pub(super) fn plan_for(
+        &mut self,
+        prepared: &Prepared,
+        catalog: &Arc<CatalogSnapshot>,
+    ) -> Result<Arc<Planned>, SqlError> {
+        if !self.tx.changed_catalog
+            && let Some(planned) = prepared.current()
+            && planned.version == catalog.version()
+            && *planned.context == *self.context
+        {
+            return Ok(planned);
+        }
+        let declared: Vec<Option<PgType>> = prepared.params().iter().copied().map(Some).collect();
+        let (planned, _) = self.plan(&prepared.text, &prepared.parsed, &declared, catalog)?;
+        if columns_of(&planned.plan).as_deref() != prepared.columns().map(|c| &c[..]) {
+            return Err(SqlError::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "cached plan must not change result type",
+            ));
+        }
+        let planned = Arc::new(planned);
+        if !self.tx.changed_catalog {
+            prepared.keep(planned.clone());
+        }
+        Ok(planned)
+    }
+}
+
+/// Whether the binder knows what to do with it.
+pub(super) fn is_bindable(parsed: &Parsed) -> bool {
+    matches!(
+        parsed,
+        Parsed::Sql(statement) if matches!(
+            **statement,
+            ast::Statement::Query(_)
+                | ast::Statement::Insert(_)
+                | ast::Statement::Update(_)
+                | ast::Statement::Delete(_)
+                | ast::Statement::Explain { .. }
+        )
+    )
+}
+
+fn columns_of(plan: &Plan) -> Option<Arc<[ResultColumn]>> {
+    match plan {
+        Plan::Utility => None,
+        Plan::Point(point) => point.columns().cloned(),
+        Plan::Bound(statement) => bound_columns(statement),
+    }
+}
+
+fn bound_columns(statement: &Statement) -> Option<Arc<[ResultColumn]>> {
+    statement.columns().map(|c| result_columns(c).into())
+}
+
+/// Moves an error's position from a piece to the whole text.
+pub(super) fn shift(error: SqlError, script: &str, start: usize) -> SqlError {
+    match error.fields().position {
+        Some(position) if start > 0 => {
+            let before = script[..start].chars().count();
+            error.with_position(position + before)
+        }
+        _ => error,
+    }
+}

@@ -1,0 +1,306 @@
+//! Text to statements: where one ends and the next begins, and the forms that sqlparser does not
+//! know.
+//!
+//! Each statement of a script is parsed on its own, so that a mistake in the second does not keep
+//! the first from running and positions can be moved to where the statement stands.
+
+use sqlparser::ast;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+use crate::SqlError;
+use crate::bind;
+use crate::copy::{CopyStatement, parse_copy};
+
+/// A parsed statement.
+#[derive(Debug, Clone)]
+pub(crate) enum Parsed {
+    /// Nothing but space and comments.
+    Empty,
+    /// What sqlparser knows.
+    Sql(Box<ast::Statement>),
+    /// COPY.
+    Copy(Box<CopyStatement>),
+    /// `ALTER TABLE t SPLIT AT VALUES (…), (…)`.
+    SplitAt(Box<SplitAt>),
+    /// VACUUM and ANALYZE with the tables named.
+    Maintenance {
+        /// `VACUUM` or `ANALYZE`: the tag.
+        verb: &'static str,
+        /// The tables; none means all.
+        tables: Vec<ast::ObjectName>,
+        /// Whether statistics are asked for.
+        analyze: bool,
+    },
+    /// `CHECKPOINT`.
+    Checkpoint,
+}
+
+/// Where to split a table.
+#[derive(Debug, Clone)]
+pub(crate) struct SplitAt {
+    /// The table, or the index of it.
+    pub(crate) table: ast::ObjectName,
+    /// Values of leading key columns, one list per split.
+    pub(crate) points: Vec<Vec<ast::Expr>>,
+}
+
+/// One statement's text and the byte at which it begins in the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Piece<'a> {
+    pub(crate) start: usize,
+    pub(crate) text: &'a str,
+}
+
+/// Cuts a script at its semicolons. Pieces of nothing but space vanish.
+pub(crate) fn split(script: &str) -> Vec<Piece<'_>> {
+    let bytes = script.as_bytes();
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == b';' {
+            push(&mut pieces, script, start, at);
+            at += 1;
+            start = at;
+        } else {
+            at = skip(bytes, at);
+        }
+    }
+    push(&mut pieces, script, start, bytes.len());
+    pieces
+}
+
+fn push<'a>(pieces: &mut Vec<Piece<'a>>, script: &'a str, start: usize, end: usize) {
+    let text = script[start..end].trim_end();
+    let trimmed = text.trim_start();
+    if !trimmed.is_empty() {
+        pieces.push(Piece { start: start + (text.len() - trimmed.len()), text: trimmed });
+    }
+}
+
+/// The position behind the token at `at`: what may hold a semicolon is passed as a whole.
+fn skip(bytes: &[u8], at: usize) -> usize {
+    let until = |from: usize, what: &[u8]| {
+        bytes[from..]
+            .windows(what.len())
+            .position(|w| w == what)
+            .map_or(bytes.len(), |n| from + n + what.len())
+    };
+    match bytes[at] {
+        b'\'' => {
+            let escapes = at > 0
+                && matches!(bytes[at - 1], b'E' | b'e')
+                && (at < 2 || !is_word(bytes[at - 2]));
+            quoted(bytes, at, b'\'', escapes)
+        }
+        b'"' => quoted(bytes, at, b'"', false),
+        b'-' if bytes.get(at + 1) == Some(&b'-') => until(at, b"\n"),
+        b'/' if bytes.get(at + 1) == Some(&b'*') => comment(bytes, at),
+        b'$' if at == 0 || !is_word(bytes[at - 1]) => match dollar_tag(bytes, at) {
+            Some(tag) => until(at + tag.len(), tag),
+            None => at + 1,
+        },
+        _ => at + 1,
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+fn quoted(bytes: &[u8], open: usize, quote: u8, escapes: bool) -> usize {
+    let mut at = open + 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if escapes => at += 2,
+            // A doubled quote begins the next quoted piece at once: the same end.
+            b if b == quote => return at + 1,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+fn comment(bytes: &[u8], open: usize) -> usize {
+    let mut depth = 0usize;
+    let mut at = open;
+    while at < bytes.len() {
+        match bytes.get(at..at + 2) {
+            Some(b"/*") => {
+                depth += 1;
+                at += 2;
+            }
+            Some(b"*/") => {
+                depth -= 1;
+                at += 2;
+                if depth == 0 {
+                    return at;
+                }
+            }
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+/// `$tag$` at `at`, if that is one.
+fn dollar_tag(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let len = bytes[at + 1..].iter().position(|&b| !is_word(b))?;
+    let end = at + 1 + len;
+    (bytes[end] == b'$' && !bytes[at + 1].is_ascii_digit()).then(|| &bytes[at..=end])
+}
+
+/// Parses one statement.
+pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
+    match first_word(text).as_str() {
+        "" => return Ok(Parsed::Empty),
+        "copy" => return by_hand(text, parse_copy).map(|c| Parsed::Copy(Box::new(c))),
+        "vacuum" => return by_hand(text, parse_vacuum),
+        "analyze" | "analyse" => return by_hand(text, parse_analyze),
+        "checkpoint" => return Ok(Parsed::Checkpoint),
+        "alter" if is_split(text) => return by_hand(text, parse_split),
+        _ => {}
+    }
+    let mut statements = bind::parse(text)?;
+    match statements.len() {
+        0 => Ok(Parsed::Empty),
+        1 => Ok(Parsed::Sql(Box::new(statements.remove(0)))),
+        _ => Err(SqlError::syntax("cannot insert multiple commands into a prepared statement")),
+    }
+}
+
+/// The first word, lower case, comments skipped.
+fn first_word(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b if b.is_ascii_whitespace() => at += 1,
+            b'-' if bytes.get(at + 1) == Some(&b'-') => at = skip(bytes, at),
+            b'/' if bytes.get(at + 1) == Some(&b'*') => at = skip(bytes, at),
+            b if is_word(b) => {
+                let len = bytes[at..].iter().take_while(|&&b| is_word(b)).count();
+                return text[at..at + len].to_ascii_lowercase();
+            }
+            _ => return "(".to_owned(),
+        }
+    }
+    String::new()
+}
+
+fn by_hand<T>(
+    text: &str,
+    parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+) -> Result<T, SqlError> {
+    bind::tokenize(text)?;
+    let dialect = PostgreSqlDialect {};
+    let mut parser =
+        Parser::new(&dialect).try_with_sql(text).map_err(|e| bind::syntax_error(text, &e))?;
+    let parsed = parse(&mut parser).map_err(|e| bind::syntax_error(text, &e))?;
+    parser.consume_token(&Token::SemiColon);
+    let next = parser.peek_token();
+    if next.token != Token::EOF {
+        let at = bind::position(text, next.span.start);
+        return Err(
+            SqlError::syntax(format!("syntax error at or near \"{}\"", next.token)).at(at)
+        );
+    }
+    Ok(parsed)
+}
+
+fn parse_vacuum(parser: &mut Parser<'_>) -> Result<Parsed, ParserError> {
+    parser.expect_keyword(Keyword::VACUUM)?;
+    let mut analyze = false;
+    if parser.consume_token(&Token::LParen) {
+        // Every option of VACUUM is a hint about work that the engine does by itself.
+        while !parser.consume_token(&Token::RParen) {
+            let token = parser.next_token();
+            match token.token {
+                Token::EOF => return parser.expected("an option of VACUUM", token),
+                Token::Word(w) if is_analyze(&w.value) => analyze = true,
+                _ => {}
+            }
+        }
+    } else {
+        while let Token::Word(word) = parser.peek_token().token {
+            match word.value.to_ascii_lowercase().as_str() {
+                "full" | "freeze" | "verbose" => {}
+                w if is_analyze(w) => analyze = true,
+                _ => break,
+            }
+            parser.next_token();
+        }
+    }
+    let tables = relations(parser)?;
+    Ok(Parsed::Maintenance { verb: "VACUUM", tables, analyze })
+}
+
+fn is_analyze(word: &str) -> bool {
+    word.eq_ignore_ascii_case("analyze") || word.eq_ignore_ascii_case("analyse")
+}
+
+fn parse_analyze(parser: &mut Parser<'_>) -> Result<Parsed, ParserError> {
+    parser.next_token();
+    if parser.consume_token(&Token::LParen) {
+        while !parser.consume_token(&Token::RParen) {
+            let token = parser.next_token();
+            if token.token == Token::EOF {
+                return parser.expected("an option of ANALYZE", token);
+            }
+        }
+    } else if matches!(parser.peek_token().token, Token::Word(w) if w.value.eq_ignore_ascii_case("verbose"))
+    {
+        parser.next_token();
+    }
+    let tables = relations(parser)?;
+    Ok(Parsed::Maintenance { verb: "ANALYZE", tables, analyze: true })
+}
+
+fn relations(parser: &mut Parser<'_>) -> Result<Vec<ast::ObjectName>, ParserError> {
+    if matches!(parser.peek_token().token, Token::EOF | Token::SemiColon) {
+        return Ok(Vec::new());
+    }
+    parser.parse_comma_separated(|p| {
+        let name = p.parse_object_name(false)?;
+        if p.consume_token(&Token::LParen) {
+            p.parse_comma_separated(Parser::parse_identifier)?;
+            p.expect_token(&Token::RParen)?;
+        }
+        Ok(name)
+    })
+}
+
+fn is_split(text: &str) -> bool {
+    let Ok(tokens) = bind::tokenize(text) else { return false };
+    let words: Vec<String> = tokens
+        .iter()
+        .filter_map(|t| match &t.token {
+            Token::Word(w) if w.quote_style.is_none() => Some(w.value.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect();
+    words.windows(2).any(|w| w[0] == "split" && w[1] == "at")
+}
+
+fn parse_split(parser: &mut Parser<'_>) -> Result<Parsed, ParserError> {
+    parser.expect_keyword(Keyword::ALTER)?;
+    parser.expect_keyword(Keyword::TABLE)?;
+    let table = parser.parse_object_name(false)?;
+    for word in ["split", "at"] {
+        let token = parser.next_token();
+        if !matches!(&token.token, Token::Word(w) if w.value.eq_ignore_ascii_case(word)) {
+            return parser.expected("SPLIT AT", token);
+        }
+    }
+    parser.expect_keyword(Keyword::VALUES)?;
+    let points = parser.parse_comma_separated(|p| {
+        p.expect_token(&Token::LParen)?;
+        let values = p.parse_comma_separated(Parser::parse_expr)?;
+        p.expect_token(&Token::RParen)?;
+        Ok(values)
+    })?;
+    Ok(Parsed::SplitAt(Box::new(SplitAt { table, points })))
+}

@@ -1,0 +1,235 @@
+//! The transaction a session is in.
+//!
+//! ```text
+//!            statement               BEGIN
+//!   Idle ───────────────▶ Implicit ─────────▶ Block ◀───── ROLLBACK TO ─────┐
+//!     ▲   end of batch       │                  │  error                    │
+//!     ├──────────────────────┘                  ├────────▶ Failed ──────────┘
+//!     └───────────── COMMIT, ROLLBACK ──────────┴─────────────┘
+//! ```
+//!
+//! The key-value transaction begins with the first statement that needs it, so that BEGIN and SET
+//! cost nothing and `SET TRANSACTION` still has something to set.
+
+use std::sync::Arc;
+
+use base::KeyRange;
+use catalog::CatalogSnapshot;
+use kv::{Db, Isolation, Savepoint, Txn, TxnOptions};
+
+use crate::settings::SettingsMark;
+use crate::{SqlError, SqlState};
+
+/// Where in the picture the session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Block {
+    Idle,
+    Implicit,
+    Explicit,
+    Failed,
+}
+
+/// How a transaction block wants to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Modes {
+    pub(crate) isolation: Isolation,
+    pub(crate) read_only: bool,
+}
+
+/// A named savepoint and all there is to return to.
+#[derive(Debug)]
+struct Mark {
+    name: String,
+    kv: Option<Savepoint>,
+    catalog: Option<Arc<CatalogSnapshot>>,
+    changed_catalog: bool,
+    settings: SettingsMark,
+}
+
+/// A session's transaction.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    pub(crate) block: Block,
+    pub(crate) modes: Modes,
+    txn: Option<Arc<Txn>>,
+    /// A transaction to run again: it keeps its age.
+    again: Option<Arc<Txn>>,
+    /// The catalog this transaction has validated, or made.
+    pub(crate) catalog: Option<Arc<CatalogSnapshot>>,
+    /// It made `catalog` itself: nobody else may use it, nor plans made under it.
+    pub(crate) changed_catalog: bool,
+    /// Its COMMIT failed: nothing is left of it but its age.
+    pub(crate) commit_failed: bool,
+    /// Statements that used the key-value transaction.
+    pub(crate) statements: u32,
+    marks: Vec<Mark>,
+    /// Key spans filled outside of this transaction for tables that exist only in it: to be
+    /// emptied if it rolls back.
+    pub(crate) loaded: Vec<KeyRange>,
+    /// Key spans that nothing refers to once it has committed.
+    pub(crate) dropped: Vec<KeyRange>,
+}
+
+impl Transaction {
+    pub(crate) fn new(modes: Modes) -> Self {
+        Transaction {
+            block: Block::Idle,
+            modes,
+            txn: None,
+            again: None,
+            catalog: None,
+            changed_catalog: false,
+            commit_failed: false,
+            statements: 0,
+            marks: Vec::new(),
+            loaded: Vec::new(),
+            dropped: Vec::new(),
+        }
+    }
+
+    /// The key-value transaction with a statement begun.
+    pub(crate) async fn statement(&mut self, db: &Db) -> Result<Arc<Txn>, SqlError> {
+        let txn = match &self.txn {
+            Some(txn) => txn.clone(),
+            None => {
+                let options = TxnOptions {
+                    isolation: self.modes.isolation,
+                    read_only: self.modes.read_only,
+                    as_of: None,
+                };
+                let same = |t: &Arc<Txn>| {
+                    t.options().isolation == options.isolation
+                        && t.options().read_only == options.read_only
+                };
+                let txn = self.again.take().filter(same).unwrap_or_else(|| db.begin(options));
+                self.txn = Some(txn.clone());
+                txn
+            }
+        };
+        txn.begin_statement().await?;
+        self.statements += 1;
+        if self.modes.isolation == Isolation::ReadCommitted && !self.changed_catalog {
+            // A new snapshot may show another catalog.
+            self.catalog = None;
+        }
+        Ok(txn)
+    }
+
+    /// The key-value transaction, if a statement has used it.
+    pub(crate) fn txn(&self) -> Option<&Arc<Txn>> {
+        self.txn.as_ref()
+    }
+
+    /// Whether nothing but the statement that runs has used the transaction.
+    pub(crate) fn is_first_statement(&self) -> bool {
+        self.statements <= 1 && self.marks.is_empty()
+    }
+
+    /// Sets the savepoint that a statement returns to if it has to run again.
+    pub(crate) fn savepoint(&mut self, name: String, settings: SettingsMark) {
+        self.marks.push(Mark {
+            name,
+            kv: self.txn.as_ref().map(|t| t.savepoint()),
+            catalog: self.catalog.clone(),
+            changed_catalog: self.changed_catalog,
+            settings,
+        });
+    }
+
+    fn position(&self, name: &str) -> Result<usize, SqlError> {
+        self.marks.iter().rposition(|m| m.name == name).ok_or_else(|| {
+            SqlError::new(
+                SqlState::INVALID_SAVEPOINT,
+                format!("savepoint \"{name}\" does not exist"),
+            )
+        })
+    }
+
+    /// RELEASE SAVEPOINT.
+    pub(crate) fn release(&mut self, name: &str) -> Result<(), SqlError> {
+        let at = self.position(name)?;
+        self.marks.truncate(at);
+        Ok(())
+    }
+
+    /// ROLLBACK TO SAVEPOINT. Returns the settings to go back to.
+    pub(crate) async fn rollback_to(&mut self, name: &str) -> Result<SettingsMark, SqlError> {
+        let at = self.position(name)?;
+        self.marks.truncate(at + 1);
+        let mark = &self.marks[at];
+        match (mark.kv, &self.txn) {
+            (Some(kv), Some(txn)) => txn.rollback_to(kv),
+            // Set before the first statement: all there is is undone.
+            (None, Some(txn)) => {
+                txn.rollback().await;
+                self.txn = None;
+                self.statements = 0;
+            }
+            (_, None) => {}
+        }
+        self.catalog = mark.catalog.clone();
+        self.changed_catalog = mark.changed_catalog;
+        self.block = Block::Explicit;
+        Ok(mark.settings.clone())
+    }
+
+    /// Ends it and leaves nothing; the caller has committed or rolled back.
+    pub(crate) fn finish(&mut self, modes: Modes) -> Finished {
+        let finished = Finished {
+            txn: self.txn.take(),
+            catalog: self.catalog.take().filter(|_| self.changed_catalog),
+            loaded: std::mem::take(&mut self.loaded),
+            dropped: std::mem::take(&mut self.dropped),
+        };
+        let again = self.again.take();
+        *self = Transaction::new(modes);
+        self.again = again;
+        finished
+    }
+
+    /// Undoes everything so that it can run again, as old as it is.
+    pub(crate) fn restart(&mut self, block: Block) {
+        if let Some(txn) = self.txn.take() {
+            txn.restart();
+            self.again = Some(txn);
+        }
+        self.block = block;
+        self.catalog = None;
+        self.changed_catalog = false;
+        self.commit_failed = false;
+        self.statements = 0;
+        self.marks.clear();
+        self.dropped.clear();
+    }
+
+    /// Forgets a transaction kept to run again.
+    pub(crate) fn forget(&mut self) {
+        self.again = None;
+    }
+}
+
+/// What is left of a transaction when it ends.
+pub(crate) struct Finished {
+    pub(crate) txn: Option<Arc<Txn>>,
+    pub(crate) catalog: Option<Arc<CatalogSnapshot>>,
+    pub(crate) loaded: Vec<KeyRange>,
+    pub(crate) dropped: Vec<KeyRange>,
+}
+
+/// The isolation level of a setting's value. READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL.
+pub(crate) fn isolation(name: &str) -> Isolation {
+    match name {
+        "repeatable read" => Isolation::RepeatableRead,
+        "read committed" | "read uncommitted" => Isolation::ReadCommitted,
+        _ => Isolation::Serializable,
+    }
+}
+
+/// The name of an isolation level.
+pub(crate) fn isolation_name(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::Serializable => "serializable",
+        Isolation::RepeatableRead => "repeatable read",
+        Isolation::ReadCommitted => "read committed",
+    }
+}
