@@ -1,1 +1,45 @@
-//! Placeholder header.
+//! The client of ranges: transactions over a key space that is cut into ranges somewhere.
+//!
+//! ```text
+//!   Db ── begin ──▶ Txn            what SQL uses: get, scan, lock, put, commit
+//!                    │
+//!     txn::coordinator             which message next (crate txn: pure)
+//!                    │
+//!   scatter          │             cuts an operation at the borders of ranges
+//!   router           │             finds the leader, repairs the directory, has patience
+//!   oracle           │             one call in flight, shared by all that wait
+//!                    ▼
+//!   Transport                      a function call to a local leader, gRPC to others
+//! ```
+//!
+//! The protocol is `docs/transactions.md`; what is decided when is in crate `txn`. This crate does
+//! the waiting, and *nothing here is an authority*: every cached range, leader and id can be wrong,
+//! and the ranges say so.
+//!
+//! [`testing::FakeCluster`] is a whole cluster in memory, for tests of what lies above.
+
+mod buffer;
+mod config;
+mod db;
+mod directory;
+mod error;
+mod metrics;
+mod oracle;
+mod registry;
+mod router;
+mod runtime;
+mod scatter;
+pub mod testing;
+mod transport;
+mod txn;
+
+pub use buffer::Savepoint;
+pub use config::Config;
+pub use db::Db;
+pub use error::{KvError, Remedy, SerializationCause, WaitEdge};
+pub use metrics::{Counter, Metrics};
+pub use proto::kv::{Isolation, Strength, WaitPolicy};
+pub use proto::meta::allocate_ids::Kind as IdKind;
+pub use runtime::{Runtime, TokioRuntime};
+pub use transport::{Transport, TransportError};
+pub use txn::{Locked, ScanOptions, ScanPage, Txn, TxnOptions};

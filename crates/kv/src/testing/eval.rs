@@ -1,0 +1,351 @@
+//! What each request does in the fake cluster.
+
+use std::time::{Duration, Instant};
+
+use base::{Key, KeyRange, NodeId, RangeId};
+use bytes::Bytes;
+use proto::kv::kv_error::Error as RangeError;
+use proto::kv::range_request::Request;
+use proto::kv::range_response::Response;
+use proto::{kv, meta};
+
+use super::store::{Fate, Placed, Store};
+
+/// What a request comes to.
+pub(super) enum Verdict {
+    Done(Response),
+    Refused(RangeError),
+    /// Somebody holds the key; try again when something has changed.
+    Wait {
+        key: Bytes,
+        holder: kv::TxnMeta,
+        replicated: Option<Box<Placed>>,
+    },
+}
+
+pub(super) type Evaluated = Result<Response, Verdict>;
+
+impl From<RangeError> for Verdict {
+    fn from(error: RangeError) -> Self {
+        Verdict::Refused(error)
+    }
+}
+
+impl Store {
+    pub(super) fn evaluate(&mut self, node: NodeId, request: &kv::RangeRequest) -> Verdict {
+        match self.try_evaluate(node, request) {
+            Ok(response) => Verdict::Done(response),
+            Err(verdict) => verdict,
+        }
+    }
+
+    fn try_evaluate(&mut self, node: NodeId, request: &kv::RangeRequest) -> Evaluated {
+        let id = request.range_id;
+        let asked = request.request.as_ref().expect("a request asks for something");
+        self.check_range(id, node, &spans_of(asked))?;
+        let nobody = kv::TxnMeta::default();
+        let txn = request.txn.as_ref().unwrap_or(&nobody);
+        match asked {
+            Request::Get(get) => self.get(txn, get),
+            Request::Scan(scan) => self.scan(txn, scan),
+            Request::LockKeys(lock) => self.lock_keys(id, txn, lock),
+            Request::CommitOnePhase(commit) => self.commit_one_phase(id, txn, commit),
+            Request::Prewrite(prewrite) => self.prewrite(id, txn, prewrite),
+            Request::Resolve(resolve) => Ok(self.resolve(resolve)),
+            Request::EndTxn(end) => self.end_txn(end),
+            Request::QueryTxn(query) => Ok(Response::TxnState(self.query_txn(query))),
+            Request::CheckKeys(check) => Ok(self.check_keys(check)),
+            Request::Refresh(refresh) => self.refresh(txn, refresh),
+            Request::ReleaseLocks(release) => Ok(self.release(id, txn, release)),
+            Request::Heartbeat(beat) => Ok(self.heartbeat(txn, beat)),
+            Request::Split(split) => {
+                let keys: Vec<_> = split.keys.iter().cloned().map(Key).collect();
+                Ok(Response::Split(kv::SplitResult { ranges: self.split_at(&keys) }))
+            }
+            Request::Oracle(oracle) => {
+                let first = self.draw(oracle.count);
+                Ok(Response::Oracle(kv::OracleResult { first, count: oracle.count }))
+            }
+            Request::SystemCommand(command) => Ok(self.system_command(command)),
+            Request::SystemQuery(query) => Ok(self.system_query(query)),
+            Request::RangeStatus(_) => Ok(self.range_status(id)),
+            Request::TransferLeader(to) => {
+                self.move_leader(RangeId(id), NodeId(to.to));
+                Ok(Response::Done(kv::Done {}))
+            }
+            Request::ChangeReplicas(_) | Request::Collect(_) => {
+                Err(RangeError::Invalid(kv::Invalid { reason: "not in the fake".into() }).into())
+            }
+        }
+    }
+
+    fn get(&mut self, txn: &kv::TxnMeta, get: &kv::Get) -> Evaluated {
+        let mut values = Vec::with_capacity(get.keys.len());
+        for key in &get.keys {
+            self.note_read(KeyRange::point(Key(key.clone())), get.read_ts, txn.id);
+            self.unlocked_at(key, get.read_ts, txn.id)?;
+            values.push(optional(self.value_at(key, get.read_ts)));
+        }
+        Ok(Response::Get(kv::GetResult { values }))
+    }
+
+    fn scan(&mut self, txn: &kv::TxnMeta, scan: &kv::Scan) -> Evaluated {
+        let span: KeyRange = scan.span.clone().unwrap_or_default().into();
+        self.note_read(span.clone(), scan.read_ts, txn.id);
+        let inside = |key: &Bytes| span.contains(key);
+        let locked: Vec<Bytes> = self.placed.keys().filter(|k| inside(k)).cloned().collect();
+        for key in locked {
+            self.unlocked_at(&key, scan.read_ts, txn.id)?;
+        }
+        let mut keys: Vec<&Bytes> = self.rows.keys().filter(|k| inside(k)).collect();
+        if scan.reverse {
+            keys.reverse();
+        }
+        let mut result = kv::ScanResult::default();
+        let mut bytes = 0;
+        for key in keys {
+            let Some(value) = self.value_at(key, scan.read_ts) else { continue };
+            let full = (scan.max_rows > 0 && result.rows.len() as u64 >= scan.max_rows)
+                || (scan.max_bytes > 0 && bytes >= scan.max_bytes);
+            if full {
+                let last = Key(result.rows[result.rows.len() - 1].key.clone());
+                result.resume = Some(if scan.reverse {
+                    KeyRange { start: span.start.clone(), end: last }.into()
+                } else {
+                    KeyRange { start: last.next(), end: span.end.clone() }.into()
+                });
+                break;
+            }
+            bytes += (key.len() + value.len()) as u64;
+            result.rows.push(kv::KeyValue { key: key.clone(), value });
+        }
+        Ok(Response::Scan(result))
+    }
+
+    /// A snapshot read waits for a lock that could commit at or below it.
+    fn unlocked_at(&self, key: &[u8], ts: u64, reader: u64) -> Result<(), Verdict> {
+        match self.placed.get(key) {
+            Some(lock) if lock.owner.id != reader && lock.min_commit_ts <= ts => {
+                Err(wait_for(lock))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn refresh(&mut self, txn: &kv::TxnMeta, refresh: &kv::Refresh) -> Evaluated {
+        self.verify(txn, &refresh.spans, refresh.from_ts, refresh.to_ts)?;
+        for span in &refresh.spans {
+            self.note_read(span.clone().into(), refresh.to_ts, txn.id);
+        }
+        Ok(Response::Done(kv::Done {}))
+    }
+
+    /// Nothing has changed in the spans since `from`, or could change up to `to`.
+    fn verify(
+        &self,
+        txn: &kv::TxnMeta,
+        spans: &[kv::Span],
+        from: u64,
+        to: u64,
+    ) -> Result<(), Verdict> {
+        for span in spans {
+            let from = span.from_ts.unwrap_or(from);
+            let span: KeyRange = span.clone().into();
+            for (key, versions) in self.rows.iter().filter(|(key, _)| span.contains(key)) {
+                let after = (std::ops::Bound::Excluded(from), std::ops::Bound::Included(to));
+                let changed = if from < to { versions.range(after).next_back() } else { None };
+                if let Some((ts, version)) = changed {
+                    return Err(changed_error(key, *ts, version.by).into());
+                }
+            }
+            for (key, lock) in self.placed.iter().filter(|(key, _)| span.contains(key)) {
+                if lock.owner.id != txn.id && lock.min_commit_ts <= to {
+                    return Err(changed_error(key, lock.min_commit_ts, lock.owner.id).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn commit_one_phase(
+        &mut self,
+        range: u64,
+        txn: &kv::TxnMeta,
+        commit: &kv::CommitOnePhase,
+    ) -> Evaluated {
+        let primary = &commit.writes.first().expect("something is written").key;
+        match self.records.get(&(primary.clone(), txn.id)) {
+            Some(Fate::Committed(ts)) => return Ok(committed(*ts)),
+            Some(Fate::RolledBack) => return Err(gone(txn.id).into()),
+            None => {}
+        }
+        assert!(commit.writes.is_sorted_by_key(|w| &w.key), "writes are in key order");
+        self.claim_writes(range, txn, &commit.writes, &commit.must_not_exist, commit.read_ts)?;
+        let min = commit.writes.iter().map(|w| self.min_commit_ts(&w.key, txn, commit.read_ts));
+        let min = min.max().expect("something is written");
+        let ts = match commit.exact_ts {
+            0 => min,
+            exact if exact < min => return Err(too_low(min).into()),
+            exact => exact,
+        };
+        self.verify(txn, &commit.read_spans, commit.read_ts, ts)?;
+        for write in &commit.writes {
+            self.install(write, ts, txn.id);
+        }
+        self.records.insert((primary.clone(), txn.id), Fate::Committed(ts));
+        self.release_keys(txn.id, |_| true, range);
+        Ok(committed(ts))
+    }
+
+    fn prewrite(&mut self, range: u64, txn: &kv::TxnMeta, prewrite: &kv::Prewrite) -> Evaluated {
+        for write in &prewrite.writes {
+            if let Some(fate) = self.records.get(&(write.key.clone(), txn.id)) {
+                return match fate {
+                    Fate::Committed(ts) => Ok(prewritten(*ts)),
+                    Fate::RolledBack => Err(gone(txn.id).into()),
+                };
+            }
+            if let Some((ts, version)) = self.newest_version(&write.key)
+                && version.by == txn.id
+            {
+                return Ok(prewritten(ts));
+            }
+        }
+        let read_ts = prewrite.read_ts;
+        self.claim_writes(range, txn, &prewrite.writes, &prewrite.must_not_exist, read_ts)?;
+        let min = prewrite.writes.iter().map(|w| self.min_commit_ts(&w.key, txn, read_ts)).max();
+        let min = min.expect("something is written");
+        let ts = match prewrite.exact_ts {
+            0 => min,
+            exact if exact < min => return Err(too_low(min).into()),
+            exact => exact,
+        };
+        for write in &prewrite.writes {
+            let placed = Placed {
+                owner: txn.clone(),
+                write: write.clone(),
+                primary: prewrite.primary.clone(),
+                secondaries: prewrite.secondaries.clone(),
+                parallel: prewrite.parallel,
+                min_commit_ts: ts,
+                expires: Instant::now() + Duration::from_millis(prewrite.ttl_ms),
+            };
+            self.placed.insert(write.key.clone(), placed);
+        }
+        Ok(prewritten(ts))
+    }
+
+    fn system_command(&mut self, command: &meta::SystemCommand) -> Response {
+        use meta::system_command::Command;
+        use meta::system_result::Result as Outcome;
+        let result = match command.command.as_ref().expect("a command") {
+            Command::AllocateIds(ids) => {
+                let next = self.ids.entry(ids.kind).or_insert(100);
+                let first = *next;
+                *next += ids.count;
+                Outcome::FirstId(first)
+            }
+            Command::PutSetting(put) => {
+                self.settings.insert(put.name.clone(), put.value.clone());
+                Outcome::Done(true)
+            }
+            Command::InitCluster(_)
+            | Command::RegisterNode(_)
+            | Command::PublishRanges(_)
+            | Command::RaiseOracleBound(_) => Outcome::Done(true),
+        };
+        Response::SystemResult(meta::SystemResult { result: Some(result) })
+    }
+
+    fn system_query(&self, query: &meta::SystemQuery) -> Response {
+        use meta::system_query::Query;
+        let mut answer = meta::SystemAnswer::default();
+        let descriptors = self.ranges.values().map(|r| r.descriptor.clone());
+        match query.query.as_ref().expect("a query") {
+            Query::LookupKey(key) => {
+                let wanted = |d: &meta::RangeDescriptor| d.end.is_empty() || *key < d.end;
+                answer.ranges = descriptors.filter(wanted).take(3).collect();
+            }
+            Query::AllRanges(_) => answer.ranges = descriptors.collect(),
+            Query::AllNodes(_) => {}
+            Query::Setting(name) => {
+                answer.setting = self.settings.get(name).cloned().unwrap_or_default();
+            }
+            Query::Cluster(_) => answer.cluster_id = "fake".into(),
+        }
+        Response::SystemAnswer(answer)
+    }
+
+    fn range_status(&self, id: u64) -> Response {
+        let range = self.ranges.values().find(|r| r.descriptor.range_id == id).expect("checked");
+        Response::RangeStatus(kv::RangeStatusResult {
+            descriptor: Some(range.descriptor.clone()),
+            leader: range.leader.0,
+            term: 1,
+            applied_index: 0,
+            bytes: 0,
+        })
+    }
+}
+
+fn spans_of(request: &Request) -> Vec<KeyRange> {
+    let points = |keys: &[Bytes]| keys.iter().map(|k| KeyRange::point(Key(k.clone()))).collect();
+    let writes = |writes: &[kv::Write]| {
+        writes.iter().map(|w| KeyRange::point(Key(w.key.clone()))).collect::<Vec<_>>()
+    };
+    let spans = |spans: &[kv::Span]| spans.iter().map(|s| s.clone().into()).collect::<Vec<_>>();
+    match request {
+        Request::Get(r) => points(&r.keys),
+        Request::Scan(r) => r.span.iter().map(|s| s.clone().into()).collect(),
+        Request::LockKeys(r) => points(&r.keys),
+        Request::CommitOnePhase(r) => [writes(&r.writes), spans(&r.read_spans)].concat(),
+        Request::Prewrite(r) => writes(&r.writes),
+        Request::Resolve(r) => points(&r.keys),
+        Request::EndTxn(r) => points(std::slice::from_ref(&r.primary)),
+        Request::QueryTxn(r) => points(std::slice::from_ref(&r.primary)),
+        Request::CheckKeys(r) => points(&r.keys),
+        Request::Refresh(r) => spans(&r.spans),
+        Request::ReleaseLocks(r) => points(&r.keys),
+        Request::Heartbeat(r) => points(std::slice::from_ref(&r.primary)),
+        Request::Split(r) => points(&r.keys),
+        Request::ChangeReplicas(_)
+        | Request::TransferLeader(_)
+        | Request::Oracle(_)
+        | Request::SystemCommand(_)
+        | Request::SystemQuery(_)
+        | Request::RangeStatus(_)
+        | Request::Collect(_) => vec![],
+    }
+}
+
+pub(super) fn wait_for(lock: &Placed) -> Verdict {
+    Verdict::Wait {
+        key: lock.write.key.clone(),
+        holder: lock.owner.clone(),
+        replicated: Some(Box::new(lock.clone())),
+    }
+}
+
+pub(super) fn optional(value: Option<Bytes>) -> kv::OptionalValue {
+    kv::OptionalValue { present: value.is_some(), value: value.unwrap_or_default() }
+}
+
+fn committed(commit_ts: u64) -> Response {
+    Response::Committed(kv::Committed { commit_ts })
+}
+
+fn prewritten(min_commit_ts: u64) -> Response {
+    Response::Prewritten(kv::Prewritten { min_commit_ts })
+}
+
+pub(super) fn gone(txn_id: u64) -> RangeError {
+    RangeError::TxnGone(kv::TxnGone { txn_id, reason: "rolled back".into() })
+}
+
+fn too_low(min_ts: u64) -> RangeError {
+    RangeError::TimestampTooLow(kv::TimestampTooLow { min_ts })
+}
+
+fn changed_error(key: &Bytes, version_ts: u64, by_txn: u64) -> RangeError {
+    RangeError::RefreshFailed(kv::RefreshFailed { key: key.clone(), version_ts, by_txn })
+}

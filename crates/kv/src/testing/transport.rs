@@ -1,0 +1,194 @@
+//! How requests reach the fake cluster: at once on the same node, after a pause on another.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base::NodeId;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use proto::kv;
+use proto::kv::range_request::Request;
+
+use super::Fake;
+use super::eval::Verdict;
+use super::locks::conflict;
+use crate::transport::{Transport, TransportError};
+
+/// A request that waited so long tells its coordinator.
+const NOTICE_AFTER: Duration = Duration::from_millis(20);
+
+pub(super) struct FakeTransport {
+    fake: Arc<Fake>,
+    node: NodeId,
+}
+
+impl FakeTransport {
+    pub(super) fn new(fake: Arc<Fake>, node: NodeId) -> Self {
+        FakeTransport { fake, node }
+    }
+}
+
+impl Transport for FakeTransport {
+    fn send(
+        &self,
+        to: NodeId,
+        request: kv::RangeRequest,
+    ) -> BoxFuture<'_, Result<kv::RangeResponse, TransportError>> {
+        Box::pin(async move {
+            let (lose_request, lose_reply, latency) = self.fake.luck();
+            if to != self.node {
+                if latency.is_zero() {
+                    tokio::task::yield_now().await;
+                } else {
+                    tokio::time::sleep(latency).await;
+                }
+            }
+            if self.fake.store.lock().is_down(to) {
+                return Err(TransportError::NotSent(to));
+            }
+            if lose_request {
+                return Err(TransportError::AnswerLost(to));
+            }
+            let response = self.fake.carry_out(to, request).await;
+            if lose_reply { Err(TransportError::AnswerLost(to)) } else { Ok(response) }
+        })
+    }
+
+    fn local_node(&self) -> (NodeId, u64) {
+        (self.node, 1)
+    }
+
+    fn nodes(&self) -> Vec<NodeId> {
+        self.fake.nodes.clone()
+    }
+
+    fn send_probe(&self, to: NodeId, probe: kv::Probe) {
+        if let Some(db) = self.fake.db_of(to) {
+            db.on_probe(probe);
+        }
+    }
+
+    fn send_wait_notice(&self, to: NodeId, notice: kv::WaitNotice) {
+        if let Some(db) = self.fake.db_of(to) {
+            db.on_wait_notice(notice);
+        }
+    }
+}
+
+impl Fake {
+    fn db_of(&self, node: NodeId) -> Option<crate::Db> {
+        let shared = self.dbs.lock().get(&node)?.upgrade()?;
+        Some(crate::Db { shared })
+    }
+
+    /// Whether the request and its answer get lost, and how long it takes.
+    fn luck(&self) -> (bool, bool, Duration) {
+        let mut faults = self.faults.lock();
+        let mut roll = || {
+            // Knuth's MMIX generator.
+            faults.1 = faults
+                .1
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            ((faults.1 >> 33) % 1000) as u32
+        };
+        let (request, reply) = (roll(), roll());
+        let faults = &faults.0;
+        (request < faults.requests_lost, reply < faults.replies_lost, faults.latency)
+    }
+
+    async fn carry_out(&self, node: NodeId, request: kv::RangeRequest) -> kv::RangeResponse {
+        let started = Instant::now();
+        let limit = match &request.request {
+            Some(Request::LockKeys(lock)) if lock.timeout_ms > 0 => {
+                Some(Duration::from_millis(lock.timeout_ms))
+            }
+            Some(_) | None => None,
+        };
+        let mut waiting = Waiting { fake: self, txn: request.txn.clone(), keys: Vec::new() };
+        loop {
+            // Listening begins before the look, so that no change falls in between.
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let verdict = self.store.lock().evaluate(node, &request);
+            let (key, holder, replicated) = match verdict {
+                Verdict::Done(response) => {
+                    self.changed.notify_waiters();
+                    return kv::RangeResponse { error: None, response: Some(response) };
+                }
+                Verdict::Refused(error) => {
+                    self.changed.notify_waiters();
+                    return refusal(error);
+                }
+                Verdict::Wait { key, holder, replicated } => (key, holder, replicated),
+            };
+            if !waiting.keys.contains(&key) {
+                waiting.keys.push(key.clone());
+            }
+            let waited = started.elapsed();
+            if limit.is_some_and(|limit| waited >= limit) {
+                return refusal(conflict(&key, &holder, waited.as_millis() as u64, true));
+            }
+            if waited >= NOTICE_AFTER {
+                self.tell_coordinator(&request, key, holder);
+            }
+            if let Some(lock) = replicated.filter(|lock| lock.expires <= Instant::now()) {
+                self.settle(node, &lock, &request).await;
+                continue;
+            }
+            let pause = limit.map_or(NOTICE_AFTER, |l| (l - waited).min(NOTICE_AFTER));
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Tells a waiter's coordinator whom it waits for.
+    fn tell_coordinator(&self, request: &kv::RangeRequest, key: Bytes, holder: kv::TxnMeta) {
+        let Some(txn) = &request.txn else { return };
+        // A place in the queue behind another waiter: that one's own wait tells more.
+        if holder.coordinator == 0 {
+            return;
+        }
+        if let Some(db) = self.db_of(NodeId(txn.coordinator)) {
+            db.on_wait_notice(kv::WaitNotice {
+                waiter: txn.id,
+                waiter_start_ts: txn.start_ts,
+                blockers: vec![kv::Blocker { txn: Some(holder), key }],
+                range_id: request.range_id,
+            });
+        }
+    }
+
+    async fn settle(&self, node: NodeId, lock: &super::store::Placed, request: &kv::RangeRequest) {
+        let _ = (node, lock, request);
+        tokio::time::sleep(NOTICE_AFTER).await;
+    }
+}
+
+/// Leaves the queues when the request is given up or done.
+struct Waiting<'a> {
+    fake: &'a Fake,
+    txn: Option<kv::TxnMeta>,
+    keys: Vec<Bytes>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Some(txn) = &self.txn else { return };
+        if self.keys.is_empty() {
+            return;
+        }
+        let mut store = self.fake.store.lock();
+        for key in &self.keys {
+            store.stop_waiting(txn, key);
+        }
+        drop(store);
+        self.fake.changed.notify_waiters();
+    }
+}
+
+fn refusal(error: kv::kv_error::Error) -> kv::RangeResponse {
+    kv::RangeResponse { error: Some(kv::KvError { error: Some(error) }), response: None }
+}

@@ -1,0 +1,164 @@
+//! Drives the commit: carries out the effects of [`txn::coordinator`] and feeds the answers back.
+//!
+//! What to send next, and when the client may be told, is the coordinator's knowledge; here are the
+//! messages, the grouping by range and the waiting. A commit that was begun goes on when its future
+//! is dropped.
+
+mod drive;
+mod send;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use base::{Key, KeyRange, Timestamp};
+use futures::future::BoxFuture;
+use proto::kv;
+use proto::kv::Isolation;
+
+use super::refresh::Verified;
+use super::state::Held;
+use super::{Inner, Phase};
+use crate::error::KvError;
+use crate::runtime::Runtime;
+use crate::scatter::Piece;
+
+/// A buffered write on its way into the store.
+#[derive(Debug, Clone)]
+pub(super) struct Pending {
+    key: Key,
+    write: kv::Write,
+    must_not_exist: bool,
+}
+
+impl Piece for Pending {
+    fn anchor(&self) -> &[u8] {
+        self.key.as_bytes()
+    }
+
+    fn cut(self, _: &KeyRange) -> (Self, Option<Self>) {
+        (self, None)
+    }
+}
+
+/// Everything that the commit needs, taken out of the transaction's state.
+pub(super) struct Task {
+    inner: Arc<Inner>,
+    meta: kv::TxnMeta,
+    read_ts: Timestamp,
+    /// In key order; the first key is the primary.
+    writes: Vec<Pending>,
+    bytes: usize,
+    /// Snapshot reads to verify (SERIALIZABLE).
+    reads: Vec<KeyRange>,
+    /// Rows locked and not written, each since the version that was there.
+    locked_only: Vec<Verified>,
+    /// All keys locked.
+    locked: Vec<Key>,
+}
+
+pub(super) async fn commit(inner: Arc<Inner>) -> Result<Option<Timestamp>, KvError> {
+    let Some(task) = Task::take(&inner)? else {
+        inner.shared.router.metrics.commits_read_only.inc();
+        inner.release_locks();
+        return Ok(None);
+    };
+    let runtime = inner.shared.router.runtime.clone();
+    Unstoppable { future: Some(Box::pin(task.run())), runtime }.await
+}
+
+impl Task {
+    /// Moves the transaction into its commit. None if it has written nothing: then it is committed.
+    fn take(inner: &Arc<Inner>) -> Result<Option<Task>, KvError> {
+        let mut state = inner.state.lock();
+        state.usable()?;
+        if state.buffer.is_empty() {
+            state.phase = Phase::Committed;
+            state.reads = Vec::new();
+            return Ok(None);
+        }
+        let meta = inner.meta(&state).expect("only read-only transactions have no id");
+        let bytes = state.buffer.bytes();
+        let read_ts = state.read_ts;
+        let mut writes = Vec::new();
+        let mut unlocked = Vec::new();
+        for (key, entry) in state.buffer.iter() {
+            let held = state.locks.get(key);
+            if held.is_none() {
+                unlocked.push(key.clone());
+            }
+            writes.push(Pending {
+                key: key.clone(),
+                write: entry.to_write(key, held.map(|h| h.seen)),
+                must_not_exist: entry.must_not_exist,
+            });
+        }
+        let only = |(key, _): &(&Key, &Held)| state.buffer.get(key.as_bytes()).is_none();
+        let span = |(key, held): (&Key, &Held)| Verified {
+            from: held.seen,
+            span: KeyRange::point(key.clone()),
+        };
+        let locked_only = state.locks.iter().filter(only).map(span).collect();
+        let locked = state.locks.keys().cloned().collect();
+        let serializable = inner.options.isolation == Isolation::Serializable;
+        let reads = if serializable { std::mem::take(&mut state.reads) } else { vec![] };
+        // The ranges lock these by themselves; to be released if the commit fails.
+        state.requested.extend(unlocked);
+        state.buffer.clear();
+        state.phase = Phase::Committing;
+        let inner = inner.clone();
+        Ok(Some(Task { inner, meta, read_ts, writes, bytes, reads, locked_only, locked }))
+    }
+
+    fn primary(&self) -> &Key {
+        &self.writes[0].key
+    }
+}
+
+/// A future that is run to its end in the background when its owner drops it.
+struct Unstoppable<T: Send + 'static> {
+    future: Option<BoxFuture<'static, T>>,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl<T: Send + 'static> Future for Unstoppable<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let future = self.future.as_mut().expect("not polled after it has ended");
+        let output = std::task::ready!(future.as_mut().poll(context));
+        self.future = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<T: Send + 'static> Drop for Unstoppable<T> {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            self.runtime.spawn(Box::pin(async move { drop(future.await) }));
+        }
+    }
+}
+
+/// Background resolutions beyond this many are waited for: a burst of commits must not leave behind
+/// an unbounded trail of locks.
+const RESOLVING_MAX: usize = 512;
+
+impl Inner {
+    /// Settles what a commit left behind; in the background, unless too much is there already.
+    async fn finish(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let counter = self.shared.resolving.clone();
+        let crowd = counter.fetch_add(1, Ordering::Relaxed);
+        let counted = async move {
+            work.await;
+            counter.fetch_sub(1, Ordering::Relaxed);
+        };
+        if crowd < RESOLVING_MAX {
+            crate::runtime::detach(&*self.shared.router.runtime, counted);
+        } else {
+            counted.await;
+        }
+    }
+}

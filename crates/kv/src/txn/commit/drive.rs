@@ -1,0 +1,267 @@
+//! The loop between the coordinator and the messages.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+use std::task::Poll;
+
+use base::{Key, Timestamp};
+use futures::future::{Either, select};
+use proto::kv;
+use proto::kv::range_request::Request;
+use txn::coordinator::{
+    Answer, Coordinator, Decided, Effect, Failure, Input, Limits, Outcome, Placement, Reply, Work,
+};
+
+use super::Task;
+use super::send::OnePhase;
+use crate::error::{KvError, SerializationCause};
+use crate::router::Replay;
+use crate::runtime::detach;
+use crate::scatter::scatter;
+use crate::txn::Phase;
+use crate::txn::refresh::{NotRefreshed, Verified, as_of};
+
+/// What the loop knows besides the coordinator.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// What a range said, in more detail than the coordinator needs.
+    pub(super) detail: Option<KvError>,
+    /// The primary holds the record of the outcome.
+    recorded: bool,
+    /// The one-phase command released the locks of its range.
+    released: bool,
+}
+
+impl Task {
+    pub(super) async fn run(self) -> Result<Option<Timestamp>, KvError> {
+        let task = Arc::new(self);
+        let config = &task.inner.shared.router.config;
+        let limits = Limits {
+            parallel_keys: config.parallel_commit_keys,
+            parallel_bytes: config.parallel_commit_bytes,
+        };
+        let mut coordinator = Coordinator::new(limits);
+        let mut progress = Progress::default();
+        let mut answer = None;
+        let mut effects: VecDeque<Effect> = match task.work().await {
+            Ok(work) => coordinator.step(Input::Commit(work)).into(),
+            Err(error) => {
+                progress.detail = Some(error);
+                coordinator.step(Input::Rollback).into()
+            }
+        };
+        while let Some(effect) = effects.pop_front() {
+            let input = match effect {
+                Effect::Answer(told) => {
+                    answer = Some(task.answer(told, &mut progress));
+                    None
+                }
+                effect => task.carry_out(effect, &mut progress).await,
+            };
+            if let Some(input) = input {
+                effects.extend(coordinator.step(input));
+            }
+        }
+        answer.expect("the coordinator answers before it ends (C1)")
+    }
+
+    async fn carry_out(self: &Arc<Self>, effect: Effect, progress: &mut Progress) -> Option<Input> {
+        match effect {
+            Effect::OnePhase { exact } => Some(self.one_phase(exact, progress).await),
+            Effect::Prewrite { primary, parallel, exact } => {
+                assert_eq!(&primary, self.primary(), "the primary is the smallest key");
+                let metrics = &self.inner.shared.router.metrics;
+                if parallel { &metrics.commits_parallel } else { &metrics.commits_two_phase }.inc();
+                let sent = self.with_heartbeats(self.prewrite(parallel, exact, progress));
+                let result = self.inner.unless_killed(sent).await;
+                Some(match result {
+                    Ok(reply) => Input::Prewritten(reply),
+                    Err(killed) => {
+                        progress.detail = Some(killed);
+                        Input::Rollback
+                    }
+                })
+            }
+            Effect::Draw => match self.inner.shared.oracle.draw(&self.inner.shared.router).await {
+                Ok(ts) => Some(Input::Drawn(ts)),
+                Err(error) => {
+                    progress.detail = Some(error);
+                    Some(Input::Rollback)
+                }
+            },
+            Effect::Refresh { to } => Some(Input::Refreshed(self.verify(to, progress).await)),
+            Effect::Decide { outcome, .. } => {
+                let decided = self.with_heartbeats(self.decide(outcome, false)).await;
+                progress.recorded = matches!(decided, Decided::Is(_));
+                Some(Input::Decided(decided))
+            }
+            Effect::Finish { outcome, .. } => {
+                let (task, recorded) = (self.clone(), progress.recorded);
+                self.inner.finish(async move { task.settle(outcome, recorded).await }).await;
+                None
+            }
+            Effect::Release => {
+                if progress.released {
+                    self.forget_released();
+                }
+                self.inner.release_locks();
+                None
+            }
+            Effect::Answer(_) => unreachable!("handled by the loop"),
+        }
+    }
+
+    async fn one_phase(&self, exact: Option<Timestamp>, progress: &mut Progress) -> Input {
+        self.inner.shared.router.metrics.commits_one_phase.inc();
+        let sent = self.send_one_phase(exact, progress);
+        match self.inner.unless_killed(sent).await {
+            Ok(OnePhase::Reply(reply)) => {
+                progress.released = matches!(reply, Reply::Done(_));
+                Input::OnePhase(reply)
+            }
+            Ok(OnePhase::NotExecuted) => match self.work().await {
+                Ok(work) => Input::Commit(work),
+                Err(error) => {
+                    progress.detail = Some(error);
+                    Input::OnePhase(Reply::Failed(Failure::Unavailable))
+                }
+            },
+            Err(killed) => {
+                progress.detail = Some(killed);
+                Input::Rollback
+            }
+        }
+    }
+
+    /// Looks where everything lies.
+    async fn work(&self) -> Result<Work, KvError> {
+        let router = &self.inner.shared.router;
+        let home = router.route(self.primary().as_bytes()).await?;
+        let together = self.writes.iter().all(|w| home.span.contains(w.key.as_bytes()));
+        let placement = if !together {
+            Placement::ManyRanges
+        } else if self.to_verify().iter().all(|v| home.span.contains_range(&v.span)) {
+            Placement::OneRange
+        } else {
+            Placement::OneRangeReadsElsewhere
+        };
+        Ok(Work {
+            primary: Some(self.primary().clone()),
+            keys: self.writes.len(),
+            bytes: self.bytes,
+            read_ts: self.read_ts,
+            reads: !self.reads.is_empty(),
+            locked_only: !self.locked_only.is_empty(),
+            placement,
+        })
+    }
+
+    /// Rows locked only, and snapshot reads.
+    pub(super) fn to_verify(&self) -> Vec<Verified> {
+        let mut spans = self.locked_only.clone();
+        spans.extend(as_of(self.read_ts, &self.reads));
+        spans
+    }
+
+    async fn verify(&self, to: Timestamp, progress: &mut Progress) -> Result<(), Failure> {
+        match self.inner.refresh(self.to_verify(), to).await {
+            Ok(()) => Ok(()),
+            Err(NotRefreshed::Changed { key, version }) => Err(Failure::Changed { key, version }),
+            Err(NotRefreshed::Failed(error)) => {
+                progress.detail = Some(error);
+                Err(Failure::Refused)
+            }
+        }
+    }
+
+    /// What the client is told, and where the transaction stands then.
+    fn answer(&self, told: Answer, progress: &mut Progress) -> Result<Option<Timestamp>, KvError> {
+        let metrics = &self.inner.shared.router.metrics;
+        let result = match told {
+            Answer::Committed(ts) => Ok(ts),
+            Answer::RolledBack => Err(progress.detail.take().unwrap_or(rolled_back())),
+            Answer::Failed(failure) => Err(self.failed(failure, progress.detail.take())),
+            Answer::Ambiguous => {
+                let reason = "the range that holds the decision can't be reached".to_owned();
+                Err(KvError::Ambiguous { reason })
+            }
+        };
+        let phase = if result.is_ok() { Phase::Committed } else { Phase::RolledBack };
+        self.inner.state.lock().phase = phase;
+        if matches!(result, Err(KvError::Serialization { .. })) {
+            metrics.serialization_errors.inc();
+        }
+        result
+    }
+
+    fn failed(&self, failure: Failure, detail: Option<KvError>) -> KvError {
+        match failure {
+            Failure::Changed { key, version } => KvError::Serialization {
+                key: Some(key),
+                cause: SerializationCause::ReadChanged(version),
+            },
+            Failure::WriteConflict { key, version } => KvError::Serialization {
+                key: Some(key),
+                cause: SerializationCause::WriteConflict(version),
+            },
+            Failure::KeyExists { key } => KvError::DuplicateKey { key },
+            Failure::Gone | Failure::RolledBack | Failure::Contended => {
+                detail.unwrap_or(rolled_back())
+            }
+            Failure::Unavailable | Failure::Refused => detail.unwrap_or(rolled_back()),
+        }
+    }
+
+    /// The one-phase command has released the locks of its range; the others remain.
+    fn forget_released(&self) {
+        let router = &self.inner.shared.router;
+        let Some(home) = router.directory.lookup(self.primary().as_bytes()) else { return };
+        let mut state = self.inner.state.lock();
+        state.locks.retain(|key, _| !home.span.contains(key.as_bytes()));
+        state.requested.retain(|key| !home.span.contains(key.as_bytes()));
+    }
+
+    /// Tells the primary's range that the coordinator lives, while a step takes long.
+    async fn with_heartbeats<F: Future>(&self, future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        if let Poll::Ready(output) = futures::poll!(&mut future) {
+            return output;
+        }
+        let router = &self.inner.shared.router;
+        loop {
+            let pause = router.runtime.sleep(router.config.heartbeat_every);
+            match select(&mut future, pause).await {
+                Either::Left((output, _)) => return output,
+                Either::Right(_) => self.heartbeat(),
+            }
+        }
+    }
+
+    fn heartbeat(&self) {
+        let (shared, meta, primary) =
+            (self.inner.shared.clone(), self.meta.clone(), self.primary().clone());
+        detach(&*self.inner.shared.router.runtime, async move {
+            let build =
+                |keys: &[Key]| Request::Heartbeat(kv::Heartbeat { primary: keys[0].0.clone() });
+            // One that fails is followed by the next.
+            drop(scatter(&shared.router, Some(&meta), Replay::Safe, vec![primary], build).await);
+        });
+    }
+
+    /// Records the outcome, settles the locks, and lets the record go. Every step is idempotent, and
+    /// is done by whoever meets the locks if it fails here.
+    async fn settle(&self, outcome: Outcome, recorded: bool) {
+        let stands = |decided| matches!(decided, Decided::Is(is) if is == outcome);
+        if !recorded && !stands(self.decide(outcome, false).await) {
+            return;
+        }
+        if self.resolve(outcome).await {
+            drop(self.decide(outcome, true).await);
+        }
+    }
+}
+
+fn rolled_back() -> KvError {
+    KvError::Serialization { key: None, cause: SerializationCause::RolledBack }
+}

@@ -1,0 +1,128 @@
+//! Rollback and restart, and what a range's refusal means to the transaction.
+
+use std::sync::Arc;
+
+use base::{Key, Timestamp, TxnId};
+use proto::kv;
+use proto::kv::kv_error::Error as RangeError;
+use proto::kv::range_request::Request;
+
+use super::state::State;
+use super::{Inner, Phase};
+use crate::db::Shared;
+use crate::error::{KvError, SerializationCause};
+use crate::router::{Refusal, Replay, refused_outside_txn};
+use crate::runtime::detach;
+use crate::scatter::scatter;
+
+impl Inner {
+    /// Ends the transaction if nothing else has.
+    pub(super) fn rollback(&self) {
+        {
+            let mut state = self.state.lock();
+            match state.phase {
+                Phase::New | Phase::Active | Phase::Killed => state.phase = Phase::RolledBack,
+                // The commit goes on by itself.
+                Phase::Committing | Phase::Committed | Phase::RolledBack => return,
+            }
+            state.buffer.clear();
+            state.reads = Vec::new();
+            state.waits.clear();
+            if state.id == TxnId(0) {
+                return;
+            }
+        }
+        self.shared.router.metrics.rollbacks.inc();
+        self.release_locks();
+    }
+
+    pub(super) fn restart(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Active {
+            // Same id, same locks: what it holds it need not wait for again.
+            state.buffer.clear();
+            state.reads.clear();
+            state.read_before = false;
+            state.statement = Default::default();
+            state.stale_snapshot = true;
+            return;
+        }
+        assert!(
+            !matches!(state.phase, Phase::Committing | Phase::Committed),
+            "a transaction that may be committed can't run again"
+        );
+        // Prewrites of the old id may still arrive somewhere, so the new run takes a new id.
+        *state = State { start: state.start, lock_timeout: state.lock_timeout, ..State::default() };
+    }
+
+    /// Releases the in-memory locks in the background, wherever some were taken or asked for.
+    pub(super) fn release_locks(&self) {
+        let (meta, keys) = {
+            let mut state = self.state.lock();
+            let mut keys = std::mem::take(&mut state.requested);
+            keys.extend(std::mem::take(&mut state.locks).into_keys());
+            (self.meta(&state), keys)
+        };
+        if keys.is_empty() {
+            return;
+        }
+        let Some(meta) = meta else { return };
+        let runtime = self.shared.router.runtime.clone();
+        detach(&*runtime, release(self.shared.clone(), meta, keys));
+    }
+
+    /// What a range's refusal of a read or lock means.
+    pub(super) fn refused(&self, refusal: Refusal) -> KvError {
+        match refusal {
+            Refusal::Range(error) => range_refused(error),
+            Refusal::Unavailable(error) => error,
+            Refusal::Lost(reason) => KvError::Ambiguous { reason },
+            Refusal::Moved => unreachable!("callers look the range up again"),
+        }
+    }
+}
+
+async fn release(shared: Arc<Shared>, meta: kv::TxnMeta, keys: Vec<Key>) {
+    // An empty list means all of the transaction's locks in the range: short, however many.
+    let build = |_: &[Key]| Request::ReleaseLocks(kv::ReleaseLocks { keys: vec![] });
+    // A failure is harmless: locks in memory die with their leader, and with their coordinator.
+    drop(scatter(&shared.router, Some(&meta), Replay::Safe, keys, build).await);
+}
+
+pub(super) fn range_refused(error: RangeError) -> KvError {
+    match error {
+        RangeError::LockConflict(c) => KvError::LockNotAvailable {
+            key: Key(c.key),
+            holder: TxnId(c.holder),
+            timed_out: c.timed_out,
+        },
+        RangeError::Deadlock(d) => KvError::Deadlock {
+            victim: TxnId(d.victim),
+            cycle: d.cycle.into_iter().map(Into::into).collect(),
+        },
+        RangeError::TxnGone(_) => {
+            KvError::Serialization { key: None, cause: SerializationCause::RolledBack }
+        }
+        RangeError::RefreshFailed(r) => KvError::Serialization {
+            key: Some(Key(r.key)),
+            cause: SerializationCause::ReadChanged(Timestamp(r.version_ts)),
+        },
+        RangeError::WriteConflict(w) => KvError::Serialization {
+            key: Some(Key(w.key)),
+            cause: SerializationCause::WriteConflict(Timestamp(w.version_ts)),
+        },
+        RangeError::KeyExists(k) => KvError::DuplicateKey { key: Key(k.key) },
+        RangeError::Overloaded(o) => KvError::Overloaded { reason: o.reason },
+        RangeError::BelowGc(gc) => KvError::SnapshotTooOld {
+            read_ts: Timestamp::ZERO,
+            safe_point: Timestamp(gc.safe_point),
+        },
+        RangeError::NotLeader(_)
+        | RangeError::WrongRange(_)
+        | RangeError::TimestampTooLow(_)
+        | RangeError::Ambiguous(_)
+        | RangeError::Corrupt(_)
+        | RangeError::Unavailable(_)
+        | RangeError::Invalid(_) => refused_outside_txn(error),
+    }
+}

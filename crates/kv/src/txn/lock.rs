@@ -1,0 +1,233 @@
+//! Row locks in the leaders' memory, and what happens to the snapshot when a locked row is newer.
+//!
+//! Who locks a row sees its newest version, whatever the snapshot; the transaction must then be able
+//! to claim that all else it read is as new (`refresh.rs`).
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use base::{Key, Timestamp};
+use bytes::Bytes;
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+use proto::kv;
+use proto::kv::kv_error::Error as RangeError;
+use proto::kv::range_request::Request;
+use proto::kv::range_response::Response;
+use proto::kv::{Strength, WaitPolicy};
+
+use super::read::present;
+use super::state::Held;
+use super::{Inner, Phase, Txn};
+use crate::error::KvError;
+use crate::router::{Refusal, Replay, unexpected};
+use crate::scatter::scatter;
+
+/// A lock request without a limit of its own is asked again so often, in case that it was lost.
+const SLICE: Duration = Duration::from_secs(5);
+
+/// What became of one key of a lock request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Locked {
+    /// The key.
+    pub key: Key,
+    /// Somebody else holds it, and SKIP LOCKED was asked for.
+    pub skipped: bool,
+    /// The row as this transaction sees it, its own writes included.
+    pub value: Option<Bytes>,
+}
+
+impl Txn {
+    /// Locks rows until the transaction ends and returns them in their newest state, in the order of
+    /// `keys`. The snapshot moves forward to it where the isolation level allows; otherwise
+    /// [`KvError::Restatement`] or [`KvError::Serialization`].
+    pub async fn lock(
+        &self,
+        keys: &[Key],
+        strength: Strength,
+        wait: WaitPolicy,
+    ) -> Result<Vec<Locked>, KvError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.inner.options.read_only {
+            return Err(KvError::NotUsable("it is read-only"));
+        }
+        let (newest, locked) = self.inner.lock_keys(keys, strength, wait).await?;
+        let read_ts = self.inner.state.lock().read_ts;
+        if newest > read_ts {
+            self.inner.move_snapshot(newest, &keys[0]).await?;
+        }
+        self.inner.note_locks(&locked, strength)?;
+        Ok(locked.into_iter().map(|(_, row)| row).collect())
+    }
+}
+
+impl Inner {
+    /// Takes the locks. Returns the newest version's timestamp, and the rows.
+    async fn lock_keys(
+        self: &Arc<Self>,
+        keys: &[Key],
+        strength: Strength,
+        wait: WaitPolicy,
+    ) -> Result<(Timestamp, Vec<(Timestamp, Locked)>), KvError> {
+        let (meta, timeout) = {
+            let mut state = self.active()?;
+            state.requested.extend_from_slice(keys);
+            (self.meta(&state), state.lock_timeout)
+        };
+        let items: Vec<_> = keys.iter().cloned().enumerate().collect();
+        let started = self.shared.router.runtime.now();
+        let mut left = items;
+        let mut newest = Timestamp::ZERO;
+        let mut locked = vec![None; keys.len()];
+        while !left.is_empty() {
+            let slice = self.slice(timeout, started);
+            let build = |items: &[(usize, Key)]| {
+                Request::LockKeys(kv::LockKeys {
+                    keys: items.iter().map(|(_, key)| key.0.clone()).collect(),
+                    strength: strength as i32,
+                    wait: wait as i32,
+                    want_values: true,
+                    timeout_ms: slice.as_millis() as u64,
+                })
+            };
+            let router = &self.shared.router;
+            let sent =
+                scatter(router, meta.as_ref(), Replay::Safe, std::mem::take(&mut left), build);
+            for (items, answer) in self.unless_killed(sent).await?? {
+                match answer {
+                    Ok(Response::LockKeys(result)) if result.keys.len() == items.len() => {
+                        for ((place, key), got) in items.into_iter().zip(result.keys) {
+                            let seen = Timestamp(if got.locked { got.version_ts } else { 0 });
+                            newest = newest.max(seen);
+                            locked[place] = Some((seen, self.row(key, got)));
+                        }
+                    }
+                    Ok(other) => return Err(unexpected("a lock request", &other)),
+                    Err(Refusal::Range(RangeError::LockConflict(conflict)))
+                        if conflict.timed_out && !self.out_of_time(timeout, started) =>
+                    {
+                        left.extend(items);
+                    }
+                    Err(refusal) => return Err(self.refused(refusal)),
+                }
+            }
+        }
+        let locked = locked.into_iter().map(|l| l.expect("every key was answered")).collect();
+        Ok((newest, locked))
+    }
+
+    fn slice(&self, timeout: Option<Duration>, started: Duration) -> Duration {
+        let waited = self.shared.router.runtime.now().saturating_sub(started);
+        let left = timeout.map_or(SLICE, |t| t.saturating_sub(waited).min(SLICE));
+        // 0 would mean no limit.
+        left.max(Duration::from_millis(1))
+    }
+
+    fn out_of_time(&self, timeout: Option<Duration>, started: Duration) -> bool {
+        let waited = self.shared.router.runtime.now().saturating_sub(started);
+        timeout.is_some_and(|t| waited >= t)
+    }
+
+    /// A locked row, with the transaction's own write over it.
+    fn row(&self, key: Key, got: kv::LockedKey) -> Locked {
+        let state = self.state.lock();
+        let value = match state.buffer.get(key.as_bytes()) {
+            Some(entry) => entry.value.clone(),
+            None => got.value.and_then(present),
+        };
+        Locked { key, skipped: !got.locked, value }
+    }
+
+    fn note_locks(
+        &self,
+        locked: &[(Timestamp, Locked)],
+        strength: Strength,
+    ) -> Result<(), KvError> {
+        let mut state = self.active()?;
+        // All answers are in: what is still out would be a request of a parallel caller.
+        if state.waits.is_empty() {
+            state.requested.clear();
+        }
+        for (seen, row) in locked.iter().filter(|(_, row)| !row.skipped) {
+            // Of a row locked twice the first look counts: the second may come after a lost lock.
+            let held = state.locks.entry(row.key.clone()).or_insert(Held { strength, seen: *seen });
+            if strength == Strength::Exclusive {
+                held.strength = strength;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for an answer that may take long, unless the transaction is chosen as the victim of a
+    /// deadlock meanwhile. While it waits, probes find it in the registry.
+    pub(super) async fn unless_killed<F: Future>(
+        self: &Arc<Self>,
+        future: F,
+    ) -> Result<F::Output, KvError> {
+        let mut future = std::pin::pin!(future);
+        if let Poll::Ready(output) = futures::poll!(&mut future) {
+            return Ok(output);
+        }
+        let (sender, killed) = oneshot::channel();
+        let id = {
+            let mut state = self.state.lock();
+            state.waits.push(sender);
+            state.id
+        };
+        self.shared.registry.insert(id, self);
+        let _waiting = Waiting { inner: self };
+        match select(future, killed).await {
+            Either::Left((output, _)) => Ok(output),
+            Either::Right((Ok(error), _)) => Err(error),
+            Either::Right((Err(oneshot::Canceled), _)) => {
+                Err(KvError::NotUsable("it ended while it waited for a lock"))
+            }
+        }
+    }
+
+    /// Ends every wait of a deadlock's victim, and releases what it holds, so that the others go on.
+    /// A transaction that doesn't wait is in no cycle: the probe was late.
+    pub(crate) fn kill(&self, error: &KvError) {
+        let (waits, active) = {
+            let mut state = self.state.lock();
+            if state.waits.is_empty() {
+                return;
+            }
+            let active = state.phase == Phase::Active;
+            if active {
+                state.phase = Phase::Killed;
+            }
+            (std::mem::take(&mut state.waits), active)
+        };
+        self.shared.router.metrics.deadlocks.inc();
+        if active {
+            self.release_locks();
+        }
+        for wait in waits {
+            // A wait that has just ended otherwise finds the transaction killed.
+            drop(wait.send(error.clone()));
+        }
+    }
+}
+
+/// A lock request under way.
+struct Waiting<'a> {
+    inner: &'a Inner,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let done = {
+            let mut state = self.inner.state.lock();
+            state.waits.retain(|wait| !wait.is_canceled());
+            state.waits.is_empty().then_some(state.id)
+        };
+        if let Some(id) = done {
+            self.inner.shared.registry.remove(id);
+        }
+    }
+}

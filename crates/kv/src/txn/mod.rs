@@ -1,0 +1,263 @@
+//! One transaction: what it read, holds and has written, and the verbs that SQL uses.
+//!
+//! The object lives on the gateway node. All methods take `&self`: the operators of a parallel plan
+//! share one transaction. Protocol: `docs/transactions.md`; one file per verb:
+//!
+//! ```text
+//!   begin_statement   here        snapshot by isolation level
+//!   get, scan         read.rs     buffer merged over the snapshot
+//!   lock              lock.rs     in-memory locks; the snapshot moves forward where the level allows
+//!   put, delete       here        buffered
+//!   commit            commit.rs   nothing / one phase / parallel / two phases
+//!   rollback          end.rs      locks released, replicated locks resolved in the background
+//! ```
+//!
+//! # Invariants
+//!
+//! - **T1** All that was read (and is not locked) is what the snapshot `read_ts` shows.
+//! - **T2** The newest version of a key in `locks` is not above `read_ts`, unless the lock was lost,
+//!   which the commit then notices.
+//! - **T3** A transaction that was ever told [`KvError::Deadlock`] holds no lock.
+
+mod commit;
+mod end;
+mod lock;
+mod read;
+mod refresh;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Key, Timestamp, TxnId};
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+use proto::kv;
+use proto::kv::Isolation;
+
+use crate::buffer::Savepoint;
+use crate::db::Shared;
+use crate::error::KvError;
+pub use lock::Locked;
+pub use read::{ScanOptions, ScanPage};
+pub(crate) use state::{Phase, State};
+
+/// What kind of transaction to begin.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TxnOptions {
+    /// The isolation level; SERIALIZABLE by default.
+    pub isolation: Isolation,
+    /// Refuses writes and locks, and can't fail with a serialization error.
+    pub read_only: bool,
+    /// Reads this snapshot; implies `read_only`.
+    pub as_of: Option<Timestamp>,
+}
+
+/// A transaction. Dropped without [`Txn::commit`], it is rolled back in the background.
+#[derive(Debug)]
+pub struct Txn {
+    inner: Arc<Inner>,
+}
+
+/// What background work shares with the transaction.
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    options: TxnOptions,
+    state: Mutex<State>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Txn").field("id", &state.id).field("phase", &state.phase).finish()
+    }
+}
+
+impl Txn {
+    pub(crate) fn new(shared: Arc<Shared>, mut options: TxnOptions) -> Arc<Txn> {
+        options.read_only |= options.as_of.is_some();
+        let state = Mutex::new(State::default());
+        Arc::new(Txn { inner: Arc::new(Inner { shared, options, state }) })
+    }
+
+    /// Begins a statement and returns the snapshot that it reads. The first statement draws the
+    /// start timestamp; at READ COMMITTED every statement gets a snapshot of its own.
+    pub async fn begin_statement(&self) -> Result<Timestamp, KvError> {
+        self.inner.begin_statement().await
+    }
+
+    /// Writes a row; the lock on it is the caller's business ([`Txn::lock`]), a row written without
+    /// is checked at the commit.
+    pub fn put(&self, key: Key, value: Bytes) -> Result<(), KvError> {
+        self.inner.write(|state| {
+            state.buffer.put(key, Some(value));
+            Ok(())
+        })
+    }
+
+    /// Deletes a row.
+    pub fn delete(&self, key: Key) -> Result<(), KvError> {
+        self.inner.write(|state| {
+            state.buffer.put(key, None);
+            Ok(())
+        })
+    }
+
+    /// Writes a row that must be new. Whether the store has it already is checked at the commit, if
+    /// not before by [`Txn::lock`]; a row that this transaction wrote is refused at once.
+    pub fn insert(&self, key: Key, value: Bytes) -> Result<(), KvError> {
+        self.inner.write(|state| {
+            let duplicate = state.buffer.insert(key.clone(), value);
+            duplicate.map_err(|_| KvError::DuplicateKey { key })
+        })
+    }
+
+    /// Marks the writes made so far.
+    #[must_use]
+    pub fn savepoint(&self) -> Savepoint {
+        self.inner.state.lock().buffer.savepoint()
+    }
+
+    /// Undoes the writes made since a mark. Marks set after it are void, it itself stays. Locks stay
+    /// until the transaction ends.
+    pub fn rollback_to(&self, savepoint: Savepoint) {
+        self.inner.state.lock().buffer.rollback_to(savepoint);
+    }
+
+    /// Tells that the client has seen something of the current statement: from now on it can't be
+    /// run again silently.
+    pub fn results_returned(&self) {
+        self.inner.state.lock().statement.returned = true;
+    }
+
+    /// How long each lock request of this transaction may wait; None: for ever.
+    pub fn set_lock_timeout(&self, timeout: Option<Duration>) {
+        self.inner.state.lock().lock_timeout = timeout;
+    }
+
+    /// Undoes everything and makes the transaction ready to run again, as old as it was: it keeps
+    /// its place in every queue. For errors whose remedy is a restart, while the client has seen
+    /// nothing of it.
+    pub fn restart(&self) {
+        self.inner.restart();
+    }
+
+    /// Commits. Returns the commit timestamp, or none if nothing was written. Whatever the answer,
+    /// the transaction has ended. Dropping the future does not stop the commit.
+    pub async fn commit(&self) -> Result<Option<Timestamp>, KvError> {
+        commit::commit(self.inner.clone()).await
+    }
+
+    /// Drops the writes and releases the locks. Never fails, and needs no consensus.
+    pub async fn rollback(&self) {
+        self.inner.rollback();
+    }
+
+    /// The id, once the first statement has begun.
+    #[must_use]
+    pub fn id(&self) -> Option<TxnId> {
+        let state = self.inner.state.lock();
+        (state.phase != Phase::New).then_some(state.id)
+    }
+
+    /// The snapshot of the current statement; zero before the first.
+    #[must_use]
+    pub fn read_ts(&self) -> Timestamp {
+        self.inner.state.lock().read_ts
+    }
+
+    /// The options it was begun with.
+    #[must_use]
+    pub fn options(&self) -> TxnOptions {
+        self.inner.options
+    }
+
+    /// Whether something is written and not yet committed.
+    #[must_use]
+    pub fn has_writes(&self) -> bool {
+        !self.inner.state.lock().buffer.is_empty()
+    }
+
+    /// Bytes that the buffered writes take.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.inner.state.lock().buffer.bytes()
+    }
+}
+
+impl Drop for Txn {
+    fn drop(&mut self) {
+        self.inner.rollback();
+    }
+}
+
+impl Inner {
+    async fn begin_statement(&self) -> Result<Timestamp, KvError> {
+        let draw = {
+            let mut state = self.state.lock();
+            state.usable()?;
+            state.begin_statement();
+            match self.options.as_of {
+                Some(as_of) => {
+                    state.phase = Phase::Active;
+                    state.read_ts = as_of;
+                    return Ok(as_of);
+                }
+                None => {
+                    state.phase == Phase::New
+                        || state.stale_snapshot
+                        || self.options.isolation == Isolation::ReadCommitted
+                }
+            }
+        };
+        if !draw {
+            return Ok(self.state.lock().read_ts);
+        }
+        let ts = self.shared.oracle.draw(&self.shared.router).await?;
+        let mut state = self.state.lock();
+        state.usable()?;
+        if state.phase == Phase::New {
+            self.shared.router.metrics.txns_begun.inc();
+            state.begin(ts);
+        } else {
+            state.read_ts = state.read_ts.max(ts);
+            state.stale_snapshot = false;
+        }
+        Ok(state.read_ts)
+    }
+
+    fn write(&self, write: impl FnOnce(&mut State) -> Result<(), KvError>) -> Result<(), KvError> {
+        if self.options.read_only {
+            return Err(KvError::NotUsable("it is read-only"));
+        }
+        let mut state = self.active()?;
+        write(&mut state)?;
+        let (used, limit) = (state.buffer.bytes(), self.shared.router.config.txn_memory);
+        if used > limit { Err(KvError::TooLarge { used, limit }) } else { Ok(()) }
+    }
+
+    /// The state, if statements may run.
+    fn active(&self) -> Result<MutexGuard<'_, State>, KvError> {
+        let state = self.state.lock();
+        state.usable()?;
+        if state.phase == Phase::New {
+            return Err(KvError::NotUsable("no statement has begun"));
+        }
+        Ok(state)
+    }
+
+    /// Who asks, to be sent with every request. Reads of an old snapshot are nobody's.
+    fn meta(&self, state: &State) -> Option<kv::TxnMeta> {
+        if self.options.as_of.is_some() {
+            return None;
+        }
+        let (node, incarnation) = self.shared.router.transport.local_node();
+        Some(kv::TxnMeta {
+            id: state.id.0,
+            start_ts: state.start.0,
+            isolation: self.options.isolation as i32,
+            coordinator: node.0,
+            incarnation,
+        })
+    }
+}

@@ -1,0 +1,298 @@
+//! Snapshot reads, with the transaction's own writes merged over them.
+
+use base::{Key, KeyRange, Timestamp};
+use bytes::Bytes;
+use proto::kv;
+use proto::kv::Isolation;
+use proto::kv::range_request::Request;
+use proto::kv::range_response::Response;
+
+use super::{Inner, Txn};
+use crate::error::KvError;
+use crate::router::{Refusal, Replay, unexpected};
+use crate::scatter::scatter;
+
+/// How a span is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ScanOptions {
+    /// From the end of the span to its start.
+    pub reverse: bool,
+    /// Stop after so many rows; 0: no limit.
+    pub max_rows: u64,
+    /// Stop after about so many bytes, at least one row; 0: no limit.
+    pub max_bytes: u64,
+}
+
+/// Some rows of a span.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScanPage {
+    /// Rows in the order of the scan.
+    pub rows: Vec<(Key, Bytes)>,
+    /// What is left to read, if a limit cut the scan short. Read on until it is none: a page may be
+    /// empty where everything was deleted by this transaction.
+    pub resume: Option<KeyRange>,
+}
+
+/// A snapshot to read, and on whose behalf.
+struct View {
+    meta: Option<kv::TxnMeta>,
+    read_ts: Timestamp,
+}
+
+impl Txn {
+    /// Reads a row.
+    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, KvError> {
+        let inner = &*self.inner;
+        let view = {
+            let mut state = inner.active()?;
+            if let Some(entry) = state.buffer.get(key.as_bytes()) {
+                return Ok(entry.value.clone());
+            }
+            inner.note(&mut state, || KeyRange::point(key.clone()));
+            View { meta: inner.meta(&state), read_ts: state.read_ts }
+        };
+        let router = &inner.shared.router;
+        loop {
+            let route = router.route(key.as_bytes()).await?;
+            let build = || {
+                let get = kv::Get { keys: vec![key.0.clone()], read_ts: view.read_ts.0 };
+                (view.meta.clone(), Request::Get(get))
+            };
+            match router.call(&route, Replay::Safe, build).await {
+                Ok(Response::Get(mut got)) if got.values.len() == 1 => {
+                    return Ok(present(got.values.swap_remove(0)));
+                }
+                Ok(other) => return Err(unexpected("a get", &other)),
+                Err(Refusal::Moved) => {}
+                Err(refusal) => return Err(inner.read_refused(refusal, &view)),
+            }
+        }
+    }
+
+    /// Reads several rows, in the order of `keys`.
+    pub async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, KvError> {
+        let inner = &*self.inner;
+        let mut values = vec![None; keys.len()];
+        let mut missing = Vec::new();
+        let view = {
+            let mut state = inner.active()?;
+            for (place, key) in keys.iter().enumerate() {
+                match state.buffer.get(key.as_bytes()) {
+                    Some(entry) => values[place] = entry.value.clone(),
+                    None => {
+                        missing.push((place, key.clone()));
+                        inner.note(&mut state, || KeyRange::point(key.clone()));
+                    }
+                }
+            }
+            View { meta: inner.meta(&state), read_ts: state.read_ts }
+        };
+        let build = |items: &[(usize, Key)]| {
+            let keys = items.iter().map(|(_, key)| key.0.clone()).collect();
+            Request::Get(kv::Get { keys, read_ts: view.read_ts.0 })
+        };
+        let router = &inner.shared.router;
+        let answers = scatter(router, view.meta.as_ref(), Replay::Safe, missing, build).await?;
+        for (items, answer) in answers {
+            match answer {
+                Ok(Response::Get(got)) if got.values.len() == items.len() => {
+                    for ((place, _), value) in items.iter().zip(got.values) {
+                        values[*place] = present(value);
+                    }
+                }
+                Ok(other) => return Err(unexpected("a get", &other)),
+                Err(refusal) => return Err(inner.read_refused(refusal, &view)),
+            }
+        }
+        Ok(values)
+    }
+
+    /// Reads the rows of a span in key order, or in reverse.
+    pub async fn scan(&self, span: KeyRange, options: ScanOptions) -> Result<ScanPage, KvError> {
+        let inner = &*self.inner;
+        let view = {
+            let state = inner.active()?;
+            View { meta: inner.meta(&state), read_ts: state.read_ts }
+        };
+        let mut left = (!span.is_empty()).then_some(span);
+        let mut page = ScanPage::default();
+        let mut bytes = 0;
+        while let Some(span) = left.take() {
+            let limits = remaining(&options, page.rows.len() as u64, bytes);
+            let (part, resume) = inner.scan_part(&view, &span, &limits).await?;
+            let covered = covered(&span, resume.as_ref(), options.reverse);
+            left = resume;
+            let from = page.rows.len();
+            {
+                let mut state = inner.active()?;
+                inner.note(&mut state, || covered.clone());
+                merge(&state.buffer, &covered, part, options.reverse, &mut page.rows);
+            }
+            bytes +=
+                page.rows[from..].iter().map(|(k, v)| k.0.len() + v.len()).sum::<usize>() as u64;
+            let full = (options.max_rows > 0 && page.rows.len() as u64 >= options.max_rows)
+                || (options.max_bytes > 0 && bytes >= options.max_bytes);
+            if full {
+                if options.max_rows > 0 && page.rows.len() as u64 > options.max_rows {
+                    page.rows.truncate(options.max_rows as usize);
+                    let last = &page.rows[page.rows.len() - 1].0;
+                    let rest = left.as_ref();
+                    left = Some(rest_after(last, &covered, rest, options.reverse));
+                }
+                break;
+            }
+        }
+        page.resume = left;
+        Ok(page)
+    }
+}
+
+impl Inner {
+    /// Reads from the range at the scanning end of `span`. Answers with what is left, which begins
+    /// where the range ends or a limit struck.
+    async fn scan_part(
+        &self,
+        view: &View,
+        span: &KeyRange,
+        limits: &ScanOptions,
+    ) -> Result<(Vec<kv::KeyValue>, Option<KeyRange>), KvError> {
+        let router = &self.shared.router;
+        loop {
+            let route = if limits.reverse {
+                router.route_before(span.end.as_bytes()).await?
+            } else {
+                router.route(span.start.as_bytes()).await?
+            };
+            let part = route.span.intersect(span).expect("the range was looked up by the span");
+            let build = || {
+                let scan = kv::Scan {
+                    span: Some(part.clone().into()),
+                    read_ts: view.read_ts.0,
+                    reverse: limits.reverse,
+                    max_rows: limits.max_rows,
+                    max_bytes: limits.max_bytes,
+                };
+                (view.meta.clone(), Request::Scan(scan))
+            };
+            match router.call(&route, Replay::Safe, build).await {
+                Ok(Response::Scan(result)) => {
+                    let limited = result.resume.map(KeyRange::from);
+                    let rest = rest_of(span, &part, limited, limits.reverse);
+                    return Ok((result.rows, rest));
+                }
+                Ok(other) => return Err(unexpected("a scan", &other)),
+                Err(Refusal::Moved) => {}
+                Err(refusal) => return Err(self.read_refused(refusal, view)),
+            }
+        }
+    }
+
+    /// Remembers a read, as far as the isolation level cares.
+    fn note(&self, state: &mut super::State, span: impl FnOnce() -> KeyRange) {
+        let remembers =
+            self.options.isolation == Isolation::Serializable && !self.options.read_only;
+        let limit = self.shared.router.config.max_read_spans;
+        state.note_read(remembers.then(span), limit);
+    }
+
+    fn read_refused(&self, refusal: Refusal, view: &View) -> KvError {
+        match refusal {
+            Refusal::Range(kv::kv_error::Error::BelowGc(gc)) => KvError::SnapshotTooOld {
+                read_ts: view.read_ts,
+                safe_point: Timestamp(gc.safe_point),
+            },
+            other => self.refused(other),
+        }
+    }
+}
+
+pub(super) fn present(value: kv::OptionalValue) -> Option<Bytes> {
+    value.present.then_some(value.value)
+}
+
+fn remaining(options: &ScanOptions, rows: u64, bytes: u64) -> ScanOptions {
+    // A limit that is used up ended the scan, so what is left is never 0, which means no limit.
+    ScanOptions {
+        reverse: options.reverse,
+        max_rows: options.max_rows.saturating_sub(rows),
+        max_bytes: options.max_bytes.saturating_sub(bytes),
+    }
+}
+
+/// What is left of `span` after the range held `part` of it and perhaps a limit struck inside.
+fn rest_of(
+    span: &KeyRange,
+    part: &KeyRange,
+    limited: Option<KeyRange>,
+    reverse: bool,
+) -> Option<KeyRange> {
+    let rest = if reverse {
+        let end = limited.map_or(part.start.clone(), |resume| resume.end);
+        // An empty end would mean "to the end of the key space".
+        if end.0.is_empty() {
+            return None;
+        }
+        KeyRange { start: span.start.clone(), end }
+    } else {
+        let start = match limited {
+            Some(resume) => resume.start,
+            None if part.end.0.is_empty() => return None,
+            None => part.end.clone(),
+        };
+        KeyRange { start, end: span.end.clone() }
+    };
+    (!rest.is_empty()).then_some(rest)
+}
+
+/// The part of `span` that was read.
+fn covered(span: &KeyRange, rest: Option<&KeyRange>, reverse: bool) -> KeyRange {
+    match rest {
+        None => span.clone(),
+        Some(rest) if reverse => KeyRange { start: rest.end.clone(), end: span.end.clone() },
+        Some(rest) => KeyRange { start: span.start.clone(), end: rest.start.clone() },
+    }
+}
+
+/// What is left when a page ends right after `last`, inside the part just read.
+fn rest_after(last: &Key, covered: &KeyRange, rest: Option<&KeyRange>, reverse: bool) -> KeyRange {
+    if reverse {
+        let start = rest.map_or(&covered.start, |rest| &rest.start);
+        KeyRange { start: start.clone(), end: last.clone() }
+    } else {
+        let end = rest.map_or(&covered.end, |rest| &rest.end);
+        KeyRange { start: last.next(), end: end.clone() }
+    }
+}
+
+/// Appends `rows`, read over `covered`, with the transaction's own writes over them.
+fn merge(
+    buffer: &crate::buffer::WriteBuffer,
+    covered: &KeyRange,
+    rows: Vec<kv::KeyValue>,
+    reverse: bool,
+    out: &mut Vec<(Key, Bytes)>,
+) {
+    let rows = rows.into_iter().map(|row| (Key(row.key), row.value));
+    if buffer.is_empty() {
+        out.extend(rows);
+        return;
+    }
+    let mut own: Vec<_> = buffer.range(covered).collect();
+    if reverse {
+        own.reverse();
+    }
+    let before = |a: &Key, b: &Key| if reverse { a > b } else { a < b };
+    let mut own = own.into_iter().peekable();
+    for (key, value) in rows {
+        while let Some((k, entry)) = own.next_if(|(k, _)| before(k, &key)) {
+            out.extend(entry.value.clone().map(|v| (k.clone(), v)));
+        }
+        match own.next_if(|(k, _)| **k == key) {
+            Some((_, entry)) => out.extend(entry.value.clone().map(|v| (key, v))),
+            None => out.push((key, value)),
+        }
+    }
+    for (key, entry) in own {
+        out.extend(entry.value.clone().map(|v| (key.clone(), v)));
+    }
+}

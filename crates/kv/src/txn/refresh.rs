@@ -1,0 +1,195 @@
+//! Moving the snapshot forward when a row to be written turns out to be newer than it.
+//!
+//! ```text
+//!   level             nothing read        only this statement has read    an earlier one has, too
+//!   READ COMMITTED    to the version      fresh, statement runs again     the same
+//!   REPEATABLE READ   to the version      fresh, statement runs again     40001
+//!   SERIALIZABLE      to the version      refresh all that was read; if this statement's reads are
+//!                                         what has changed, it runs again; else 40001
+//! ```
+//!
+//! "Runs again" turns into 40001 once the client has seen something of the statement. Rows that are
+//! locked count as not read: they can't change.
+
+use base::{Key, KeyRange, Timestamp};
+use proto::kv;
+use proto::kv::Isolation;
+use proto::kv::kv_error::Error as RangeError;
+use proto::kv::range_request::Request;
+
+use super::Inner;
+use crate::error::{KvError, SerializationCause};
+use crate::router::{Refusal, Replay};
+use crate::scatter::{Piece, scatter};
+
+/// What must not have changed since.
+#[derive(Debug, Clone)]
+pub(super) struct Verified {
+    pub(super) from: Timestamp,
+    pub(super) span: KeyRange,
+}
+
+/// What was changed under a reader, or why that can't be told.
+pub(super) enum NotRefreshed {
+    Changed { key: Key, version: Timestamp },
+    Failed(KvError),
+}
+
+impl Inner {
+    /// Makes the snapshot show the version `newest` of `key`.
+    pub(super) async fn move_snapshot(&self, newest: Timestamp, key: &Key) -> Result<(), KvError> {
+        let metrics = &self.shared.router.metrics;
+        let conflict = KvError::Serialization {
+            key: Some(key.clone()),
+            cause: SerializationCause::WriteConflict(newest),
+        };
+        let (read_before, has_read, returned) = {
+            let mut state = self.active()?;
+            if !state.read_before && !state.statement.has_read {
+                state.read_ts = state.read_ts.max(newest);
+                metrics.snapshot_moves.inc();
+                return Ok(());
+            }
+            (state.read_before, state.statement.has_read, state.statement.returned)
+        };
+        let moved = match self.options.isolation {
+            // Earlier statements had snapshots of their own.
+            Isolation::ReadCommitted if !has_read => {
+                let mut state = self.active()?;
+                state.read_ts = state.read_ts.max(newest);
+                metrics.snapshot_moves.inc();
+                return Ok(());
+            }
+            Isolation::ReadCommitted => !returned,
+            Isolation::RepeatableRead => !read_before && !returned,
+            Isolation::Serializable => return self.refresh_snapshot(conflict).await,
+        };
+        if !moved {
+            metrics.serialization_errors.inc();
+            return Err(conflict);
+        }
+        let fresh = self.shared.oracle.draw(&self.shared.router).await?;
+        self.rerun_statement(fresh)
+    }
+
+    /// SERIALIZABLE: verifies that what was read is the same at a fresh timestamp.
+    async fn refresh_snapshot(&self, conflict: KvError) -> Result<(), KvError> {
+        let metrics = &self.shared.router.metrics;
+        let fresh = self.shared.oracle.draw(&self.shared.router).await?;
+        let (reads, first, from, returned) = {
+            let state = self.active()?;
+            let statement = &state.statement;
+            (state.reads.clone(), statement.first_read, state.read_ts, statement.returned)
+        };
+        match self.refresh(as_of(from, &reads), fresh).await {
+            Ok(()) => {
+                let mut state = self.active()?;
+                // A parallel operator may have read more at the old snapshot meanwhile.
+                if state.reads.len() != reads.len() {
+                    drop(state);
+                    return self.rerun_or_fail(conflict, &reads[..first], from, fresh).await;
+                }
+                state.read_ts = state.read_ts.max(fresh);
+                metrics.snapshot_moves.inc();
+                Ok(())
+            }
+            Err(NotRefreshed::Failed(error)) => Err(error),
+            Err(NotRefreshed::Changed { .. }) if returned => {
+                metrics.serialization_errors.inc();
+                Err(conflict)
+            }
+            Err(NotRefreshed::Changed { .. }) => {
+                self.rerun_or_fail(conflict, &reads[..first], from, fresh).await
+            }
+        }
+    }
+
+    async fn rerun_or_fail(
+        &self,
+        conflict: KvError,
+        earlier: &[KeyRange],
+        from: Timestamp,
+        fresh: Timestamp,
+    ) -> Result<(), KvError> {
+        match self.refresh(as_of(from, earlier), fresh).await {
+            Ok(()) => self.rerun_statement(fresh),
+            Err(NotRefreshed::Failed(error)) => Err(error),
+            Err(NotRefreshed::Changed { .. }) => {
+                self.shared.router.metrics.serialization_errors.inc();
+                Err(conflict)
+            }
+        }
+    }
+
+    fn rerun_statement(&self, fresh: Timestamp) -> Result<(), KvError> {
+        let mut state = self.active()?;
+        state.read_ts = state.read_ts.max(fresh);
+        let first = state.statement.first_read.min(state.reads.len());
+        state.reads.truncate(first);
+        state.statement.has_read = false;
+        self.shared.router.metrics.restatements.inc();
+        Err(KvError::Restatement)
+    }
+
+    /// Asks the leaders whether spans are the same at `to` as at the timestamp given with each, and
+    /// to let nobody write into them at or below `to` from now on.
+    pub(super) async fn refresh(
+        &self,
+        spans: Vec<Verified>,
+        to: Timestamp,
+    ) -> Result<(), NotRefreshed> {
+        if spans.is_empty() {
+            return Ok(());
+        }
+        let router = &self.shared.router;
+        router.metrics.refreshes.inc();
+        let meta = self.meta(&self.state.lock());
+        let build = |items: &[Verified]| {
+            Request::Refresh(kv::Refresh {
+                spans: items.iter().map(Verified::to_span).collect(),
+                from_ts: items[0].from.0,
+                to_ts: to.0,
+            })
+        };
+        let answers = scatter(router, meta.as_ref(), Replay::Safe, spans, build)
+            .await
+            .map_err(NotRefreshed::Failed)?;
+        for (_, answer) in answers {
+            match answer {
+                Ok(_) => {}
+                Err(Refusal::Range(RangeError::RefreshFailed(changed))) => {
+                    let version = Timestamp(changed.version_ts);
+                    return Err(NotRefreshed::Changed { key: Key(changed.key), version });
+                }
+                Err(refusal) => return Err(NotRefreshed::Failed(self.refused(refusal))),
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn as_of(from: Timestamp, spans: &[KeyRange]) -> Vec<Verified> {
+    spans.iter().map(|span| Verified { from, span: span.clone() }).collect()
+}
+
+impl Verified {
+    pub(super) fn to_span(&self) -> kv::Span {
+        kv::Span {
+            start: self.span.start.0.clone(),
+            end: self.span.end.0.clone(),
+            from_ts: Some(self.from.0),
+        }
+    }
+}
+
+impl Piece for Verified {
+    fn anchor(&self) -> &[u8] {
+        self.span.anchor()
+    }
+
+    fn cut(self, span: &KeyRange) -> (Self, Option<Self>) {
+        let (inside, rest) = self.span.cut(span);
+        let from = self.from;
+        (Verified { from, span: inside }, rest.map(|span| Verified { from, span }))
+    }
+}
