@@ -13,16 +13,25 @@
 //!
 //! Tests: `tests/golden/*` holds pairs taken from a PostgreSQL 15 server.
 
+pub mod binary;
+pub mod cast;
+pub mod compare;
 pub mod datetime;
 pub mod datum;
 pub mod env;
 pub mod error;
+pub mod json;
 pub mod numeric;
+pub mod sortkey;
+pub mod text;
 pub mod ty;
 pub mod typmod;
 
+pub use binary::{parse_binary, put_field, to_binary};
+pub use compare::{compare, compare_as, equal, hash_datum};
 pub use datum::{ArrayValue, Datum, Dim, Interval, Str};
 pub use env::EvalEnv;
 pub use error::{Result, TypeError, sqlstate};
 pub use numeric::Numeric;
+pub use text::{parse_text, text_of, to_text};
 pub use ty::{Category, PgType, TypeId};
