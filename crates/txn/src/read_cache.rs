@@ -88,6 +88,12 @@ impl ReadCache {
         self.low_water
     }
 
+    /// Whether nothing but the low-water mark is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.steps.is_empty()
+    }
+
     /// Everything counts as read up to here from now on.
     pub fn raise_low_water(&mut self, to: Timestamp) {
         self.low_water = self.low_water.max(to);

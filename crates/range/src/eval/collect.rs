@@ -1,0 +1,102 @@
+//! Collect: garbage collection, one bounded step per request, and the point below which nobody reads.
+//!
+//! The point is raised in memory before anything is collected, and kept in the data (as a record of no
+//! transaction, on the first key of the range), so that the next leader refuses the same reads and the
+//! same late writes.
+
+use base::{Key, KeyRange, Timestamp, TxnId};
+use proto::kv::{self, range_response::Response};
+use storage::mvcc::{self, TxnRecord};
+use storage::{EngineError, EngineRead, WriteBatch};
+
+use super::common::{Evaluated, Refusal};
+use super::{After, Command, Evaluator, Step};
+
+/// No transaction has this id.
+const NOBODY: TxnId = TxnId(0);
+
+/// The collection point of the range that begins at `start`: reads below it have holes.
+pub fn gc_point(engine: &dyn EngineRead, start: &Key) -> Result<Timestamp, EngineError> {
+    Ok(match mvcc::get_record(engine, start.as_bytes(), NOBODY)? {
+        Some(TxnRecord::Committed { ts, .. }) => ts,
+        Some(TxnRecord::RolledBack) | None => Timestamp::ZERO,
+    })
+}
+
+/// Part of applying a split: the right-hand range, which begins at `right`, inherits the collection
+/// point of the one that begins at `left`.
+pub fn carry_gc_point(
+    engine: &dyn EngineRead,
+    left: &Key,
+    right: &Key,
+    batch: &mut WriteBatch,
+) -> Result<(), EngineError> {
+    let point = gc_point(engine, left)?;
+    if point > Timestamp::ZERO {
+        put_gc_point(batch, right, point);
+    }
+    Ok(())
+}
+
+fn put_gc_point(batch: &mut WriteBatch, start: &Key, point: Timestamp) {
+    let record = TxnRecord::Committed { ts: point, settled: false };
+    mvcc::put_record(batch, start.as_bytes(), NOBODY, record);
+}
+
+impl Evaluator {
+    /// Nothing below this can be read.
+    pub(super) fn gc_point(&mut self, engine: &dyn EngineRead) -> Evaluated<Timestamp> {
+        if let Some(point) = self.gc_point {
+            return Ok(point);
+        }
+        let point = gc_point(engine, &self.span.start)?;
+        self.gc_point = Some(point);
+        Ok(point)
+    }
+
+    pub(super) fn collect(&mut self, engine: &dyn EngineRead, collect: &kv::Collect) -> Evaluated {
+        let wanted = Timestamp(collect.safe_point);
+        if wanted == Timestamp::MAX {
+            return Err(Refusal::invalid("the end of time is no safe point"));
+        }
+        let known = self.gc_point(engine)?;
+        let point = wanted.max(known);
+        self.gc_point = Some(point);
+        let (versions_from, records_from) = std::mem::take(&mut self.gc_resume);
+        let versions = mvcc::gc(
+            engine,
+            &self.rest_from(versions_from),
+            point,
+            self.config.collect_bytes,
+            self.config.collect_examined,
+        )?;
+        let records = mvcc::collect_records(
+            engine,
+            &self.rest_from(records_from),
+            point,
+            self.config.collect_bytes,
+        )?;
+        self.gc_resume = (versions.resume, records.resume);
+        let mut batch = versions.batch;
+        batch.append(&records.batch);
+        let response = Response::Done(kv::Done {});
+        if batch.is_empty() && point == known {
+            return Ok(Step::Done(response));
+        }
+        put_gc_point(&mut batch, &self.span.start, point);
+        Ok(Step::Propose(Command {
+            batch,
+            keys: Vec::new(),
+            commits_from: Timestamp::MAX,
+            response,
+            after: After::Nothing,
+        }))
+    }
+
+    fn rest_from(&self, start: Option<Key>) -> KeyRange {
+        KeyRange {
+            start: start.unwrap_or_else(|| self.span.start.clone()),
+            end: self.span.end.clone(),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! LockKeys and ReleaseLocks: who holds which row while statements run.
+//!
+//! Keys are taken one after the other in key order, so that two statements over the same rows queue up
+//! instead of meeting halfway. A replicated lock of another that the lock table does not know (it was
+//! placed under an earlier leader) is entered first: then waiting for it is waiting like for any other.
+//!
+//! The newest version of a key can't change while the key is held: what is in flight for it was put
+//! there by its holder.
+
+use base::Key;
+use proto::kv::{self, kv_error::Error, range_response::Response};
+use storage::EngineRead;
+use storage::mvcc;
+use txn::Owner;
+use txn::lock_table::{Strength, Verdict};
+
+use super::common::{Evaluated, Refusal, holder_of, key, require};
+use super::waits::{Parked, Wait};
+use super::{Effect, Evaluator, Micros, Step};
+
+impl Evaluator {
+    pub(super) fn lock_keys(
+        &mut self,
+        engine: &dyn EngineRead,
+        now: Micros,
+        txn: Option<&kv::TxnMeta>,
+        lock: &kv::LockKeys,
+        work: &mut Parked,
+    ) -> Evaluated {
+        let owner = require(txn)?;
+        self.check_alive(engine, owner.txn)?;
+        let strength = match lock.strength() {
+            kv::Strength::Shared => Strength::Shared,
+            kv::Strength::Exclusive => Strength::Exclusive,
+        };
+        let policy = lock.wait();
+        if work.order.is_empty() {
+            work.order = (0..lock.keys.len() as u32).collect();
+            work.order.sort_by(|&a, &b| lock.keys[a as usize].cmp(&lock.keys[b as usize]));
+            if policy == kv::WaitPolicy::SkipLocked {
+                work.skipped = vec![false; lock.keys.len()];
+            }
+        }
+        while let Some(&at) = work.order.get(work.next) {
+            let wanted = key(&lock.keys[at as usize]);
+            let block = policy == kv::WaitPolicy::Block;
+            match self.take(engine, &wanted, owner, strength, block)? {
+                Verdict::Granted => {}
+                Verdict::Waits => {
+                    if block && lock.timeout_ms > 0 {
+                        work.deadline = Some(work.since + lock.timeout_ms * 1000);
+                    }
+                    return Ok(Step::Wait(Wait::Lock(wanted)));
+                }
+                Verdict::Full => return Err(Refusal::overloaded("the lock table is full")),
+                Verdict::Refused(holder) => {
+                    // A replicated lock is about to go: its transaction is committing, or dead. To call
+                    // the row locked would tell a session so of what it has itself just committed.
+                    let brief = self.locks.replicated_holder(wanted.as_bytes()).is_some();
+                    if brief && !work.impatient {
+                        self.take(engine, &wanted, owner, strength, true)?;
+                        work.deadline = Some(now + self.config.brief_wait);
+                        return Ok(Step::Wait(Wait::Lock(wanted)));
+                    }
+                    if policy == kv::WaitPolicy::Nowait {
+                        return Err(conflict(&wanted, holder, 0, false));
+                    }
+                    work.skipped[at as usize] = true;
+                }
+            }
+            work.next += 1;
+            work.impatient = false;
+            work.deadline = None;
+        }
+        let mut keys = Vec::with_capacity(lock.keys.len());
+        for (at, bytes) in lock.keys.iter().enumerate() {
+            keys.push(if work.skipped.get(at) == Some(&true) {
+                kv::LockedKey::default()
+            } else {
+                locked(engine, bytes, lock.want_values)?
+            });
+        }
+        Ok(Step::Done(Response::LockKeys(kv::LockKeysResult { keys })))
+    }
+
+    /// Asks the lock table for a key, after making sure that it knows of a replicated lock on it.
+    pub(super) fn take(
+        &mut self,
+        engine: &dyn EngineRead,
+        wanted: &Key,
+        owner: Owner,
+        strength: Strength,
+        wait: bool,
+    ) -> Evaluated<Verdict> {
+        if self.locks.held(wanted.as_bytes(), owner.txn).is_none()
+            && let Some(lock) = self.lock_on(engine, wanted.as_bytes())?
+        {
+            self.locks.adopt(wanted, holder_of(&lock));
+        }
+        Ok(self.locks.acquire(wanted, owner, strength, wait))
+    }
+
+    pub(super) fn release_locks(
+        &mut self,
+        txn: Option<&kv::TxnMeta>,
+        release: &kv::ReleaseLocks,
+        out: &mut Vec<Effect>,
+    ) -> Evaluated {
+        let owner = require(txn)?;
+        let mut grants = Vec::new();
+        if release.keys.is_empty() {
+            self.ended.add(owner.txn);
+            self.refuse_parked_of(owner.txn, "it has ended", out);
+            self.locks.release_txn(owner.txn, &mut grants);
+        }
+        for bytes in &release.keys {
+            // A replicated lock is not given back: it is settled.
+            let replicated = self.locks.replicated_holder(bytes);
+            if replicated.is_none_or(|holder| holder.txn != owner.txn) {
+                self.locks.release(bytes, owner.txn, &mut grants);
+            }
+        }
+        self.wake_granted(grants);
+        Ok(Step::Done(Response::Done(kv::Done {})))
+    }
+}
+
+fn locked(engine: &dyn EngineRead, key: &[u8], want_value: bool) -> Evaluated<kv::LockedKey> {
+    if !want_value {
+        let version_ts = mvcc::newest_ts(engine, key)?.map_or(0, |ts| ts.0);
+        return Ok(kv::LockedKey { locked: true, version_ts, value: None });
+    }
+    let newest = mvcc::newest_version(engine, key)?;
+    let version_ts = newest.as_ref().map_or(0, |version| version.ts.0);
+    let value = match newest.and_then(|version| version.value) {
+        Some(value) => kv::OptionalValue { present: true, value },
+        None => kv::OptionalValue::default(),
+    };
+    Ok(kv::LockedKey { locked: true, version_ts, value: Some(value) })
+}
+
+pub(super) fn conflict(key: &Key, holder: Owner, waited: Micros, timed_out: bool) -> Refusal {
+    Refusal::new(Error::LockConflict(kv::LockConflict {
+        key: key.0.clone(),
+        holder: holder.txn.0,
+        waited_ms: waited / 1000,
+        holder_start_ts: holder.start.0,
+        timed_out,
+    }))
+}
