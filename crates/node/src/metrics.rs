@@ -2,6 +2,9 @@
 //!
 //! Counters are raised where the thing happens; gauges are set when the page is rendered.
 
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder,
 };
@@ -39,10 +42,8 @@ pub struct Metrics {
     pub resident_bytes: IntGauge,
     /// Open SQL sessions.
     pub sessions: IntGauge,
-    /// Round trips of this node's coordinators to ranges.
-    pub kv_round_trips: IntGauge,
-    /// Statements and transactions retried by the server.
-    pub kv_retries: IntGauge,
+    /// Counters kept elsewhere, by name.
+    others: Mutex<BTreeMap<String, IntGauge>>,
 }
 
 impl Metrics {
@@ -89,9 +90,21 @@ impl Metrics {
             memtable_bytes: gauge("conclave_memtable_bytes", "Unflushed writes in memory"),
             resident_bytes: gauge("process_resident_memory_bytes", "Resident memory"),
             sessions: gauge("conclave_sql_sessions", "Open SQL sessions"),
-            kv_round_trips: gauge("conclave_kv_round_trips", "Round trips to ranges"),
-            kv_retries: gauge("conclave_kv_retries", "Retries carried out by the server"),
+            others: Mutex::default(),
             registry,
+        }
+    }
+
+    /// Sets a figure that is counted elsewhere.
+    pub fn set(&self, name: &str, value: u64) {
+        let mut others = self.others.lock();
+        if let Some(gauge) = others.get(name) {
+            return gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        let Ok(gauge) = IntGauge::with_opts(Opts::new(name, name.replace('_', " "))) else { return };
+        if self.registry.register(Box::new(gauge.clone())).is_ok() {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+            others.insert(name.to_owned(), gauge);
         }
     }
 

@@ -174,8 +174,8 @@ async fn serve_sql(core: Arc<Core>, listener: TcpListener, stop: watch::Receiver
         () = wait_for(stop.clone()) => return,
     };
     let config = gateway::GatewayConfig {
-        max_connections: core.config.max_connections,
-        drain: DRAIN,
+        connections_max: core.config.max_connections,
+        drain_timeout: DRAIN,
         ..gateway::GatewayConfig::default()
     };
     core.set_ready();

@@ -35,7 +35,7 @@ pub(crate) fn run(args: StatusArgs) -> Result<(), StartError> {
 pub(crate) async fn fetch(address: &str) -> Result<StatusResponse, StartError> {
     let mut client = cluster::dial(address).await?;
     let answer = client
-        .status(StatusRequest {})
+        .status(StatusRequest::default())
         .await
         .map_err(|status| cluster::peer_error(address, status.message()))?;
     Ok(answer.into_inner())

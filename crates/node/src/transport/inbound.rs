@@ -10,14 +10,12 @@ use super::Peer;
 
 /// The receiving side of a node: its store and its coordinators.
 pub(crate) trait Inbound: Send + Sync + 'static {
-    /// A peer was heard; an incarnation that differs from the last one means it restarted.
-    fn heard(&self, from: NodeId, incarnation: u64);
     /// Raft's messages of one frame.
     fn raft(&self, messages: Vec<RaftMessage>);
     /// A request to a range; the answer goes back through the peer's outbox.
     fn call(&self, peer: &Arc<Peer>, id: u64, request: RangeRequest);
     /// A peer asks for, or gives, support of liveness.
-    fn liveness(&self, peer: &Arc<Peer>, liveness: Liveness);
+    fn liveness(&self, peer: &Arc<Peer>, incarnation: u64, liveness: Liveness);
     /// A leader says that one of our transactions waits.
     fn wait_notice(&self, notice: WaitNotice);
     /// A deadlock probe for one of our transactions.
@@ -28,9 +26,8 @@ pub(crate) trait Inbound: Send + Sync + 'static {
 
 /// Hands out the parts of a frame.
 pub(super) fn dispatch(inbound: &dyn Inbound, peer: &Arc<Peer>, frame: Frame) {
-    inbound.heard(peer.id, frame.incarnation);
     if let Some(liveness) = frame.liveness {
-        inbound.liveness(peer, liveness);
+        inbound.liveness(peer, frame.incarnation, liveness);
     }
     if !frame.raft.is_empty() {
         inbound.raft(frame.raft);

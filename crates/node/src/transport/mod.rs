@@ -22,6 +22,7 @@ pub(crate) mod snapshot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use base::NodeId;
 use parking_lot::RwLock;
@@ -32,7 +33,7 @@ pub(crate) use calls::{Answer, Calls};
 pub(crate) use inbound::Inbound;
 pub(crate) use link::{client, endpoint};
 pub(crate) use outbox::Outbox;
-pub(crate) use service::PeerService;
+pub(crate) use service::{Member, PeerService};
 
 /// The other nodes of the cluster as this one reaches them.
 pub(crate) struct Peers {
@@ -47,6 +48,8 @@ pub(crate) struct Peer {
     pub(crate) address: RwLock<String>,
     pub(crate) outbox: Outbox,
     pub(crate) calls: Calls,
+    /// Of the peer's process, as last heard; 0 before.
+    pub(crate) incarnation: AtomicU64,
     task: RwLock<Option<tokio::task::AbortHandle>>,
 }
 
@@ -83,6 +86,7 @@ impl Peers {
             address: RwLock::new(node.rpc_address.clone()),
             outbox: Outbox::new(self.local, self.incarnation),
             calls: Calls::default(),
+            incarnation: AtomicU64::new(0),
             task: RwLock::new(None),
         });
         if self.peers.write().insert(id, Arc::clone(&peer)).is_none() {

@@ -129,7 +129,9 @@ impl Outbox {
             if liveness.support_epoch != 0 {
                 next.echo_us = liveness.echo_us;
                 next.support_epoch = liveness.support_epoch;
+                next.echo_incarnation = liveness.echo_incarnation;
             }
+            next.withdraw |= liveness.withdraw;
         });
     }
 

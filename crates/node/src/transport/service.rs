@@ -18,8 +18,8 @@ use super::link::MESSAGE_BYTES_MAX;
 pub(crate) trait Member: Send + Sync + 'static {
     fn inbound(&self) -> Option<Arc<dyn Inbound>>;
     async fn join(&self, request: msg::JoinRequest) -> Result<msg::JoinResponse, Status>;
-    async fn init(&self) -> Result<msg::InitResponse, Status>;
-    async fn status(&self) -> Result<msg::StatusResponse, Status>;
+    async fn init(self: Arc<Self>) -> Result<msg::InitResponse, Status>;
+    async fn status(&self, led_only: bool) -> Result<msg::StatusResponse, Status>;
     async fn install_snapshot(
         &self, header: msg::SnapshotHeader, chunks: Streaming<msg::SnapshotChunk>,
     ) -> Result<msg::SnapshotAck, Status>;
@@ -96,12 +96,12 @@ impl Peer for PeerService {
     async fn init(
         &self, _request: Request<msg::InitRequest>,
     ) -> Result<Response<msg::InitResponse>, Status> {
-        self.member.init().await.map(Response::new)
+        Arc::clone(&self.member).init().await.map(Response::new)
     }
 
     async fn status(
-        &self, _request: Request<msg::StatusRequest>,
+        &self, request: Request<msg::StatusRequest>,
     ) -> Result<Response<msg::StatusResponse>, Status> {
-        self.member.status().await.map(Response::new)
+        self.member.status(request.into_inner().led_only).await.map(Response::new)
     }
 }
