@@ -74,7 +74,8 @@ impl Core {
         let dir = DataDir::open(&config.data)?;
         let fail = |source| StartError::Storage { path: config.data.clone(), source };
         let engine_config = rocks::RocksConfig {
-            cache_bytes: config.cache_bytes,
+            cache_bytes: config.cache_bytes / 4 * 3,
+            write_buffer_bytes: config.cache_bytes / 4,
             ..rocks::RocksConfig::default()
         };
         let engine = Arc::new(RocksEngine::open(&dir.data(), engine_config).map_err(fail)?);

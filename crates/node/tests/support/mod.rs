@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod slt;
+
 use std::future::Future;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
