@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base::RangeId;
-use raft::eraftpb::{Entry, HardState, Snapshot, SnapshotMetadata};
+use raft::eraftpb::{Entry, HardState, Message, Snapshot, SnapshotMetadata};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use storage::{EngineError, LogPosition, LogStore};
 
@@ -134,6 +134,16 @@ impl LogView {
         }
         self.truncated = LogPosition { index: upto, term };
         Some(self.truncated)
+    }
+
+    /// Lets a message that announces a snapshot speak of what is applied now: the data that goes with
+    /// it is taken when it leaves, which may be after more was applied.
+    pub(crate) fn renew_snapshot(&self, message: &mut Message) {
+        if let Some(metadata) = message.snapshot.as_mut().and_then(|s| s.metadata.as_mut()) {
+            metadata.index = self.applied.index;
+            metadata.term = self.applied.term;
+            metadata.conf_state = Some(self.members.to_raft());
+        }
     }
 
     pub(crate) fn take_failure(&self) -> Option<EngineError> {

@@ -24,7 +24,8 @@ pub struct Outbound {
 
 /// Puts a message into its envelope.
 pub(crate) fn outbound(range: RangeId, mut message: Message) -> Outbound {
-    let support_epoch = if is_answer(message.get_msg_type()) { take_epoch(&mut message) } else { 0 };
+    let support_epoch =
+        if is_answer(message.get_msg_type()) { take_epoch(&mut message) } else { 0 };
     let snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
     Outbound {
         to: NodeId(message.to),
@@ -47,10 +48,7 @@ pub(crate) fn is_answer(kind: MessageType) -> bool {
 
 /// What only a leader sends.
 pub(crate) fn is_leaders(kind: MessageType) -> bool {
-    matches!(
-        kind,
-        MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
-    )
+    matches!(kind, MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot)
 }
 
 pub(crate) fn put_epoch(message: &mut Message, epoch: Epoch) {
@@ -77,4 +75,11 @@ pub fn wants_replica(message: &[u8]) -> bool {
 #[must_use]
 pub fn is_snapshot(message: &[u8]) -> bool {
     decode(message).is_some_and(|m| m.get_msg_type() == MessageType::MsgSnapshot)
+}
+
+/// Whether an encoded message asks for a vote, or whether one would be given.
+#[must_use]
+pub fn asks_vote(message: &[u8]) -> bool {
+    let kind = decode(message).map(|m| m.get_msg_type());
+    matches!(kind, Some(MessageType::MsgRequestVote | MessageType::MsgRequestPreVote))
 }

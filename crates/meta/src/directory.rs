@@ -89,7 +89,10 @@ impl Directory {
     ) -> impl Iterator<Item = &'a RangeDescriptor> + 'a {
         let first = self.lookup(key);
         let start = first.map_or(key, |range| &range.start[..]);
-        self.by_start.range::<[u8], _>((Included(start), Unbounded)).map(|(_, range)| range).take(limit)
+        self.by_start
+            .range::<[u8], _>((Included(start), Unbounded))
+            .map(|(_, range)| range)
+            .take(limit)
     }
 
     /// A range by its id.

@@ -200,8 +200,7 @@ impl SystemState {
     /// Answers a question about what is applied.
     #[must_use]
     pub fn query(&self, query: &SystemQuery) -> SystemAnswer {
-        let mut answer =
-            SystemAnswer { cluster_id: self.cluster_id.clone(), ..Default::default() };
+        let mut answer = SystemAnswer { cluster_id: self.cluster_id.clone(), ..Default::default() };
         match &query.query {
             Some(Query::LookupKey(key)) => {
                 answer.ranges = self.directory.from_key(key, 1 + NEIGHBOURS).cloned().collect();

@@ -136,8 +136,8 @@ pub struct Group {
     members: Members,
     /// Messages that wait for the log, by the number of the ready they came with.
     waiting: VecDeque<(u64, Vec<Outbound>)>,
-    /// The commit index last written.
-    written_commit: u64,
+    /// The term and vote last written.
+    written_vote: (u64, u64),
     /// Leader: the epochs under which voters answered, at this term.
     acks: BTreeMap<u64, Epoch>,
     acks_term: u64,
@@ -184,13 +184,13 @@ impl Group {
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&raft_config, view, &logger)
             .map_err(|e| EngineError::malformed("raft state", e.to_string()))?;
-        let written_commit = raw.raft.raft_log.committed;
+        let written_vote = (raw.raft.term, raw.raft.vote);
         Ok(Group {
             config,
             raw,
             members,
             waiting: VecDeque::new(),
-            written_commit,
+            written_vote,
             acks: BTreeMap::new(),
             acks_term: 0,
             surrendered: 0,
@@ -236,6 +236,20 @@ impl Group {
     #[must_use]
     pub fn term(&self) -> u64 {
         self.raw.raft.term
+    }
+
+    /// Whom this replica voted for in the term; zero for nobody.
+    #[must_use]
+    pub fn vote(&self) -> u64 {
+        self.raw.raft.vote
+    }
+
+    /// The term of the first entry of the log, if it has any.
+    #[must_use]
+    pub fn first_entry_term(&self) -> Option<u64> {
+        let log = &self.raw.raft.raft_log;
+        let first = log.first_index();
+        if first > log.last_index() { None } else { log.term(first).ok() }
     }
 
     /// The leader, if one is known.
@@ -378,7 +392,8 @@ fn repair(
     let state = store.state(config.range)?.unwrap_or_default();
     // A log that was truncated past the state machine has lost entries that nobody applied here.
     if state.truncated.index > applied.index {
-        let detail = format!("{}: truncated {:?}, applied {applied:?}", config.range, state.truncated);
+        let detail =
+            format!("{}: truncated {:?}, applied {applied:?}", config.range, state.truncated);
         return Err(EngineError::malformed("raft log", detail));
     }
     let same = store.term(config.range, applied.index)? == Some(applied.term);

@@ -73,8 +73,10 @@ impl Group {
         let range = self.config.range;
         let mut ready = self.raw.ready();
         let number = ready.number();
-        let messages = ready.take_messages();
-        out.messages.extend(messages.into_iter().map(|m| outbound(range, m)));
+        for mut message in ready.take_messages() {
+            self.raw.store().renew_snapshot(&mut message);
+            out.messages.push(outbound(range, message));
+        }
         let after: Vec<Outbound> =
             ready.take_persisted_messages().into_iter().map(|m| outbound(range, m)).collect();
         out.committed = ready.take_committed_entries().into_iter().map(committed).collect();
@@ -102,7 +104,7 @@ impl Group {
             let commit = raft.raft_log.committed;
             let hard = HardState { term: raft.term, vote: raft.vote, commit };
             log.hard_state(range, hard);
-            self.written_commit = commit;
+            self.written_vote = (raft.term, raft.vote);
         }
         let must_sync = ready.must_sync();
         let snapshot_at = out.snapshot.as_ref().map(|snapshot| snapshot.at.index);
@@ -119,6 +121,23 @@ impl Group {
             out.messages.extend(after);
         }
         out
+    }
+
+    /// As [`Group::ready`], but only if that would change neither the log nor the hard state: after
+    /// `persisted` it is what the new commit index brings.
+    pub fn ready_without_log(&mut self) -> Option<Ready> {
+        let raft = &self.raw.raft;
+        let log = &raft.raft_log;
+        let changes_log = !log.unstable_entries().is_empty()
+            || log.unstable_snapshot().is_some()
+            || self.written_vote != (raft.term, raft.vote);
+        if changes_log || !self.waiting.is_empty() || !self.raw.has_ready() {
+            return None;
+        }
+        let mut log = LogBatch::new();
+        let ready = self.ready(&mut log);
+        assert!(log.is_empty() && !ready.must_persist, "{}: lost {log:?}", self.config.range);
+        Some(ready)
     }
 
     /// All log changes handed out so far are durable. Answers the messages that waited for it (R1).

@@ -19,7 +19,8 @@ impl Group {
             Ok(Kind::Raft) => {}
             Ok(Kind::Resigned) => return self.leader_resigned(from),
             Ok(Kind::NoReplica) => return self.force_snapshot(from),
-            Err(_unknown) => return,
+            // That is for the replica as a whole.
+            Ok(Kind::Removed) | Err(_) => return,
         }
         let Some(raft_message) = decode(&message.message) else { return };
         let addressed = raft_message.to == self.config.node.0 && raft_message.from == from.0;

@@ -1,0 +1,106 @@
+//! The end of a replica that is no longer a member.
+//!
+//! 1. One batch clears its data and state and leaves a tombstone: generation, last term, and vote.
+//! 2. The engine is flushed: from here on neither a crash nor an old message brings it back.
+//! 3. The driver's next append removes the log. If the crash comes before, opening does it.
+//!
+//! A removed replica often does not hear of it: the leader stops sending as it applies the removal. So
+//! the leader tells it once, members tell strangers that ask for votes, and the driver compares with
+//! the directory now and then ([`Replica::is_removed_by`]).
+
+use base::NodeId;
+use bytes::Bytes;
+use proto::meta::RangeDescriptor;
+use proto::node::RaftMessage;
+use proto::node::raft_message::Kind;
+use storage::mvcc::{clear_spans, range_spans};
+use storage::{EngineError, WriteBatch};
+
+use crate::replica::{Life, Replica};
+use crate::state::{Tombstone, put_tombstone};
+use crate::{Ctx, Effect};
+
+impl Replica {
+    /// Whether the range went on without this replica: `descriptor` comes from the directory.
+    #[must_use]
+    pub fn is_removed_by(&self, descriptor: &RangeDescriptor) -> bool {
+        self.is_initialised()
+            && descriptor.range_id == self.id.0
+            && descriptor.generation > self.descriptor.generation
+            && !descriptor.has_replica(self.node)
+    }
+
+    /// Removes this replica, if [`Replica::is_removed_by`] says so.
+    pub fn remove_if_gone(
+        &mut self,
+        ctx: &Ctx<'_>,
+        descriptor: &RangeDescriptor,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.life == Life::Active && self.is_removed_by(descriptor) {
+            let generation = descriptor.generation;
+            self.destroy_or_stop(ctx, generation, out);
+        }
+    }
+
+    /// A member says that this replica is none.
+    pub(crate) fn told_removed(&mut self, ctx: &Ctx<'_>, at: &Bytes, out: &mut Vec<Effect>) {
+        let generation = at.as_ref().try_into().map_or(0, u64::from_be_bytes);
+        if self.is_initialised() && generation > self.descriptor.generation {
+            self.destroy_or_stop(ctx, generation, out);
+        }
+    }
+
+    fn destroy_or_stop(&mut self, ctx: &Ctx<'_>, generation: u64, out: &mut Vec<Effect>) {
+        self.descriptor.generation = generation;
+        if let Err(error) = self.destroy(ctx, out) {
+            self.stop(ctx, error, out);
+        }
+    }
+
+    /// Removes data and state.
+    pub(crate) fn destroy(
+        &mut self,
+        ctx: &Ctx<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), EngineError> {
+        self.step_down(ctx, out);
+        let status = self.group.status();
+        let tombstone = Tombstone {
+            generation: self.descriptor.generation,
+            term: status.term,
+            vote: self.group.vote(),
+        };
+        let mut batch = WriteBatch::new();
+        clear_spans(&mut batch, &range_spans(&self.descriptor.span()));
+        put_tombstone(&mut batch, self.id, tombstone);
+        ctx.engine.write(&batch)?;
+        ctx.engine.flush()?;
+        self.life = Life::Destroyed;
+        out.push(Effect::Destroyed);
+        out.push(Effect::Schedule);
+        Ok(())
+    }
+
+    /// Answers a replica that is not a member, as far as is known here, and asks for votes.
+    pub(crate) fn tell_stranger(&self, message: &RaftMessage, out: &mut Vec<Effect>) {
+        let stranger = self.is_initialised()
+            && message.kind == Kind::Raft as i32
+            && !self.group.members().contains(message.from);
+        if stranger && consensus::asks_vote(&message.message) {
+            out.push(self.removed_notice(NodeId(message.from)));
+        }
+    }
+
+    /// Tells a node that it is no member as of what is applied here.
+    pub(crate) fn removed_notice(&self, to: NodeId) -> Effect {
+        Effect::Send(RaftMessage {
+            range_id: self.id.0,
+            to: to.0,
+            from: self.node.0,
+            kind: Kind::Removed as i32,
+            message: Bytes::copy_from_slice(&self.descriptor.generation.to_be_bytes()),
+            ..Default::default()
+        })
+    }
+}
