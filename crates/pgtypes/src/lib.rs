@@ -13,6 +13,8 @@
 //!
 //! Tests: `tests/golden/*` holds pairs taken from a PostgreSQL 15 server.
 
+pub mod aggregate;
+pub mod arrow_bridge;
 pub mod binary;
 pub mod cast;
 pub mod compare;
@@ -22,6 +24,7 @@ pub mod env;
 pub mod error;
 pub mod json;
 pub mod numeric;
+pub mod registry;
 pub mod sortkey;
 pub mod text;
 pub mod ty;

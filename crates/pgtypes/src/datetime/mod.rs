@@ -1,5 +1,6 @@
 //! Dates and times: the calendar, time zones, reading and printing.
 
+pub mod arith;
 pub mod civil;
 pub mod format;
 pub mod interval;

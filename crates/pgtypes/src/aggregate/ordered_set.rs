@@ -1,0 +1,141 @@
+//! Ordered-set aggregates: `percentile_cont`, `percentile_disc`, `mode`.
+//!
+//! Called as `percentile_cont(fraction, value)`: the direct argument first, then the expression of
+//! `WITHIN GROUP (ORDER BY …)`, whose rows must come in that order.
+
+use super::{Accumulate, AggCall, Aggregates};
+use crate::compare::equal;
+use crate::datum::{Datum, Interval};
+use crate::error::{Result, TypeError, sqlstate};
+use crate::ty::PgType;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Continuous,
+    Discrete,
+    Mode,
+}
+
+#[derive(Debug)]
+struct OrderedSet {
+    kind: Kind,
+    fraction: Option<f64>,
+    values: Vec<Datum>,
+}
+
+impl OrderedSet {
+    fn make(_: &AggCall<'_>, kind: Kind) -> Box<dyn Accumulate> {
+        Box::new(Self { kind, fraction: None, values: Vec::new() })
+    }
+
+    fn continuous(&self, fraction: f64) -> Datum {
+        let at = fraction * (self.values.len() - 1) as f64;
+        let (low, high) = (at.floor() as usize, at.ceil() as usize);
+        let part = at - low as f64;
+        match (&self.values[low], &self.values[high]) {
+            (low, _) if part == 0.0 => low.clone(),
+            (Datum::Float8(a), Datum::Float8(b)) => Datum::Float8(a + (b - a) * part),
+            (Datum::Interval(a), Datum::Interval(b)) => Datum::Interval(between(*a, *b, part)),
+            (low, _) => low.clone(),
+        }
+    }
+
+    fn mode(&self) -> Datum {
+        let (mut best, mut best_count) = (0, 0);
+        let (mut start, mut count) = (0, 0);
+        for (at, value) in self.values.iter().enumerate() {
+            if at > 0 && equal(value, &self.values[start]) {
+                count += 1;
+            } else {
+                (start, count) = (at, 1);
+            }
+            if count > best_count {
+                (best, best_count) = (start, count);
+            }
+        }
+        self.values[best].clone()
+    }
+}
+
+fn between(a: Interval, b: Interval, part: f64) -> Interval {
+    let mix = |a: f64, b: f64| (a + (b - a) * part).round();
+    Interval {
+        months: mix(f64::from(a.months), f64::from(b.months)) as i32,
+        days: mix(f64::from(a.days), f64::from(b.days)) as i32,
+        micros: mix(a.micros as f64, b.micros as f64) as i64,
+    }
+}
+
+impl Accumulate for OrderedSet {
+    fn update(&mut self, args: &[Datum]) -> Result<()> {
+        let value = args.last().expect("at least one argument");
+        if let [Datum::Float8(fraction), _] = args {
+            if !(0.0..=1.0).contains(fraction) {
+                return Err(TypeError::new(
+                    sqlstate::NUMERIC_OUT_OF_RANGE,
+                    format!("percentile value {fraction} is not between 0 and 1"),
+                ));
+            }
+            self.fraction = Some(*fraction);
+        }
+        if !value.is_null() {
+            self.values.push(value.clone());
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Vec<Datum> {
+        let fraction = self.fraction.map_or(Datum::Null, Datum::Float8);
+        vec![fraction, Datum::array(self.values.clone())]
+    }
+
+    fn merge(&mut self, state: &[Datum]) -> Result<()> {
+        if let Datum::Float8(fraction) = &state[0] {
+            self.fraction = Some(*fraction);
+        }
+        if let Datum::Array(array) = &state[1] {
+            self.values.extend(array.items.iter().cloned());
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Datum> {
+        if self.values.is_empty() {
+            return Ok(Datum::Null);
+        }
+        Ok(match (self.kind, self.fraction) {
+            (Kind::Mode, _) => self.mode(),
+            (_, None) => Datum::Null,
+            (Kind::Continuous, Some(fraction)) => self.continuous(fraction),
+            (Kind::Discrete, Some(fraction)) => {
+                let rank = (fraction * self.values.len() as f64).ceil() as usize;
+                self.values[rank.max(1) - 1].clone()
+            }
+        })
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.values.iter().map(Datum::size).sum::<usize>()
+    }
+}
+
+pub(super) fn register(r: &mut Aggregates) {
+    fn state(args: &[PgType], _: PgType) -> Vec<PgType> {
+        let value = args.last().expect("at least one argument");
+        vec![PgType::FLOAT8, value.to_array()]
+    }
+    r.add("percentile_cont(float8,float8) float8", state, |call| {
+        OrderedSet::make(call, Kind::Continuous)
+    })
+    .nonstrict();
+    r.add("percentile_cont(float8,interval) interval", state, |call| {
+        OrderedSet::make(call, Kind::Continuous)
+    })
+    .nonstrict();
+    r.add("percentile_disc(float8,anyelement) anyelement", state, |call| {
+        OrderedSet::make(call, Kind::Discrete)
+    })
+    .nonstrict();
+    r.add("mode(anyelement) anyelement", state, |call| OrderedSet::make(call, Kind::Mode))
+        .nonstrict();
+}

@@ -1,0 +1,257 @@
+//! Which operators and functions exist, and which one a call means.
+//!
+//! Families register entries (`arith`, `string`, …) as a signature in words and a kernel;
+//! [`resolve`] picks among them by PostgreSQL's rules; a [`Resolved`] is the choice, with concrete
+//! argument and result types, ready to be called on datums or wrapped for Arrow.
+
+mod args;
+mod arith;
+mod array;
+mod compare;
+mod date_fn;
+mod date_op;
+mod format;
+mod json;
+mod like;
+mod logic;
+mod math;
+mod regex_fn;
+mod resolve;
+mod signature;
+mod string;
+mod string_more;
+mod system;
+mod to_char;
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use crate::datum::Datum;
+use crate::env::EvalEnv;
+use crate::error::Result;
+use crate::ty::PgType;
+
+pub use crate::aggregate::{Accumulate, ResolvedAggregate, is_aggregate, resolve_aggregate};
+pub(crate) use json::json_text;
+pub(crate) use resolve::{choose, concrete_types, function_error};
+pub use resolve::{resolve_function, resolve_operator};
+pub(crate) use signature::{ArgSpec, Signature};
+
+/// When a function's result may change.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Volatility {
+    /// Never, for the same arguments.
+    #[default]
+    Immutable,
+    /// Not within a statement.
+    Stable,
+    /// At every call.
+    Volatile,
+}
+
+/// What a kernel knows besides its arguments.
+pub(crate) struct Call<'a> {
+    pub(crate) env: &'a EvalEnv,
+    /// Types of the arguments as called.
+    pub(crate) args: &'a [PgType],
+    pub(crate) result: PgType,
+}
+
+/// A row kernel.
+pub(crate) type Kernel = fn(&Call<'_>, &[Datum]) -> Result<Datum>;
+
+/// What an operator does in a vectorised form, where the bridge knows one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Vector {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+/// One registered function or operator.
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) signature: Signature,
+    pub(crate) strict: bool,
+    pub(crate) volatility: Volatility,
+    pub(crate) kernel: Kernel,
+    pub(crate) vector: Option<Vector>,
+}
+
+impl Entry {
+    /// Is called for NULL arguments too.
+    fn nonstrict(&mut self) -> &mut Self {
+        self.strict = false;
+        self
+    }
+
+    fn stable(&mut self) -> &mut Self {
+        self.volatility = Volatility::Stable;
+        self
+    }
+
+    fn volatile(&mut self) -> &mut Self {
+        self.volatility = Volatility::Volatile;
+        self
+    }
+
+    fn vector(&mut self, vector: Vector) -> &mut Self {
+        self.vector = Some(vector);
+        self
+    }
+}
+
+/// The functions and operators by name.
+#[derive(Default)]
+pub(crate) struct Registry {
+    functions: HashMap<&'static str, Vec<Entry>>,
+    operators: HashMap<&'static str, Vec<Entry>>,
+}
+
+impl Registry {
+    /// Adds a function: `lpad(text,int4,text) text`. Strict and immutable unless said otherwise.
+    fn f(&mut self, text: &'static str, kernel: Kernel) -> &mut Entry {
+        Self::add(&mut self.functions, text, kernel)
+    }
+
+    /// Adds an operator: `+(int4,int4) int4`, prefix with one argument.
+    fn op(&mut self, text: &'static str, kernel: Kernel) -> &mut Entry {
+        Self::add(&mut self.operators, text, kernel)
+    }
+
+    fn add<'a>(
+        map: &'a mut HashMap<&'static str, Vec<Entry>>,
+        text: &'static str,
+        kernel: Kernel,
+    ) -> &'a mut Entry {
+        let (name, signature) = Signature::parse(text);
+        let entries = map.entry(name).or_default();
+        entries.push(Entry {
+            name,
+            signature,
+            strict: true,
+            volatility: Volatility::Immutable,
+            kernel,
+            vector: None,
+        });
+        entries.last_mut().expect("just pushed")
+    }
+
+    pub(crate) fn functions(&'static self, name: &str) -> &'static [Entry] {
+        self.functions.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn operators(&'static self, name: &str) -> &'static [Entry] {
+        self.operators.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+pub(crate) fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| {
+        let mut registry = Registry::default();
+        let r = &mut registry;
+        arith::register(r);
+        compare::register(r);
+        logic::register(r);
+        math::register(r);
+        string::register(r);
+        string_more::register(r);
+        like::register(r);
+        regex_fn::register(r);
+        format::register(r);
+        date_op::register(r);
+        date_fn::register(r);
+        to_char::register(r);
+        json::register(r);
+        array::register(r);
+        system::register(r);
+        registry
+    })
+}
+
+/// Is there a function of this name (not an aggregate)?
+pub fn is_function(name: &str) -> bool {
+    !registry().functions(name).is_empty()
+}
+
+/// Is there an operator of this name?
+pub fn is_operator(name: &str) -> bool {
+    !registry().operators(name).is_empty()
+}
+
+/// One function as catalogs list it.
+#[derive(Clone, Debug)]
+pub struct FunctionInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// Argument types as written in its signature, pseudo-types included.
+    pub args: Vec<String>,
+    /// Result type likewise.
+    pub result: String,
+    /// Is NULL returned for NULL arguments without a call?
+    pub strict: bool,
+    /// When its result may change.
+    pub volatility: Volatility,
+}
+
+/// All functions, by name, for `pg_proc` and completion.
+pub fn functions() -> Vec<FunctionInfo> {
+    let mut all: Vec<FunctionInfo> = registry()
+        .functions
+        .values()
+        .flatten()
+        .map(|entry| FunctionInfo {
+            name: entry.name,
+            args: entry.signature.args.iter().map(ArgSpec::name).collect(),
+            result: entry.signature.result.name(),
+            strict: entry.strict,
+            volatility: entry.volatility,
+        })
+        .collect();
+    all.sort_by(|a, b| a.name.cmp(b.name).then_with(|| a.args.cmp(&b.args)));
+    all
+}
+
+/// The function or operator a call means, with types made concrete.
+#[derive(Clone)]
+pub struct Resolved {
+    /// Its name.
+    pub name: &'static str,
+    /// What the arguments must be cast to; a variadic part is spread out.
+    pub args: Vec<PgType>,
+    /// The type of the result.
+    pub result: PgType,
+    /// NULL for any NULL argument, without a call?
+    pub strict: bool,
+    /// When the result may change.
+    pub volatility: Volatility,
+    pub(crate) entry: &'static Entry,
+}
+
+impl Resolved {
+    /// Calls it on one row, arguments already of the types in `args`.
+    pub fn call(&self, env: &EvalEnv, args: &[Datum]) -> Result<Datum> {
+        if self.strict && args.iter().any(Datum::is_null) {
+            return Ok(Datum::Null);
+        }
+        (self.entry.kernel)(&Call { env, args: &self.args, result: self.result }, args)
+    }
+}
+
+impl std::fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}(", self.name)?;
+        for (i, arg) in self.args.iter().enumerate() {
+            write!(f, "{}{arg}", if i == 0 { "" } else { ", " })?;
+        }
+        write!(f, ") {}", self.result)
+    }
+}

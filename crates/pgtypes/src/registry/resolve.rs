@@ -1,0 +1,344 @@
+//! Which of several functions a call means: chapter 10 of PostgreSQL's manual, as in
+//! `func_select_candidate`.
+//!
+//! 1. An entry whose types are exactly the call's.
+//! 2. Else those whose arguments can be coerced implicitly, narrowed in turn: most exact matches;
+//!    most preferred types where a coercion is needed; for unknown literals the string category if
+//!    some candidate takes it, else the category all agree on; at last unknown literals taken as
+//!    the type all known arguments share.
+
+use super::{Entry, Resolved, registry};
+use crate::cast::{self, Context};
+use crate::error::{Result, TypeError, sqlstate};
+use crate::registry::signature::{ArgSpec, Signature};
+use crate::ty::{Category, PgType, TypeId};
+
+/// Why no entry was chosen.
+pub(crate) enum NoChoice {
+    None,
+    Ambiguous,
+}
+
+/// The operator `name` means for these operands (one for a prefix operator).
+pub fn resolve_operator(name: &str, types: &[PgType]) -> Result<Resolved> {
+    // SQL's spellings of the same operators.
+    let name = if name == "!=" { "<>" } else { name };
+    let entries = registry().operators(name);
+    // `5 = '6'`: an unknown operand is first tried as the other's type.
+    if let [left, right] = *types
+        && left.is_unknown() != right.is_unknown()
+    {
+        let known = if left.is_unknown() { right } else { left };
+        let same = [known.base(), known.base()];
+        if let Some(entry) = exact(entries, &same) {
+            return Ok(concrete(entry, &same));
+        }
+    }
+    choose(entries, |entry| &entry.signature, types).map(|entry| concrete(entry, types)).map_err(
+        |why| {
+            let words = match types {
+                [operand] => format!("{name} {}", operand.sql_name()),
+                [left, right] => format!("{} {name} {}", left.sql_name(), right.sql_name()),
+                _ => name.to_owned(),
+            };
+            match why {
+                NoChoice::None => TypeError::new(
+                    sqlstate::UNDEFINED_FUNCTION,
+                    format!("operator does not exist: {words}"),
+                )
+                .with_hint(
+                    "No operator matches the given name and argument types. You might need to \
+                     add explicit type casts.",
+                ),
+                NoChoice::Ambiguous => TypeError::new(
+                    sqlstate::AMBIGUOUS_FUNCTION,
+                    format!("operator is not unique: {words}"),
+                )
+                .with_hint(
+                    "Could not choose a best candidate operator. You might need to add explicit \
+                     type casts.",
+                ),
+            }
+        },
+    )
+}
+
+/// The function `name` means for these arguments.
+pub fn resolve_function(name: &str, types: &[PgType]) -> Result<Resolved> {
+    choose(registry().functions(name), |entry| &entry.signature, types)
+        .map(|entry| concrete(entry, types))
+        .map_err(|why| function_error(name, types, &why))
+}
+
+/// The error for a function that does not exist or is ambiguous.
+pub(crate) fn function_error(name: &str, types: &[PgType], why: &NoChoice) -> TypeError {
+    let words: Vec<String> = types.iter().map(|ty| ty.sql_name()).collect();
+    let call = format!("{name}({})", words.join(", "));
+    match why {
+        NoChoice::None => {
+            TypeError::new(sqlstate::UNDEFINED_FUNCTION, format!("function {call} does not exist"))
+                .with_hint(
+                    "No function matches the given name and argument types. You might need to add \
+             explicit type casts.",
+                )
+        }
+        NoChoice::Ambiguous => TypeError::new(
+            sqlstate::AMBIGUOUS_FUNCTION,
+            format!("function {call} is not unique"),
+        )
+        .with_hint(
+            "Could not choose a best candidate function. You might need to add explicit type \
+             casts.",
+        ),
+    }
+}
+
+fn exact<'a>(entries: &'a [Entry], types: &[PgType]) -> Option<&'a Entry> {
+    entries.iter().find(|entry| is_exact(&entry.signature, types))
+}
+
+fn is_exact(signature: &Signature, types: &[PgType]) -> bool {
+    signature.args.len() == types.len()
+        && !signature.variadic
+        && signature
+            .args
+            .iter()
+            .zip(types)
+            .all(|(arg, ty)| matches!(arg, ArgSpec::Type(declared) if declared.same(*ty)))
+}
+
+/// One entry that takes the call, with its declared types spread to the number of arguments.
+struct Candidate<'a, E> {
+    entry: &'a E,
+    args: Vec<ArgSpec>,
+}
+
+/// Picks an entry for these argument types.
+pub(crate) fn choose<'a, E>(
+    entries: &'a [E],
+    signature: impl Fn(&E) -> &Signature,
+    types: &[PgType],
+) -> Result<&'a E, NoChoice> {
+    if let Some(entry) = entries.iter().find(|entry| is_exact(signature(entry), types)) {
+        return Ok(entry);
+    }
+    let mut candidates: Vec<Candidate<'a, E>> = entries
+        .iter()
+        .filter_map(|entry| {
+            let args = signature(entry).expand(types.len())?;
+            takes(&args, types).then_some(Candidate { entry, args })
+        })
+        .collect();
+    // Declared without variadic wins over the spread form.
+    if candidates.len() > 1 && candidates.iter().any(|c| !signature(c.entry).variadic) {
+        candidates.retain(|c| !signature(c.entry).variadic);
+    }
+    match candidates.as_slice() {
+        [] => return Err(NoChoice::None),
+        [only] => return Ok(only.entry),
+        _ => {}
+    }
+    keep_best(&mut candidates, |candidate| exact_matches(&candidate.args, types));
+    keep_best(&mut candidates, |candidate| preferred_matches(&candidate.args, types));
+    if let [only] = candidates.as_slice() {
+        return Ok(only.entry);
+    }
+    if types.iter().any(|ty| ty.is_unknown()) {
+        return by_unknowns(candidates, types);
+    }
+    Err(NoChoice::Ambiguous)
+}
+
+fn keep_best<E>(
+    candidates: &mut Vec<Candidate<'_, E>>,
+    score: impl Fn(&Candidate<'_, E>) -> usize,
+) {
+    let best = candidates.iter().map(&score).max().unwrap_or(0);
+    candidates.retain(|candidate| score(candidate) == best);
+}
+
+/// Can all arguments be coerced implicitly?
+fn takes(args: &[ArgSpec], types: &[PgType]) -> bool {
+    let each = args.iter().zip(types).all(|(arg, ty)| match arg {
+        ArgSpec::Type(declared) => {
+            cast::lookup(*ty, *declared).is_some_and(|cast| cast.context == Context::Implicit)
+        }
+        ArgSpec::Any | ArgSpec::Element | ArgSpec::Compatible => true,
+        ArgSpec::NonArray => !ty.array,
+        ArgSpec::Array | ArgSpec::CompatibleArray => ty.array || ty.is_unknown(),
+    });
+    each && bind_polymorphic(args, types).is_some()
+}
+
+fn exact_matches(args: &[ArgSpec], types: &[PgType]) -> usize {
+    args.iter()
+        .zip(types)
+        .filter(|(arg, ty)| {
+            !ty.is_unknown() && matches!(arg, ArgSpec::Type(declared) if declared.same(**ty))
+        })
+        .count()
+}
+
+fn preferred_matches(args: &[ArgSpec], types: &[PgType]) -> usize {
+    args.iter()
+        .zip(types)
+        .filter(|(arg, ty)| match arg {
+            ArgSpec::Type(declared) if !ty.is_unknown() => {
+                declared.same(**ty)
+                    || (declared.category() == ty.category() && declared.is_preferred())
+            }
+            _ => false,
+        })
+        .count()
+}
+
+fn category(arg: &ArgSpec) -> (Category, bool) {
+    match arg {
+        ArgSpec::Type(ty) => (ty.category(), ty.is_preferred()),
+        _ => (Category::Pseudo, false),
+    }
+}
+
+/// The rules for unknown literals.
+fn by_unknowns<'a, E>(
+    candidates: Vec<Candidate<'a, E>>,
+    types: &[PgType],
+) -> Result<&'a E, NoChoice> {
+    let mut kept: Vec<&Candidate<'a, E>> = candidates.iter().collect();
+    let mut wanted: Vec<Option<(Category, bool)>> = vec![None; types.len()];
+    let mut resolved = true;
+    for (at, ty) in types.iter().enumerate() {
+        if !ty.is_unknown() {
+            continue;
+        }
+        let offered: Vec<(Category, bool)> =
+            candidates.iter().map(|candidate| category(&candidate.args[at])).collect();
+        let chosen = if offered.iter().any(|(category, _)| *category == Category::String) {
+            Some(Category::String)
+        } else if offered.iter().all(|(category, _)| *category == offered[0].0) {
+            Some(offered[0].0)
+        } else {
+            None
+        };
+        match chosen {
+            Some(chosen) => {
+                let preferred =
+                    offered.iter().any(|(category, preferred)| *category == chosen && *preferred);
+                wanted[at] = Some((chosen, preferred));
+            }
+            None => resolved = false,
+        }
+    }
+    if resolved {
+        let fits: Vec<&Candidate<'a, E>> = kept
+            .iter()
+            .copied()
+            .filter(|candidate| {
+                candidate.args.iter().zip(&wanted).all(|(arg, wanted)| match wanted {
+                    None => true,
+                    Some((wanted, preferred)) => {
+                        let (category, is_preferred) = category(arg);
+                        category == *wanted && (!preferred || is_preferred)
+                    }
+                })
+            })
+            .collect();
+        if !fits.is_empty() {
+            kept = fits;
+        }
+        if let [only] = kept.as_slice() {
+            return Ok(only.entry);
+        }
+    }
+    // All known arguments of one type: the unknown ones are taken as that.
+    let mut known = types.iter().filter(|ty| !ty.is_unknown());
+    if let Some(first) = known.next()
+        && known.all(|ty| ty.same(*first))
+    {
+        let assumed = vec![first.base(); types.len()];
+        let mut fits = kept.iter().filter(|candidate| takes(&candidate.args, &assumed));
+        if let (Some(only), None) = (fits.next(), fits.next()) {
+            return Ok(only.entry);
+        }
+    }
+    Err(NoChoice::Ambiguous)
+}
+
+/// What the polymorphic places stand for: the element type and the common element type.
+#[derive(Clone, Copy, Default)]
+struct Bound {
+    element: Option<PgType>,
+    compatible: Option<PgType>,
+}
+
+fn bind_polymorphic(args: &[ArgSpec], types: &[PgType]) -> Option<Bound> {
+    let mut bound = Bound::default();
+    for (arg, ty) in args.iter().zip(types) {
+        if ty.is_unknown() {
+            continue;
+        }
+        let ty = ty.base();
+        match arg {
+            ArgSpec::Type(_) | ArgSpec::Any => {}
+            ArgSpec::Element | ArgSpec::NonArray => {
+                if *bound.element.get_or_insert(ty) != ty {
+                    return None;
+                }
+            }
+            ArgSpec::Array => {
+                if *bound.element.get_or_insert(ty.element()) != ty.element() {
+                    return None;
+                }
+            }
+            ArgSpec::Compatible => bound.compatible = Some(common(bound.compatible, ty)?),
+            ArgSpec::CompatibleArray => {
+                bound.compatible = Some(common(bound.compatible, ty.element())?);
+            }
+        }
+    }
+    Some(bound)
+}
+
+fn common(so_far: Option<PgType>, ty: PgType) -> Option<PgType> {
+    let Some(other) = so_far else { return Some(ty) };
+    let implicit =
+        |from, to| cast::lookup(from, to).is_some_and(|cast| cast.context == Context::Implicit);
+    if implicit(ty, other) {
+        Some(other)
+    } else if implicit(other, ty) {
+        Some(ty)
+    } else {
+        None
+    }
+}
+
+/// Declared types made concrete for a call; unknown literals become `text` where nothing says.
+pub(crate) fn concrete_types(signature: &Signature, types: &[PgType]) -> (Vec<PgType>, PgType) {
+    let specs = signature.expand(types.len()).expect("chosen for this many");
+    let bound = bind_polymorphic(&specs, types).unwrap_or_default();
+    let element = bound.element.unwrap_or(PgType::TEXT);
+    let compatible = bound.compatible.unwrap_or(PgType::TEXT);
+    let of = |spec: &ArgSpec, ty: PgType| match spec {
+        ArgSpec::Type(declared) => *declared,
+        ArgSpec::Any if ty.is_unknown() => PgType::TEXT,
+        ArgSpec::Any => ty,
+        ArgSpec::Element | ArgSpec::NonArray => element,
+        ArgSpec::Array => element.to_array(),
+        ArgSpec::Compatible => compatible,
+        ArgSpec::CompatibleArray => compatible.to_array(),
+    };
+    let args = specs.iter().zip(types).map(|(spec, ty)| of(spec, *ty)).collect();
+    (args, of(&signature.result, PgType::new(TypeId::Void)))
+}
+
+fn concrete(entry: &'static Entry, types: &[PgType]) -> Resolved {
+    let (args, result) = concrete_types(&entry.signature, types);
+    Resolved {
+        name: entry.name,
+        args,
+        result,
+        strict: entry.strict,
+        volatility: entry.volatility,
+        entry,
+    }
+}
