@@ -33,8 +33,10 @@ use crate::ty::PgType;
 
 pub use crate::aggregate::{Accumulate, ResolvedAggregate, is_aggregate, resolve_aggregate};
 pub(crate) use json::json_text;
+pub use like::like_prefix;
 pub(crate) use resolve::{choose, concrete_types, function_error};
 pub use resolve::{resolve_function, resolve_operator};
+pub use string_more::{quote_ident, quote_literal};
 pub(crate) use signature::{ArgSpec, Signature};
 
 /// When a function's result may change.

@@ -20,6 +20,7 @@ use crate::numeric::Numeric;
 use crate::ty::{PgType, TypeId};
 
 pub use array::quote_element;
+pub(crate) use bytea::{decode_hex, parse_escape, print_hex};
 pub use bytea::{parse_bytea, print_bytea};
 pub use float::{parse_f32, parse_f64, print_f32, print_f64};
 pub use scalar::{parse_bool, parse_i16, parse_i32, parse_i64, parse_oid, parse_uuid, print_uuid};
