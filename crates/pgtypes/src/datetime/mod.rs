@@ -2,6 +2,7 @@
 
 pub mod arith;
 pub mod civil;
+pub mod field;
 pub mod format;
 pub mod interval;
 pub mod parse;

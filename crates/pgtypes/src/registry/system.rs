@@ -1,5 +1,132 @@
-//! Being written.
+//! What a session knows about itself, and functions of types and object ids.
+//!
+//! Functions that need the catalog (`pg_get_indexdef`, `has_table_privilege`, …) are registered by
+//! nobody here: the sql crate answers them.
 
-use super::Registry;
+use super::args::text;
+use super::{Call, Registry};
+use crate::datum::Datum;
+use crate::error::{Result, TypeError, sqlstate};
+use crate::ty::PgType;
+use crate::typmod::format_type;
 
-pub(super) fn register(_r: &mut Registry) {}
+fn current_setting(call: &Call<'_>, name: &str, missing_ok: bool) -> Result<Datum> {
+    let known = match name.to_ascii_lowercase().as_str() {
+        "timezone" => Some(call.env.time_zone.name().to_owned()),
+        "server_version" => Some(call.env.server_version.clone()),
+        name => call.env.settings.get(name).cloned(),
+    };
+    match known {
+        Some(value) => Ok(Datum::text(value)),
+        None if missing_ok => Ok(Datum::Null),
+        None => Err(TypeError::new(
+            sqlstate::UNDEFINED_OBJECT,
+            format!("unrecognized configuration parameter \"{name}\""),
+        )),
+    }
+}
+
+fn schemas(call: &Call<'_>, implicit: bool) -> Datum {
+    let own = call.env.schemas.iter().map(|name| Datum::text(name.as_str()));
+    let listed = call.env.schemas.iter().any(|name| name == "pg_catalog");
+    let catalog = (implicit && !listed).then(|| Datum::text("pg_catalog"));
+    Datum::array(catalog.into_iter().chain(own).collect())
+}
+
+/// `1 kB`, `10 GB`: binary units, rounded half up, changed at ten times the next.
+fn size_pretty(size: i64) -> String {
+    const UNITS: [&str; 6] = ["bytes", "kB", "MB", "GB", "TB", "PB"];
+    let negative = size < 0;
+    let mut value = size.unsigned_abs();
+    let mut unit = 0;
+    // The first step keeps one more bit, so that each later step rounds correctly.
+    let limit = 10 * 1024;
+    if value < limit {
+        let sign = if negative { "-" } else { "" };
+        return format!("{sign}{value} {}", UNITS[0]);
+    }
+    value >>= 9;
+    unit += 1;
+    while unit < 5 && value >= 2 * limit - 1 {
+        value >>= 10;
+        unit += 1;
+    }
+    let rounded = value.div_ceil(2);
+    let sign = if negative { "-" } else { "" };
+    format!("{sign}{rounded} {}", UNITS[unit])
+}
+
+pub(super) fn register(r: &mut Registry) {
+    r.f("version() text", |call, _| Ok(Datum::text(call.env.version.as_str()))).stable();
+    for name in ["current_database() name", "current_catalog() name"] {
+        r.f(name, |call, _| Ok(Datum::text(call.env.database.as_str()))).stable();
+    }
+    for name in ["current_user() name", "user() name", "current_role() name"] {
+        r.f(name, |call, _| Ok(Datum::text(call.env.current_user.as_str()))).stable();
+    }
+    r.f("session_user() name", |call, _| Ok(Datum::text(call.env.session_user.as_str())))
+        .stable();
+    r.f("current_schema() name", |call, _| {
+        Ok(call.env.schemas.first().map_or(Datum::Null, |name| Datum::text(name.as_str())))
+    })
+    .stable();
+    r.f("current_schemas(bool) name[]", |call, a| {
+        Ok(schemas(call, a[0].as_bool().unwrap_or(false)))
+    })
+    .stable();
+    r.f("pg_backend_pid() int4", |call, _| Ok(Datum::Int4(call.env.backend_pid))).stable();
+    r.f("current_setting(text) text", |call, a| current_setting(call, text(&a[0]), false))
+        .stable();
+    r.f("current_setting(text,bool) text", |call, a| {
+        current_setting(call, text(&a[0]), a[1].as_bool().unwrap_or(false))
+    })
+    .stable();
+    r.f("pg_typeof(any) regtype", |call, _| Ok(Datum::Oid(call.args[0].oid())))
+        .nonstrict()
+        .stable();
+    let type_text = |_: &Call<'_>, a: &[Datum]| {
+        let Datum::Oid(oid) = a[0] else { return Ok(Datum::Null) };
+        let typmod = match a.get(1) {
+            Some(Datum::Int4(typmod)) => *typmod,
+            // Without a modifier known, the bare name.
+            _ => return Ok(Datum::text(name_of(oid))),
+        };
+        Ok(Datum::text(match PgType::from_oid(oid) {
+            Some(ty) => format_type(ty.with_typmod(typmod)),
+            None => name_of(oid),
+        }))
+    };
+    r.f("format_type(oid,int4) text", type_text).nonstrict().stable();
+    r.f("pg_column_size(any) int4", |_, a| {
+        Ok(Datum::Int4(i32::try_from(a[0].size()).unwrap_or(i32::MAX)))
+    })
+    .stable();
+    r.f("pg_size_pretty(int8) text", |_, a| {
+        Ok(Datum::text(size_pretty(a[0].as_i64().unwrap_or(0))))
+    });
+    r.f("gen_random_uuid() uuid", |_, _| {
+        Ok(Datum::Uuid(*uuid::Uuid::new_v4().as_bytes()))
+    })
+    .volatile();
+    r.f("pg_is_in_recovery() bool", |_, _| Ok(Datum::Bool(false))).stable();
+    r.f("pg_client_encoding() name", |_, _| Ok(Datum::text("UTF8"))).stable();
+    r.f("getdatabaseencoding() name", |_, _| Ok(Datum::text("UTF8"))).stable();
+    r.f("pg_encoding_to_char(int4) name", |_, a| {
+        Ok(Datum::text(if a[0] == Datum::Int4(6) { "UTF8" } else { "" }))
+    })
+    .stable();
+    r.f("row_to_json(record) json", |call, a| {
+        let mut out = String::new();
+        super::json_text(&a[0], call.args[0], call.env, &mut out)?;
+        Ok(Datum::text(out))
+    })
+    .stable();
+}
+
+fn name_of(oid: u32) -> String {
+    match PgType::from_oid(oid) {
+        Some(ty) => ty.sql_name(),
+        None if oid == 0 => "-".to_owned(),
+        None => "???".to_owned(),
+    }
+}
