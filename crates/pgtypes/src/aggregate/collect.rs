@@ -6,8 +6,8 @@ use super::{Accumulate, AggCall, Aggregates};
 use crate::datum::{ArrayValue, Datum, Dim, Str};
 use crate::env::EvalEnv;
 use crate::error::{Result, TypeError, sqlstate};
-use crate::json::{Json, escape};
-use crate::registry::json_text;
+use crate::json::{Json, escape, json_text};
+
 use crate::ty::{PgType, TypeId};
 
 /// `string_agg`: the separator comes with each value and stands before it, except the first.

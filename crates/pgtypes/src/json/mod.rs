@@ -4,6 +4,7 @@
 //! `", "` and `": "` between parts; numbers as `numeric` prints them. Operators parse that text
 //! into a [`Json`], work, and print again.
 
+mod from_value;
 mod parse;
 mod print;
 
@@ -11,6 +12,7 @@ use std::cmp::Ordering;
 
 use crate::numeric::Numeric;
 
+pub(crate) use from_value::json_text;
 pub use parse::{MAX_DEPTH, check, parse};
 pub use print::{escape, pretty};
 

@@ -1,90 +1,438 @@
-//! Operators and functions of `json` and `jsonb`.
+//! Operators of `json` and `jsonb`: taking apart, containment, change.
 
-use super::Registry;
-use crate::datum::Datum;
-use crate::env::EvalEnv;
-use crate::error::Result;
-use crate::json::escape;
-use crate::text::to_text;
-use crate::ty::{Category, PgType, TypeId};
+use super::args::{array, i4, text};
+use super::{Call, Registry};
+use crate::datum::{Datum, Str};
+use crate::error::{Result, TypeError, sqlstate};
+use crate::json::{Json, parse};
+use crate::ty::TypeId;
 
-/// Appends any value as JSON text, as `to_json` has it.
-pub(crate) fn json_text(datum: &Datum, ty: PgType, env: &EvalEnv, out: &mut String) -> Result<()> {
-    match datum {
-        Datum::Null => out.push_str("null"),
-        Datum::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-        Datum::Jsonb(text) => out.push_str(text),
-        Datum::Text(text) if ty.id == TypeId::Json => out.push_str(text),
-        Datum::Array(array) => array_json(&array.dims, &array.items, ty.element(), env, out)?,
-        Datum::Record(fields) => {
-            out.push('{');
-            for (i, (ty, field)) in fields.iter().enumerate() {
-                out.push_str(if i == 0 { "" } else { "," });
-                escape(&format!("f{}", i + 1), out).expect("writing to a string");
-                out.push(':');
-                json_text(field, *ty, env, out)?;
-            }
-            out.push('}');
-        }
-        _ => {
-            let mut text = String::new();
-            to_text(datum, ty, env, &mut text);
-            let finite_number = ty.category() == Category::Numeric
-                && ty.id != TypeId::Regtype
-                && text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
-                && !text.ends_with('y');
-            if finite_number {
-                out.push_str(&text);
-                return Ok(());
-            }
-            if matches!(datum, Datum::Timestamp(_) | Datum::Timestamptz(_)) {
-                text = iso_stamp(datum, env);
-            }
-            escape(&text, out).expect("writing to a string");
-        }
-    }
-    Ok(())
+/// Canonical `jsonb`.
+pub(super) fn jsonb(value: &Json) -> Datum {
+    Datum::Jsonb(Str::from(value.to_string()))
 }
 
-/// JSON has `T` between date and time, and a zone with minutes.
-fn iso_stamp(datum: &Datum, env: &EvalEnv) -> String {
-    let iso = EvalEnv { date_format: crate::env::DateFormat::Iso, ..env.clone() };
-    let mut text = String::new();
-    let zoned = matches!(datum, Datum::Timestamptz(_));
-    let ty = if zoned { TypeId::Timestamptz } else { TypeId::Timestamp };
-    to_text(datum, PgType::new(ty), &iso, &mut text);
-    let mut text = text.replacen(' ', "T", 1);
-    if zoned
-        && text.len() > 3
-        && text.as_bytes()[text.len() - 3..][0].is_ascii_punctuation()
-        && text.as_bytes()[text.len() - 3] != b':'
-    {
-        text.push_str(":00");
-    }
-    text
+pub(super) fn load(datum: &Datum) -> Result<Json> {
+    parse(text(datum), matches!(datum, Datum::Jsonb(_)))
 }
 
-fn array_json(
-    dims: &[crate::datum::Dim],
-    items: &[Datum],
-    element: PgType,
-    env: &EvalEnv,
-    out: &mut String,
-) -> Result<()> {
-    out.push('[');
-    if let Some(dim) = dims.first() {
-        let step = items.len() / usize::try_from(dim.len).expect("lengths are positive");
-        for (i, chunk) in items.chunks(step).enumerate() {
-            out.push_str(if i == 0 { "" } else { "," });
-            if dims.len() > 1 {
-                array_json(&dims[1..], chunk, element, env, out)?;
-            } else {
-                json_text(&chunk[0], element, env, out)?;
+/// The text of a value as `->>` gives it: strings bare, null as NULL.
+pub(super) fn as_text(value: &Json) -> Datum {
+    match value {
+        Json::Null => Datum::Null,
+        Json::String(text) => Datum::text(text.as_str()),
+        other => Datum::text(other.to_string()),
+    }
+}
+
+/// A part of a `json` text keeps its spelling, so it is found in the text.
+mod verbatim {
+    use crate::json::{Json, parse};
+
+    /// Splits a container's text into its members' keys and texts.
+    pub(super) fn members(text: &str) -> Vec<(Option<String>, &str)> {
+        let bytes = text.as_bytes();
+        let trimmed = text.trim_start();
+        let is_object = trimmed.starts_with('{');
+        if !is_object && !trimmed.starts_with('[') {
+            return Vec::new();
+        }
+        let mut out = Vec::new();
+        let (mut depth, mut in_string, mut escaped) = (0, false, false);
+        let mut start = 0;
+        let mut key = None;
+        for (at, &byte) in bytes.iter().enumerate() {
+            if in_string {
+                match byte {
+                    _ if escaped => escaped = false,
+                    b'\\' => escaped = true,
+                    b'"' => in_string = false,
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'"' => in_string = true,
+                b'{' | b'[' => {
+                    depth += 1;
+                    if depth == 1 {
+                        start = at + 1;
+                    }
+                }
+                b':' if depth == 1 && is_object && key.is_none() => {
+                    if let Ok(Json::String(name)) = parse(&text[start..at], false) {
+                        key = Some(name);
+                    }
+                    start = at + 1;
+                }
+                b',' if depth == 1 => {
+                    out.push((key.take(), text[start..at].trim()));
+                    start = at + 1;
+                }
+                b'}' | b']' => {
+                    depth -= 1;
+                    if depth == 0 && !text[start..at].trim().is_empty() {
+                        out.push((key.take(), text[start..at].trim()));
+                    }
+                }
+                _ => {}
             }
         }
+        out
     }
-    out.push(']');
-    Ok(())
 }
 
-pub(super) fn register(_r: &mut Registry) {}
+/// One step into a `json` text.
+fn json_step<'a>(text: &'a str, step: &str, index: Option<i64>) -> Option<&'a str> {
+    let members = verbatim::members(text);
+    if text.trim_start().starts_with('{') {
+        // The last of equal keys counts.
+        return members
+            .into_iter()
+            .rev()
+            .find(|(key, _)| key.as_deref() == Some(step))
+            .map(|(_, value)| value);
+    }
+    let index = index?;
+    let at = if index < 0 { i64::try_from(members.len()).ok()? + index } else { index };
+    members.get(usize::try_from(at).ok()?).map(|(_, value)| *value)
+}
+
+fn json_part(value: Option<&str>, bare: bool) -> Result<Datum> {
+    let Some(value) = value else { return Ok(Datum::Null) };
+    if !bare {
+        return Ok(Datum::text(value));
+    }
+    Ok(match parse(value, false)? {
+        Json::Null => Datum::Null,
+        Json::String(text) => Datum::text(text),
+        _ => Datum::text(value),
+    })
+}
+
+fn jsonb_part(value: Option<&Json>, bare: bool) -> Datum {
+    match value {
+        None => Datum::Null,
+        Some(value) if bare => as_text(value),
+        Some(value) => jsonb(value),
+    }
+}
+
+/// `-> key` and `-> index`, of either type; `bare` is `->>`.
+fn get(call: &Call<'_>, a: &[Datum], bare: bool) -> Result<Datum> {
+    let binary = call.args[0].id == TypeId::Jsonb;
+    let index = match &a[1] {
+        Datum::Int4(index) => Some(i64::from(*index)),
+        _ => None,
+    };
+    if binary {
+        let value = load(&a[0])?;
+        let found = match index {
+            Some(index) => value.element(index),
+            None => value.member(text(&a[1])),
+        };
+        return Ok(jsonb_part(found, bare));
+    }
+    let input = text(&a[0]);
+    let is_object = input.trim_start().starts_with('{');
+    let found = match index {
+        Some(index) if !is_object => json_step(input, "", Some(index)),
+        Some(_) => None,
+        None if is_object => json_step(input, text(&a[1]), None),
+        None => None,
+    };
+    json_part(found, bare)
+}
+
+fn path_steps(datum: &Datum) -> Option<Vec<String>> {
+    array(datum).items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+fn walk<'a>(value: &'a Json, steps: &[String]) -> Option<&'a Json> {
+    steps.iter().try_fold(value, |value, step| match value {
+        Json::Object(_) => value.member(step),
+        Json::Array(_) => value.element(step.trim().parse().ok()?),
+        _ => None,
+    })
+}
+
+/// `#>` and `#>>`.
+fn get_path(call: &Call<'_>, a: &[Datum], bare: bool) -> Result<Datum> {
+    let Some(steps) = path_steps(&a[1]) else { return Ok(Datum::Null) };
+    if call.args[0].id == TypeId::Jsonb {
+        let value = load(&a[0])?;
+        return Ok(jsonb_part(walk(&value, &steps), bare));
+    }
+    let found = steps
+        .iter()
+        .try_fold(text(&a[0]), |value, step| json_step(value, step, step.trim().parse().ok()));
+    json_part(found, bare)
+}
+
+/// `?`: a key of an object, or a string of an array.
+fn has(value: &Json, key: &str) -> bool {
+    match value {
+        Json::Object(_) => value.member(key).is_some(),
+        Json::Array(items) => {
+            items.iter().any(|item| matches!(item, Json::String(text) if text == key))
+        }
+        Json::String(text) => text == key,
+        _ => false,
+    }
+}
+
+fn keys(datum: &Datum) -> Vec<&str> {
+    array(datum).items.iter().filter_map(Datum::as_str).collect()
+}
+
+/// `jsonb || jsonb`
+fn concat(a: Json, b: Json) -> Result<Json> {
+    Ok(match (a, b) {
+        (Json::Object(mut a), Json::Object(b)) => {
+            a.extend(b);
+            Json::object(a)
+        }
+        (Json::Array(mut a), Json::Array(b)) => {
+            a.extend(b);
+            Json::Array(a)
+        }
+        (Json::Object(_), Json::Array(b)) | (Json::Array(b), Json::Object(_)) if b.is_empty() => {
+            return Err(invalid_concat());
+        }
+        (Json::Array(mut a), b) => {
+            a.push(b);
+            Json::Array(a)
+        }
+        (a, Json::Array(mut b)) => {
+            b.insert(0, a);
+            Json::Array(b)
+        }
+        (Json::Object(_), _) | (_, Json::Object(_)) => return Err(invalid_concat()),
+        (a, b) => Json::Array(vec![a, b]),
+    })
+}
+
+fn invalid_concat() -> TypeError {
+    TypeError::new(sqlstate::INVALID_PARAMETER, "invalid concatenation of jsonb objects")
+}
+
+fn cannot_delete(from: &str) -> TypeError {
+    TypeError::new(sqlstate::INVALID_PARAMETER, format!("cannot delete {from}"))
+}
+
+fn delete_keys(value: Json, keys: &[&str]) -> Result<Json> {
+    let drop = |name: &str| keys.contains(&name);
+    Ok(match value {
+        Json::Object(members) => {
+            Json::Object(members.into_iter().filter(|(name, _)| !drop(name)).collect())
+        }
+        Json::Array(items) => Json::Array(
+            items
+                .into_iter()
+                .filter(|item| !matches!(item, Json::String(text) if drop(text)))
+                .collect(),
+        ),
+        _ => return Err(cannot_delete("from scalar")),
+    })
+}
+
+fn delete_index(value: Json, index: i32) -> Result<Json> {
+    match value {
+        Json::Array(mut items) => {
+            let len = i64::try_from(items.len()).expect("in memory");
+            let at = if index < 0 { i64::from(index) + len } else { i64::from(index) };
+            if let Ok(at) = usize::try_from(at)
+                && at < items.len()
+            {
+                items.remove(at);
+            }
+            Ok(Json::Array(items))
+        }
+        Json::Object(_) => Err(cannot_delete("from object using integer index")),
+        _ => Err(cannot_delete("from scalar")),
+    }
+}
+
+/// What to do at the end of a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Delete,
+    /// Replace, and create the last step if asked.
+    Set {
+        create: bool,
+    },
+    /// Insert into arrays, behind the element if asked.
+    Insert {
+        after: bool,
+    },
+}
+
+/// Follows a path and changes its end.
+pub(super) fn change(
+    value: Json,
+    steps: &[String],
+    new: Option<&Json>,
+    how: Change,
+    depth: usize,
+) -> Result<Json> {
+    let Some(step) = steps.get(depth) else { return Ok(value) };
+    let last = depth + 1 == steps.len();
+    match value {
+        Json::Object(mut members) => {
+            let at = members.iter().position(|(name, _)| name == step);
+            match (at, last) {
+                (Some(at), false) => {
+                    let inner = std::mem::replace(&mut members[at].1, Json::Null);
+                    members[at].1 = change(inner, steps, new, how, depth + 1)?;
+                }
+                (Some(at), true) => match (how, new) {
+                    (Change::Delete, _) => {
+                        members.remove(at);
+                    }
+                    (Change::Set { .. }, Some(new)) => members[at].1 = new.clone(),
+                    (Change::Insert { .. }, _) => {
+                        return Err(TypeError::new(
+                            sqlstate::INVALID_PARAMETER,
+                            "cannot replace existing key",
+                        )
+                        .with_hint("Try using the function jsonb_set to replace key value."));
+                    }
+                    (Change::Set { .. }, None) => {}
+                },
+                (None, true) if how != Change::Delete && how != (Change::Set { create: false }) => {
+                    if let Some(new) = new {
+                        members.push((step.clone(), new.clone()));
+                        return Ok(Json::object(members));
+                    }
+                }
+                (None, _) => {}
+            }
+            Ok(Json::Object(members))
+        }
+        Json::Array(items) => change_array(items, steps, new, how, depth),
+        scalar => Ok(scalar),
+    }
+}
+
+fn change_array(
+    mut items: Vec<Json>,
+    steps: &[String],
+    new: Option<&Json>,
+    how: Change,
+    depth: usize,
+) -> Result<Json> {
+    let step = &steps[depth];
+    let index: i64 = step.trim().parse().map_err(|_| {
+        TypeError::new(
+            sqlstate::INVALID_TEXT,
+            format!("path element at position {} is not an integer: \"{step}\"", depth + 1),
+        )
+    })?;
+    let len = i64::try_from(items.len()).expect("in memory");
+    let at = if index < 0 { index + len } else { index };
+    let inside = (0..len).contains(&at);
+    if depth + 1 < steps.len() {
+        if inside {
+            let at = usize::try_from(at).expect("inside");
+            let inner = std::mem::replace(&mut items[at], Json::Null);
+            items[at] = change(inner, steps, new, how, depth + 1)?;
+        }
+        return Ok(Json::Array(items));
+    }
+    let place = usize::try_from(at.clamp(0, len)).expect("clamped");
+    match (how, new) {
+        (Change::Delete, _) => {
+            if inside {
+                items.remove(place);
+            }
+        }
+        (Change::Set { .. }, Some(new)) if inside => items[place] = new.clone(),
+        (Change::Set { create: true }, Some(new)) => items.insert(place, new.clone()),
+        (Change::Insert { after }, Some(new)) => {
+            let place = (place + usize::from(after && inside)).min(items.len());
+            items.insert(place, new.clone());
+        }
+        _ => {}
+    }
+    Ok(Json::Array(items))
+}
+
+/// `jsonb_set`, `jsonb_insert`.
+pub(super) fn set(a: &[Datum], how: Change) -> Result<Datum> {
+    let value = load(&a[0])?;
+    if !matches!(value, Json::Object(_) | Json::Array(_)) {
+        return Err(TypeError::new(
+            sqlstate::INVALID_PARAMETER,
+            "cannot set path in scalar",
+        ));
+    }
+    let Some(steps) = path_steps(&a[1]) else { return Ok(Datum::Null) };
+    let new = load(&a[2])?;
+    Ok(jsonb(&change(value, &steps, Some(&new), how, 0)?))
+}
+
+pub(super) fn register(r: &mut Registry) {
+    for text in [
+        "->(json,text) json",
+        "->(json,int4) json",
+        "->(jsonb,text) jsonb",
+        "->(jsonb,int4) jsonb",
+    ] {
+        r.op(text, |call, a| get(call, a, false));
+    }
+    for text in [
+        "->>(json,text) text",
+        "->>(json,int4) text",
+        "->>(jsonb,text) text",
+        "->>(jsonb,int4) text",
+    ] {
+        r.op(text, |call, a| get(call, a, true));
+    }
+    for text in ["#>(json,text[]) json", "#>(jsonb,text[]) jsonb"] {
+        r.op(text, |call, a| get_path(call, a, false));
+    }
+    for text in ["#>>(json,text[]) text", "#>>(jsonb,text[]) text"] {
+        r.op(text, |call, a| get_path(call, a, true));
+    }
+    r.op("@>(jsonb,jsonb) bool", |_, a| Ok(load(&a[0])?.contains(&load(&a[1])?).into()));
+    r.op("<@(jsonb,jsonb) bool", |_, a| Ok(load(&a[1])?.contains(&load(&a[0])?).into()));
+    r.op("?(jsonb,text) bool", |_, a| Ok(has(&load(&a[0])?, text(&a[1])).into()));
+    r.op("?|(jsonb,text[]) bool", |_, a| {
+        let value = load(&a[0])?;
+        Ok(keys(&a[1]).iter().any(|key| has(&value, key)).into())
+    });
+    r.op("?&(jsonb,text[]) bool", |_, a| {
+        let value = load(&a[0])?;
+        Ok(keys(&a[1]).iter().all(|key| has(&value, key)).into())
+    });
+    r.op("||(jsonb,jsonb) jsonb", |_, a| Ok(jsonb(&concat(load(&a[0])?, load(&a[1])?)?)));
+    r.op("-(jsonb,text) jsonb", |_, a| {
+        Ok(jsonb(&delete_keys(load(&a[0])?, &[text(&a[1])])?))
+    });
+    r.op("-(jsonb,text[]) jsonb", |_, a| Ok(jsonb(&delete_keys(load(&a[0])?, &keys(&a[1]))?)));
+    r.op("-(jsonb,int4) jsonb", |_, a| Ok(jsonb(&delete_index(load(&a[0])?, i4(&a[1]))?)));
+    r.op("#-(jsonb,text[]) jsonb", |_, a| {
+        let value = load(&a[0])?;
+        if !matches!(value, Json::Object(_) | Json::Array(_)) {
+            return Err(cannot_delete("path in scalar"));
+        }
+        let Some(steps) = path_steps(&a[1]) else { return Ok(Datum::Null) };
+        Ok(jsonb(&change(value, &steps, None, Change::Delete, 0)?))
+    });
+    for text in [
+        "json_extract_path(json,variadic text) json",
+        "jsonb_extract_path(jsonb,variadic text) jsonb",
+    ] {
+        r.f(text, |call, a| spread_path(call, a, false));
+    }
+    for text in [
+        "json_extract_path_text(json,variadic text) text",
+        "jsonb_extract_path_text(jsonb,variadic text) text",
+    ] {
+        r.f(text, |call, a| spread_path(call, a, true));
+    }
+}
+
+fn spread_path(call: &Call<'_>, a: &[Datum], bare: bool) -> Result<Datum> {
+    get_path(call, &[a[0].clone(), Datum::array(a[1..].to_vec())], bare)
+}

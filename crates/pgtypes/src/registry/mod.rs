@@ -12,6 +12,7 @@ mod date_fn;
 mod date_op;
 mod format;
 mod json;
+mod json_fn;
 mod like;
 mod logic;
 mod math;
@@ -32,7 +33,7 @@ use crate::error::Result;
 use crate::ty::PgType;
 
 pub use crate::aggregate::{Accumulate, ResolvedAggregate, is_aggregate, resolve_aggregate};
-pub(crate) use json::json_text;
+
 pub use like::like_prefix;
 pub(crate) use resolve::{choose, concrete_types, function_error};
 pub use resolve::{resolve_function, resolve_operator};
@@ -173,6 +174,7 @@ pub(crate) fn registry() -> &'static Registry {
         date_fn::register(r);
         to_char::register(r);
         json::register(r);
+        json_fn::register(r);
         array::register(r);
         system::register(r);
         registry

@@ -117,7 +117,7 @@ pub(super) fn register(r: &mut Registry) {
     .stable();
     r.f("row_to_json(record) json", |call, a| {
         let mut out = String::new();
-        super::json_text(&a[0], call.args[0], call.env, &mut out)?;
+        crate::json::json_text(&a[0], call.args[0], call.env, &mut out)?;
         Ok(Datum::text(out))
     })
     .stable();
