@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use proto::kv::range_request::Request;
 use proto::kv::range_response::Response;
 use proto::{kv, meta};
+use txn::deadlock::{Config as DetectorConfig, Detector};
 
 use crate::config::Config;
 use crate::directory::Directory;
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) router: Router,
     pub(crate) oracle: Oracle,
     pub(crate) registry: Registry,
+    pub(crate) detector: Mutex<Detector>,
     /// Commits whose locks are being settled in the background.
     pub(crate) resolving: Arc<AtomicUsize>,
     row_ids: Mutex<std::ops::Range<u64>>,
@@ -56,6 +58,8 @@ impl Db {
         config: Config,
         runtime: Arc<dyn Runtime>,
     ) -> Db {
+        let (node, incarnation) = transport.local_node();
+        let detector = Mutex::new(Detector::new(node, incarnation, DetectorConfig::default()));
         let router = Router {
             transport,
             runtime,
@@ -68,6 +72,7 @@ impl Db {
                 router,
                 oracle: Oracle::default(),
                 registry: Registry::default(),
+                detector,
                 resolving: Arc::default(),
                 row_ids: Mutex::new(0..0),
             }),
@@ -121,7 +126,6 @@ impl Db {
                 }
                 Err(Refusal::Range(error)) => return Err(refused_outside_txn(error)),
                 Err(Refusal::Unavailable(error)) => return Err(error),
-                Err(Refusal::Lost(reason)) => return Err(KvError::Ambiguous { reason }),
             }
         }
         Ok(())
@@ -208,7 +212,6 @@ impl Db {
                 Err(Refusal::Moved) => {}
                 Err(Refusal::Range(error)) => return Err(refused_outside_txn(error)),
                 Err(Refusal::Unavailable(error)) => return Err(error),
-                Err(Refusal::Lost(reason)) => return Err(KvError::Ambiguous { reason }),
             }
         }
     }
@@ -234,14 +237,10 @@ impl Db {
         }
     }
 
-    /// A leader tells that a request of one of our transactions waits.
-    pub fn on_wait_notice(&self, notice: kv::WaitNotice) {
-        self.shared.registry.get(base::TxnId(notice.waiter));
-    }
-
-    /// A deadlock probe arrives.
-    pub fn on_probe(&self, probe: kv::Probe) {
-        drop(probe);
+    /// Transactions of this node that have begun and not ended, those that can't write left out.
+    #[must_use]
+    pub fn open_transactions(&self) -> usize {
+        self.shared.registry.len()
     }
 
     /// Counters.

@@ -21,6 +21,7 @@
 mod buffer;
 mod config;
 mod db;
+mod deadlock;
 mod directory;
 mod error;
 mod metrics;
@@ -29,10 +30,13 @@ mod registry;
 mod router;
 mod runtime;
 mod scatter;
+mod settle;
 pub mod testing;
 mod transport;
 mod txn;
 
+pub use ::txn::coordinator::Outcome;
+pub use ::txn::settle::Verdict as Settled;
 pub use buffer::Savepoint;
 pub use config::Config;
 pub use db::Db;
@@ -41,5 +45,6 @@ pub use metrics::{Counter, Metrics};
 pub use proto::kv::{Isolation, Strength, WaitPolicy};
 pub use proto::meta::allocate_ids::Kind as IdKind;
 pub use runtime::{Runtime, TokioRuntime};
+pub use settle::ForeignLock;
 pub use transport::{Transport, TransportError};
 pub use txn::{Locked, ScanOptions, ScanPage, Txn, TxnOptions};

@@ -1,4 +1,5 @@
-//! Transactions of this node that wait for a lock right now, by id.
+//! Transactions of this node that may hold locks, by id. A lock held by one that is not in here is
+//! nobody's.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -10,19 +11,27 @@ use crate::txn::Inner;
 
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    waiting: Mutex<BTreeMap<TxnId, Weak<Inner>>>,
+    running: Mutex<BTreeMap<TxnId, Weak<Inner>>>,
 }
 
 impl Registry {
     pub(crate) fn insert(&self, id: TxnId, txn: &Arc<Inner>) {
-        self.waiting.lock().insert(id, Arc::downgrade(txn));
+        self.running.lock().insert(id, Arc::downgrade(txn));
     }
 
     pub(crate) fn remove(&self, id: TxnId) {
-        self.waiting.lock().remove(&id);
+        self.running.lock().remove(&id);
+    }
+
+    pub(crate) fn contains(&self, id: TxnId) -> bool {
+        self.running.lock().contains_key(&id)
     }
 
     pub(crate) fn get(&self, id: TxnId) -> Option<Arc<Inner>> {
-        self.waiting.lock().get(&id)?.upgrade()
+        self.running.lock().get(&id)?.upgrade()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.running.lock().len()
     }
 }

@@ -33,18 +33,15 @@ pub(crate) enum Refusal {
     Range(RangeError),
     /// The range no longer holds all the keys; the directory is repaired.
     Moved,
-    /// The answer is lost and the request must not simply be sent again.
-    Lost(String),
     /// No leader answered for as long as we may wait. Nothing was done.
     Unavailable(KvError),
 }
 
-/// Whether a request may be sent again when its answer was lost.
+/// Requests are sent again when an answer was lost: the ranges answer a repetition as before.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Replay<'a> {
     Safe,
-    Unsafe,
-    /// It may, and the caller wants to know: an earlier sending may yet be carried out.
+    /// The caller wants to know: an earlier sending may yet be carried out.
     Noted(&'a AtomicBool),
 }
 
@@ -140,7 +137,6 @@ impl Router {
                 Err(Refusal::Moved) => {}
                 Err(Refusal::Range(error)) => return Err(refused_outside_txn(error)),
                 Err(Refusal::Unavailable(error)) => return Err(error),
-                Err(Refusal::Lost(reason)) => return Err(KvError::Ambiguous { reason }),
             }
         }
     }
@@ -283,16 +279,10 @@ impl Router {
 
     fn lost(&self, route: &Route, replay: Replay<'_>, reason: String) -> Attempt {
         match replay {
-            Replay::Safe => self.unreached(route, reason),
-            Replay::Noted(lost) => {
-                lost.store(true, Ordering::Relaxed);
-                self.unreached(route, reason)
-            }
-            Replay::Unsafe => {
-                route.set_leader(None);
-                Attempt::Refused(Refusal::Lost(reason))
-            }
+            Replay::Safe => {}
+            Replay::Noted(lost) => lost.store(true, Ordering::Relaxed),
         }
+        self.unreached(route, reason)
     }
 
     /// Whom to ask when nobody is known to lead: the replicas in turn, ours first.

@@ -189,6 +189,10 @@ impl Store {
             exact => exact,
         };
         self.verify(txn, &commit.read_spans, commit.read_ts, ts)?;
+        // Reads are as of the commit from now on: nobody may write below it.
+        for span in &commit.read_spans {
+            self.note_read(span.clone().into(), ts, txn.id);
+        }
         for write in &commit.writes {
             self.install(write, ts, txn.id);
         }

@@ -20,17 +20,26 @@ impl Store {
         }
         let own = self.placed.get(&end.primary).filter(|lock| lock.owner.id == end.txn_id);
         let fate = match (end.commit_ts, own) {
-            (0, _) => Fate::RolledBack,
+            (0, Some(_)) => Fate::RolledBack,
             (ts, Some(lock)) if lock.min_commit_ts > ts => {
                 let min_ts = lock.min_commit_ts;
                 return Err(RangeError::TimestampTooLow(kv::TimestampTooLow { min_ts }).into());
             }
             (ts, Some(_)) => Fate::Committed(ts),
-            (ts, None) => panic!("commit of {} at {ts} without a lock on its primary", end.txn_id),
+            (_, None) => match self.version_by(&end.primary, end.txn_id) {
+                Some(ts) => Fate::Committed(ts),
+                None => Fate::RolledBack,
+            },
         };
         self.records.insert(record, fate);
         self.settle(&end.primary, end.txn_id, fate);
         Ok(Response::TxnState(state_of(fate)))
+    }
+
+    /// When the transaction has written the key, if it has.
+    fn version_by(&self, key: &[u8], txn: u64) -> Option<u64> {
+        let mut versions = self.rows.get(key).into_iter().flatten();
+        versions.find(|(_, version)| version.by == txn).map(|(ts, _)| *ts)
     }
 
     pub(super) fn resolve(&mut self, resolve: &kv::Resolve) -> Response {
@@ -90,11 +99,9 @@ impl Store {
         let mut keys = Vec::new();
         for key in &check.keys {
             let lock = self.placed.get(key).filter(|lock| lock.owner.id == check.txn_id);
-            let mut versions = self.rows.get(key).into_iter().flatten();
-            let version = versions.find(|(_, version)| version.by == check.txn_id);
-            let (state, ts) = match (lock, version) {
+            let (state, ts) = match (lock, self.version_by(key, check.txn_id)) {
                 (Some(lock), _) => (Checked::Locked, lock.min_commit_ts),
-                (None, Some((ts, _))) => (Checked::Committed, *ts),
+                (None, Some(ts)) => (Checked::Committed, ts),
                 (None, None) if check.prevent => {
                     self.records.insert((key.clone(), check.txn_id), Fate::RolledBack);
                     (Checked::Prevented, 0)

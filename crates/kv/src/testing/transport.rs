@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base::NodeId;
+use base::{Key, NodeId, Timestamp};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use proto::kv;
@@ -12,6 +12,7 @@ use proto::kv::range_request::Request;
 use super::Fake;
 use super::eval::Verdict;
 use super::locks::conflict;
+use super::store::Placed;
 use crate::transport::{Transport, TransportError};
 
 /// A request that waited so long tells its coordinator.
@@ -133,7 +134,7 @@ impl Fake {
                 self.tell_coordinator(&request, key, holder);
             }
             if let Some(lock) = replicated.filter(|lock| lock.expires <= Instant::now()) {
-                self.settle(node, &lock, &request).await;
+                self.settle(node, &lock).await;
                 continue;
             }
             let pause = limit.map_or(NOTICE_AFTER, |l| (l - waited).min(NOTICE_AFTER));
@@ -161,8 +162,21 @@ impl Fake {
         }
     }
 
-    async fn settle(&self, node: NodeId, lock: &super::store::Placed, request: &kv::RangeRequest) {
-        let _ = (node, lock, request);
+    /// Has the client of the leader's node settle an expired lock.
+    async fn settle(&self, node: NodeId, lock: &Placed) {
+        if let Some(db) = self.db_of(node) {
+            let foreign = crate::ForeignLock {
+                key: Key(lock.write.key.clone()),
+                txn: lock.owner.txn_id(),
+                coordinator: NodeId(lock.owner.coordinator),
+                incarnation: lock.owner.incarnation,
+                primary: Key(lock.primary.clone()),
+                push_above: Timestamp::ZERO,
+            };
+            // Boxed: a settlement sends requests, which may find locks to settle.
+            let settled: BoxFuture<'_, _> = Box::pin(async move { db.settle(foreign).await });
+            settled.await;
+        }
         tokio::time::sleep(NOTICE_AFTER).await;
     }
 }

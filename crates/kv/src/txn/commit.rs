@@ -16,7 +16,6 @@ use std::task::{Context, Poll};
 use base::{Key, KeyRange, Timestamp};
 use futures::future::BoxFuture;
 use proto::kv;
-use proto::kv::Isolation;
 
 use super::refresh::Verified;
 use super::state::Held;
@@ -76,7 +75,7 @@ impl Task {
         state.usable()?;
         if state.buffer.is_empty() {
             state.phase = Phase::Committed;
-            state.reads = Vec::new();
+            state.reads = None;
             return Ok(None);
         }
         let meta = inner.meta(&state).expect("only read-only transactions have no id");
@@ -102,8 +101,7 @@ impl Task {
         };
         let locked_only = state.locks.iter().filter(only).map(span).collect();
         let locked = state.locks.keys().cloned().collect();
-        let serializable = inner.options.isolation == Isolation::Serializable;
-        let reads = if serializable { std::mem::take(&mut state.reads) } else { vec![] };
+        let reads = state.all_reads();
         // The ranges lock these by themselves; to be released if the commit fails.
         state.requested.extend(unlocked);
         state.buffer.clear();

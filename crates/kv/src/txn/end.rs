@@ -7,7 +7,7 @@ use proto::kv;
 use proto::kv::kv_error::Error as RangeError;
 use proto::kv::range_request::Request;
 
-use super::state::State;
+use super::state::{State, Statement};
 use super::{Inner, Phase};
 use crate::db::Shared;
 use crate::error::{KvError, SerializationCause};
@@ -26,7 +26,8 @@ impl Inner {
                 Phase::Committing | Phase::Committed | Phase::RolledBack => return,
             }
             state.buffer.clear();
-            state.reads = Vec::new();
+            state.reads = None;
+            state.statement = Statement::default();
             state.waits.clear();
             if state.id == TxnId(0) {
                 return;
@@ -41,9 +42,9 @@ impl Inner {
         if state.phase == Phase::Active {
             // Same id, same locks: what it holds it need not wait for again.
             state.buffer.clear();
-            state.reads.clear();
+            state.reads = None;
             state.read_before = false;
-            state.statement = Default::default();
+            state.statement = Statement::default();
             state.stale_snapshot = true;
             return;
         }
@@ -55,10 +56,12 @@ impl Inner {
         *state = State { start: state.start, lock_timeout: state.lock_timeout, ..State::default() };
     }
 
-    /// Releases the in-memory locks in the background, wherever some were taken or asked for.
+    /// Releases the in-memory locks in the background, wherever some were taken or asked for. From
+    /// now on this node doesn't know the transaction.
     pub(super) fn release_locks(&self) {
         let (meta, keys) = {
             let mut state = self.state.lock();
+            self.shared.registry.remove(state.id);
             let mut keys = std::mem::take(&mut state.requested);
             keys.extend(std::mem::take(&mut state.locks).into_keys());
             (self.meta(&state), keys)
@@ -76,7 +79,6 @@ impl Inner {
         match refusal {
             Refusal::Range(error) => range_refused(error),
             Refusal::Unavailable(error) => error,
-            Refusal::Lost(reason) => KvError::Ambiguous { reason },
             Refusal::Moved => unreachable!("callers look the range up again"),
         }
     }

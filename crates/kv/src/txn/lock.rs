@@ -20,7 +20,7 @@ use proto::kv::{Strength, WaitPolicy};
 
 use super::read::present;
 use super::state::Held;
-use super::{Inner, Phase, Txn};
+use super::{Inner, Phase, State, Txn};
 use crate::error::KvError;
 use crate::router::{Refusal, Replay, unexpected};
 use crate::scatter::scatter;
@@ -55,12 +55,12 @@ impl Txn {
         if self.inner.options.read_only {
             return Err(KvError::NotUsable("it is read-only"));
         }
-        let (newest, locked) = self.inner.lock_keys(keys, strength, wait).await?;
-        let read_ts = self.inner.state.lock().read_ts;
+        let request = self.inner.lock_keys(keys, strength, wait);
+        let (newest, locked) = self.inner.unless_killed(request).await??;
+        let read_ts = self.inner.note_locks(&locked, strength)?;
         if newest > read_ts {
             self.inner.move_snapshot(newest, &keys[0]).await?;
         }
-        self.inner.note_locks(&locked, strength)?;
         Ok(locked.into_iter().map(|(_, row)| row).collect())
     }
 }
@@ -68,7 +68,7 @@ impl Txn {
 impl Inner {
     /// Takes the locks. Returns the newest version's timestamp, and the rows.
     async fn lock_keys(
-        self: &Arc<Self>,
+        &self,
         keys: &[Key],
         strength: Strength,
         wait: WaitPolicy,
@@ -95,9 +95,9 @@ impl Inner {
                 })
             };
             let router = &self.shared.router;
-            let sent =
-                scatter(router, meta.as_ref(), Replay::Safe, std::mem::take(&mut left), build);
-            for (items, answer) in self.unless_killed(sent).await?? {
+            let items = std::mem::take(&mut left);
+            let sent = scatter(router, meta.as_ref(), Replay::Safe, items, build);
+            for (items, answer) in sent.await? {
                 match answer {
                     Ok(Response::LockKeys(result)) if result.keys.len() == items.len() => {
                         for ((place, key), got) in items.into_iter().zip(result.keys) {
@@ -146,12 +146,8 @@ impl Inner {
         &self,
         locked: &[(Timestamp, Locked)],
         strength: Strength,
-    ) -> Result<(), KvError> {
+    ) -> Result<Timestamp, KvError> {
         let mut state = self.active()?;
-        // All answers are in: what is still out would be a request of a parallel caller.
-        if state.waits.is_empty() {
-            state.requested.clear();
-        }
         for (seen, row) in locked.iter().filter(|(_, row)| !row.skipped) {
             // Of a row locked twice the first look counts: the second may come after a lost lock.
             let held = state.locks.entry(row.key.clone()).or_insert(Held { strength, seen: *seen });
@@ -159,11 +155,13 @@ impl Inner {
                 held.strength = strength;
             }
         }
-        Ok(())
+        let State { requested, locks, .. } = &mut *state;
+        requested.retain(|key| !locks.contains_key(key));
+        Ok(state.read_ts)
     }
 
     /// Waits for an answer that may take long, unless the transaction is chosen as the victim of a
-    /// deadlock meanwhile. While it waits, probes find it in the registry.
+    /// deadlock meanwhile.
     pub(super) async fn unless_killed<F: Future>(
         self: &Arc<Self>,
         future: F,
@@ -173,12 +171,7 @@ impl Inner {
             return Ok(output);
         }
         let (sender, killed) = oneshot::channel();
-        let id = {
-            let mut state = self.state.lock();
-            state.waits.push(sender);
-            state.id
-        };
-        self.shared.registry.insert(id, self);
+        self.state.lock().waits.push(sender);
         let _waiting = Waiting { inner: self };
         match select(future, killed).await {
             Either::Left((output, _)) => Ok(output),
@@ -227,7 +220,7 @@ impl Drop for Waiting<'_> {
             state.waits.is_empty().then_some(state.id)
         };
         if let Some(id) = done {
-            self.inner.shared.registry.remove(id);
+            self.inner.shared.detector.lock().ended(id);
         }
     }
 }

@@ -192,7 +192,7 @@ impl Drop for Txn {
 }
 
 impl Inner {
-    async fn begin_statement(&self) -> Result<Timestamp, KvError> {
+    async fn begin_statement(self: &Arc<Self>) -> Result<Timestamp, KvError> {
         let draw = {
             let mut state = self.state.lock();
             state.usable()?;
@@ -219,6 +219,9 @@ impl Inner {
         if state.phase == Phase::New {
             self.shared.router.metrics.txns_begun.inc();
             state.begin(ts);
+            if !self.options.read_only {
+                self.shared.registry.insert(state.id, self);
+            }
         } else {
             state.read_ts = state.read_ts.max(ts);
             state.stale_snapshot = false;

@@ -6,6 +6,7 @@ use proto::kv;
 use proto::kv::Isolation;
 use proto::kv::range_request::Request;
 use proto::kv::range_response::Response;
+use txn::read_set::ReadSet;
 
 use super::{Inner, Txn};
 use crate::error::KvError;
@@ -48,7 +49,7 @@ impl Txn {
             if let Some(entry) = state.buffer.get(key.as_bytes()) {
                 return Ok(entry.value.clone());
             }
-            inner.note(&mut state, || KeyRange::point(key.clone()));
+            inner.note(&mut state, |reads| reads.add_key(key));
             View { meta: inner.meta(&state), read_ts: state.read_ts }
         };
         let router = &inner.shared.router;
@@ -81,7 +82,7 @@ impl Txn {
                     Some(entry) => values[place] = entry.value.clone(),
                     None => {
                         missing.push((place, key.clone()));
-                        inner.note(&mut state, || KeyRange::point(key.clone()));
+                        inner.note(&mut state, |reads| reads.add_key(key));
                     }
                 }
             }
@@ -125,7 +126,7 @@ impl Txn {
             let from = page.rows.len();
             {
                 let mut state = inner.active()?;
-                inner.note(&mut state, || covered.clone());
+                inner.note(&mut state, |reads| reads.add(covered.clone()));
                 merge(&state.buffer, &covered, part, options.reverse, &mut page.rows);
             }
             bytes +=
@@ -188,11 +189,11 @@ impl Inner {
     }
 
     /// Remembers a read, as far as the isolation level cares.
-    fn note(&self, state: &mut super::State, span: impl FnOnce() -> KeyRange) {
-        let remembers =
-            self.options.isolation == Isolation::Serializable && !self.options.read_only;
-        let limit = self.shared.router.config.max_read_spans;
-        state.note_read(remembers.then(span), limit);
+    fn note(&self, state: &mut super::State, add: impl FnOnce(&mut ReadSet)) {
+        state.statement.has_read = true;
+        if self.options.isolation == Isolation::Serializable && !self.options.read_only {
+            add(state.reads(self.shared.router.config.max_read_spans));
+        }
     }
 
     fn read_refused(&self, refusal: Refusal, view: &View) -> KvError {

@@ -16,8 +16,10 @@ use proto::kv;
 use proto::kv::Isolation;
 use proto::kv::kv_error::Error as RangeError;
 use proto::kv::range_request::Request;
+use txn::read_set::ReadSet;
 
 use super::Inner;
+use super::state::Statement;
 use crate::error::{KvError, SerializationCause};
 use crate::router::{Refusal, Replay};
 use crate::scatter::{Piece, scatter};
@@ -76,57 +78,44 @@ impl Inner {
     async fn refresh_snapshot(&self, conflict: KvError) -> Result<(), KvError> {
         let metrics = &self.shared.router.metrics;
         let fresh = self.shared.oracle.draw(&self.shared.router).await?;
-        let (reads, first, from, returned) = {
+        let (all, earlier, from, returned) = {
             let state = self.active()?;
-            let statement = &state.statement;
-            (state.reads.clone(), statement.first_read, state.read_ts, statement.returned)
+            let earlier: Vec<_> = state.reads.iter().flat_map(ReadSet::iter).collect();
+            (state.all_reads(), earlier, state.read_ts, state.statement.returned)
         };
-        match self.refresh(as_of(from, &reads), fresh).await {
+        match self.refresh(as_of(from, &all), fresh).await {
             Ok(()) => {
                 let mut state = self.active()?;
-                // A parallel operator may have read more at the old snapshot meanwhile.
-                if state.reads.len() != reads.len() {
-                    drop(state);
-                    return self.rerun_or_fail(conflict, &reads[..first], from, fresh).await;
+                // Unless a parallel operator has read more at the old snapshot meanwhile.
+                if state.all_reads() == all {
+                    state.read_ts = state.read_ts.max(fresh);
+                    metrics.snapshot_moves.inc();
+                    return Ok(());
                 }
-                state.read_ts = state.read_ts.max(fresh);
-                metrics.snapshot_moves.inc();
-                Ok(())
             }
-            Err(NotRefreshed::Failed(error)) => Err(error),
-            Err(NotRefreshed::Changed { .. }) if returned => {
-                metrics.serialization_errors.inc();
-                Err(conflict)
-            }
-            Err(NotRefreshed::Changed { .. }) => {
-                self.rerun_or_fail(conflict, &reads[..first], from, fresh).await
-            }
+            Err(NotRefreshed::Failed(error)) => return Err(error),
+            Err(NotRefreshed::Changed { .. }) => {}
         }
-    }
-
-    async fn rerun_or_fail(
-        &self,
-        conflict: KvError,
-        earlier: &[KeyRange],
-        from: Timestamp,
-        fresh: Timestamp,
-    ) -> Result<(), KvError> {
-        match self.refresh(as_of(from, earlier), fresh).await {
+        if returned {
+            metrics.serialization_errors.inc();
+            return Err(conflict);
+        }
+        // It may be just what this statement has read that has changed.
+        match self.refresh(as_of(from, &earlier), fresh).await {
             Ok(()) => self.rerun_statement(fresh),
             Err(NotRefreshed::Failed(error)) => Err(error),
             Err(NotRefreshed::Changed { .. }) => {
-                self.shared.router.metrics.serialization_errors.inc();
+                metrics.serialization_errors.inc();
                 Err(conflict)
             }
         }
     }
 
+    /// Takes the snapshot, and forgets what the statement has read so far.
     fn rerun_statement(&self, fresh: Timestamp) -> Result<(), KvError> {
         let mut state = self.active()?;
         state.read_ts = state.read_ts.max(fresh);
-        let first = state.statement.first_read.min(state.reads.len());
-        state.reads.truncate(first);
-        state.statement.has_read = false;
+        state.statement = Statement::default();
         self.shared.router.metrics.restatements.inc();
         Err(KvError::Restatement)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base::{Key, KeyRange, Timestamp, TxnId};
 use futures::channel::oneshot;
 use proto::kv::Strength;
+use txn::read_set::ReadSet;
 
 use crate::buffer::WriteBuffer;
 use crate::error::KvError;
@@ -34,8 +35,8 @@ pub(crate) struct Held {
 /// What the current statement has done.
 #[derive(Debug, Default)]
 pub(crate) struct Statement {
-    /// Where its read spans begin in [`State::reads`].
-    pub(crate) first_read: usize,
+    /// What it has read, at SERIALIZABLE.
+    pub(crate) reads: Option<ReadSet>,
     /// It has read from the snapshot.
     pub(crate) has_read: bool,
     /// The client has seen some of its results.
@@ -55,8 +56,8 @@ pub(crate) struct State {
     pub(crate) locks: BTreeMap<Key, Held>,
     /// Keys of lock requests whose answer did not come (yet): they may be held too.
     pub(crate) requested: Vec<Key>,
-    /// Spans read, at SERIALIZABLE.
-    pub(crate) reads: Vec<KeyRange>,
+    /// What earlier statements have read, at SERIALIZABLE.
+    pub(crate) reads: Option<ReadSet>,
     /// An earlier statement has read from the snapshot.
     pub(crate) read_before: bool,
     pub(crate) statement: Statement,
@@ -76,7 +77,7 @@ impl Default for State {
             buffer: WriteBuffer::default(),
             locks: BTreeMap::new(),
             requested: Vec::new(),
-            reads: Vec::new(),
+            reads: None,
             read_before: false,
             statement: Statement::default(),
             lock_timeout: None,
@@ -109,35 +110,22 @@ impl State {
 
     pub(crate) fn begin_statement(&mut self) {
         self.read_before |= self.statement.has_read;
-        self.statement =
-            Statement { first_read: self.reads.len(), has_read: false, returned: false };
-    }
-
-    /// Remembers a span read from the snapshot.
-    pub(crate) fn note_read(&mut self, span: Option<KeyRange>, limit: usize) {
-        self.statement.has_read = true;
-        let Some(span) = span else { return };
-        if self.reads.last() == Some(&span) {
-            return;
-        }
-        self.reads.push(span);
-        if self.reads.len() > limit {
-            self.coarsen(limit / 2);
+        let statement = std::mem::take(&mut self.statement);
+        match (&mut self.reads, statement.reads) {
+            (Some(all), Some(new)) => new.iter().for_each(|span| all.add(span)),
+            (all @ None, new) => *all = new,
+            (Some(_), None) => {}
         }
     }
 
-    /// Merges neighbouring spans until few are left. Reading more than was read is safe.
-    fn coarsen(&mut self, target: usize) {
-        let mut reads = std::mem::take(&mut self.reads);
-        reads.sort();
-        let group = reads.len().div_ceil(target.max(1));
-        for chunk in reads.chunks(group) {
-            let ends_open = chunk.iter().any(|r| r.end.0.is_empty());
-            let end = chunk.iter().map(|r| r.end.clone()).max().expect("chunks are not empty");
-            let end = if ends_open { Key::MIN } else { end };
-            self.reads.push(KeyRange { start: chunk[0].start.clone(), end });
-        }
-        // Which spans are the current statement's is no longer known: none are.
-        self.statement.first_read = self.reads.len();
+    /// Remembers what the current statement reads; spans beyond `limit` are merged.
+    pub(crate) fn reads(&mut self, limit: usize) -> &mut ReadSet {
+        self.statement.reads.get_or_insert_with(|| ReadSet::new(limit))
+    }
+
+    /// All that was read and must hold at the commit.
+    pub(crate) fn all_reads(&self) -> Vec<KeyRange> {
+        let sets = self.reads.iter().chain(&self.statement.reads);
+        sets.flat_map(ReadSet::iter).collect()
     }
 }

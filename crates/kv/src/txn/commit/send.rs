@@ -12,7 +12,7 @@ use txn::coordinator::{Decided, Failure, Outcome, Reply};
 
 use super::drive::Progress;
 use super::{Pending, Task};
-use crate::error::{KvError, SerializationCause};
+use crate::error::KvError;
 use crate::router::{Refusal, Replay, unexpected};
 use crate::scatter::scatter;
 use crate::txn::end::range_refused;
@@ -45,26 +45,28 @@ impl Task {
         let command = self.one_phase_command(exact, |key| home.span.contains(key.as_bytes()));
         let build = || (Some(self.meta.clone()), Request::CommitOnePhase(command.clone()));
         router.metrics.consensus_rounds.inc();
-        match router.call(&home, Replay::Unsafe, build).await {
-            Ok(Response::Committed(done)) => {
-                OnePhase::Reply(Reply::Done(Timestamp(done.commit_ts)))
-            }
+        // A range that has carried the command out answers a repetition as it did before.
+        let lost = AtomicBool::new(false);
+        let answer = router.call(&home, Replay::Noted(&lost), build).await;
+        let lost = lost.load(Ordering::Relaxed);
+        if lost {
+            router.metrics.commits_looked_up.inc();
+        }
+        let reply = match answer {
+            Ok(Response::Committed(done)) => Reply::Done(Timestamp(done.commit_ts)),
             Ok(other) => {
                 progress.detail = Some(unexpected("a commit", &other));
-                OnePhase::Reply(Reply::Unknown(Failure::Refused))
+                Reply::Unknown(Failure::Refused)
             }
-            Err(Refusal::Moved) => OnePhase::NotExecuted,
-            Err(Refusal::Range(error)) => OnePhase::Reply(refused(error, progress)),
-            Err(Refusal::Lost(_)) => {
-                router.metrics.commits_looked_up.inc();
-                progress.detail = Some(KvError::Serialization {
-                    key: None,
-                    cause: SerializationCause::RolledBack,
-                });
-                OnePhase::Reply(Reply::Unknown(Failure::Unavailable))
-            }
-            Err(Refusal::Unavailable(error)) => OnePhase::Reply(unavailable(error, progress)),
-        }
+            Err(Refusal::Moved) if !lost => return OnePhase::NotExecuted,
+            Err(Refusal::Range(error)) => refused(error, progress),
+            Err(Refusal::Unavailable(error)) => unavailable(error, progress),
+            Err(Refusal::Moved) => Reply::Unknown(Failure::Contended),
+        };
+        OnePhase::Reply(match reply {
+            Reply::Failed(failure) if lost => Reply::Unknown(failure),
+            reply => reply,
+        })
     }
 
     fn one_phase_command(
@@ -144,9 +146,7 @@ impl Task {
                         }
                         Err(Refusal::Range(error)) => refused(error, &mut detail),
                         Err(Refusal::Unavailable(error)) => unavailable(error, &mut detail),
-                        Err(Refusal::Lost(_) | Refusal::Moved) => {
-                            unreachable!("a noted replay is resent, a moved one cut anew")
-                        }
+                        Err(Refusal::Moved) => unreachable!("what has moved is cut anew"),
                     };
                     worst = worse(worst, (reply, detail.detail));
                 }

@@ -1,0 +1,145 @@
+//! Waits of this node's transactions: feeds [`txn::deadlock`] and carries out what it finds.
+//!
+//! Leaders tell a transaction's coordinator when one of its requests has waited for a while; probes
+//! travel from coordinator to coordinator. Whoever is found to be the youngest in a cycle is killed:
+//! its waits end with [`KvError::Deadlock`] and its locks are released.
+
+use base::{Key, NodeId, RangeId, Timestamp, TxnId};
+use proto::kv;
+use proto::kv::range_request::Request;
+use txn::deadlock::{Detector, Edge, Effect, Probe};
+use txn::{Owner, Rank};
+
+use crate::db::{Db, Shared};
+use crate::error::{KvError, WaitEdge};
+use crate::router::Replay;
+use crate::runtime::detach;
+use crate::scatter::scatter;
+
+impl Db {
+    /// A leader tells that a request of one of our transactions waits.
+    pub fn on_wait_notice(&self, notice: kv::WaitNotice) {
+        let (node, incarnation) = self.shared.router.transport.local_node();
+        let waiter = Owner {
+            txn: TxnId(notice.waiter),
+            start: Timestamp(notice.waiter_start_ts),
+            coordinator: node,
+            incarnation,
+        };
+        let range = RangeId(notice.range_id);
+        let blockers = notice
+            .blockers
+            .iter()
+            .filter_map(|blocker| Some((owner(blocker.txn.as_ref()?), Key(blocker.key.clone()))));
+        let blockers = blockers.collect();
+        self.detect(|detector, now, alive| detector.notice(now, waiter, range, blockers, alive));
+    }
+
+    /// A deadlock probe arrives.
+    pub fn on_probe(&self, probe: kv::Probe) {
+        let Some(probe) = probe_in(&probe) else { return };
+        self.detect(|detector, now, alive| detector.probe(now, probe, alive));
+    }
+
+    fn detect(&self, step: impl FnOnce(&mut Detector, u64, &dyn Fn(TxnId) -> bool) -> Vec<Effect>) {
+        let shared = &self.shared;
+        let now = shared.router.runtime.now().as_micros() as u64;
+        let alive = |txn| shared.registry.contains(txn);
+        let effects = step(&mut shared.detector.lock(), now, &alive);
+        for effect in effects {
+            match effect {
+                Effect::Send(probe) => {
+                    let to = probe.target.coordinator;
+                    shared.router.transport.send_probe(to, probe_out(&probe));
+                }
+                Effect::Victim { txn, cycle } => {
+                    let cycle = cycle.into_iter().map(WaitEdge::from).collect();
+                    if let Some(victim) = shared.registry.get(txn) {
+                        victim.kill(&KvError::Deadlock { victim: txn, cycle });
+                    }
+                }
+                Effect::Orphan { owner, key } => release_orphan(shared, owner, key),
+            }
+        }
+    }
+}
+
+/// Releases a lock that was granted to a transaction of ours after it was over.
+fn release_orphan(shared: &std::sync::Arc<Shared>, owner: Owner, key: Key) {
+    let (shared, runtime) = (shared.clone(), shared.router.runtime.clone());
+    detach(&*runtime, async move {
+        let build = |_: &[Key]| Request::ReleaseLocks(kv::ReleaseLocks { keys: vec![] });
+        let meta = meta(owner);
+        // If it fails, the next notice brings us here again.
+        drop(scatter(&shared.router, Some(&meta), Replay::Safe, vec![key], build).await);
+    });
+}
+
+fn owner(meta: &kv::TxnMeta) -> Owner {
+    Owner {
+        txn: meta.txn_id(),
+        start: meta.start(),
+        coordinator: NodeId(meta.coordinator),
+        incarnation: meta.incarnation,
+    }
+}
+
+fn meta(owner: Owner) -> kv::TxnMeta {
+    kv::TxnMeta {
+        id: owner.txn.0,
+        start_ts: owner.start.0,
+        isolation: kv::Isolation::Serializable as i32,
+        coordinator: owner.coordinator.0,
+        incarnation: owner.incarnation,
+    }
+}
+
+fn probe_in(probe: &kv::Probe) -> Option<Probe> {
+    let path = probe.path.iter().map(|edge| Edge {
+        waiter: Rank { start: Timestamp(edge.waiter_start_ts), txn: TxnId(edge.waiter) },
+        holder: Rank { start: Timestamp(edge.holder_start_ts), txn: TxnId(edge.holder) },
+        key: Key(edge.key.clone()),
+    });
+    let path: Vec<_> = path.collect();
+    if path.is_empty() {
+        return None;
+    }
+    Some(Probe {
+        origin: owner(probe.origin.as_ref()?),
+        target: owner(probe.target.as_ref()?),
+        path,
+        youngest: owner(probe.youngest_txn.as_ref()?),
+        wound: probe.wound,
+    })
+}
+
+fn probe_out(probe: &Probe) -> kv::Probe {
+    let path = probe.path.iter().map(|edge| kv::WaitEdge {
+        waiter: edge.waiter.txn.0,
+        holder: edge.holder.txn.0,
+        key: edge.key.0.clone(),
+        waiter_start_ts: edge.waiter.start.0,
+        holder_start_ts: edge.holder.start.0,
+    });
+    kv::Probe {
+        origin: Some(meta(probe.origin)),
+        target: Some(meta(probe.target)),
+        path: path.collect(),
+        youngest: probe.youngest.txn.0,
+        youngest_start_ts: probe.youngest.start.0,
+        youngest_txn: Some(meta(probe.youngest)),
+        wound: probe.wound,
+    }
+}
+
+impl From<Edge> for WaitEdge {
+    fn from(edge: Edge) -> Self {
+        WaitEdge {
+            waiter: edge.waiter.txn,
+            waiter_start: edge.waiter.start,
+            holder: edge.holder.txn,
+            holder_start: edge.holder.start,
+            key: edge.key,
+        }
+    }
+}
