@@ -16,7 +16,8 @@
 //! the transaction status of each answer, the types of columns, notices in their order. The
 //! connection string is parsed by `tokio_postgres::Config`.
 //!
-//! Tests: `tests/`, and the unit tests of [`splitter`], [`report`] and [`render`].
+//! Tests: `tests/script.rs` against a scripted server, and the unit tests of [`splitter`], [`report`],
+//! [`render`] and others.
 
 mod describe;
 mod editor;
@@ -34,6 +35,7 @@ mod statement;
 mod transfer;
 mod wire;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 pub use error::ShellError;
@@ -46,4 +48,13 @@ pub use options::Options;
 /// the run. Errors of the connection are returned.
 pub async fn run(options: Options) -> Result<ExitCode, ShellError> {
     interpreter::Shell::connect(options).await?.run().await
+}
+
+/// As [`run`], with output and errors to where the caller says.
+pub async fn run_with(
+    options: Options,
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+) -> Result<ExitCode, ShellError> {
+    interpreter::Shell::connect_to(options, out, err).await?.run().await
 }
