@@ -17,7 +17,7 @@ impl Group {
         let from = NodeId(message.from);
         match Kind::try_from(message.kind) {
             Ok(Kind::Raft) => {}
-            Ok(Kind::Resigned) => return self.leader_resigned(from),
+            Ok(Kind::Resigned) => return self.leader_resigned(from, &message.message),
             Ok(Kind::NoReplica) => return self.force_snapshot(from),
             // That is for the replica as a whole.
             Ok(Kind::Removed) | Err(_) => return,
@@ -68,7 +68,7 @@ impl Group {
         if is_answer(kind) {
             message.context.clear();
         }
-        self.prepare(kind, from);
+        self.prepare(kind, from, term);
         let sent_before = self.raw.raft.msgs.len();
         // An error means that the message is of no use: from a stranger, or of a kind that does not
         // travel.
@@ -85,9 +85,11 @@ impl Group {
     }
 
     /// Clears what would keep raft-rs from hearing a message that the promises allow.
-    fn prepare(&mut self, kind: MessageType, from: u64) {
-        let is_vote = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+    fn prepare(&mut self, kind: MessageType, from: u64, term: u64) {
         let raft = &mut self.raw.raft;
+        // A request of an earlier term may be the one by which our leader was elected, delayed.
+        let is_vote = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
+            && term > raft.term;
         if is_vote && raft.leader_id == from && raft.state == StateRole::Follower {
             // Our leader asks for votes, so it leads no more. raft-rs would wait for ticks that a
             // supported leader's group does not get.
@@ -114,9 +116,13 @@ impl Group {
         }
     }
 
-    /// The leader says that its replica stopped: no need to wait for its node to fail.
-    fn leader_resigned(&mut self, from: NodeId) {
+    /// The leader of `term` says that its replica stopped: no need to wait for its node to fail.
+    fn leader_resigned(&mut self, from: NodeId, term: &[u8]) {
+        let resigned = term.try_into().map_or(0, u64::from_be_bytes);
         let raft = &mut self.raw.raft;
+        if resigned < raft.term {
+            return;
+        }
         if raft.leader_id == from.0 && raft.state == StateRole::Follower {
             let term = raft.term;
             raft.become_follower(term, raft::INVALID_ID);

@@ -321,6 +321,7 @@ impl Replica {
                 to: replica.node_id,
                 from: self.node.0,
                 kind: Kind::Resigned as i32,
+                message: bytes::Bytes::copy_from_slice(&self.group.term().to_be_bytes()),
                 ..Default::default()
             }));
         }
