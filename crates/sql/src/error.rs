@@ -380,3 +380,19 @@ fn find_sql_error(error: &DataFusionError) -> Option<&SqlError> {
     }
     None
 }
+
+impl From<catalog::CodecError> for SqlError {
+    fn from(error: catalog::CodecError) -> Self {
+        use catalog::CodecError;
+        let message = error.to_string();
+        match error {
+            CodecError::Corrupt(_) => SqlError::new(SqlState::DATA_CORRUPTED, message),
+            CodecError::KeyTooLarge { .. } | CodecError::RowTooLarge { .. } => {
+                SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+            }
+            CodecError::NullInKey => SqlError::new(SqlState::NOT_NULL_VIOLATION, message),
+            CodecError::NotIndexable => SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message),
+            CodecError::Value(_) => SqlError::internal(message),
+        }
+    }
+}

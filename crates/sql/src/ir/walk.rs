@@ -92,3 +92,93 @@ impl Rel {
         }
     }
 }
+
+impl Rel {
+    /// Visits this relation, its inputs, and the queries inside their expressions.
+    pub fn for_each_rel(&self, visit: &mut dyn FnMut(&Rel)) {
+        visit(self);
+        for input in self.inputs() {
+            input.for_each_rel(visit);
+        }
+        for scalar in self.scalars() {
+            scalar.any(&mut |node| {
+                if let Scalar::Subquery(subquery) = node {
+                    subquery.rel.for_each_rel(visit);
+                }
+                false
+            });
+        }
+    }
+
+    /// The expressions of this node.
+    pub fn scalars(&self) -> Vec<&Scalar> {
+        match self {
+            Rel::OneRow
+            | Rel::Empty { .. }
+            | Rel::Scan(_)
+            | Rel::Virtual(_)
+            | Rel::Distinct { .. }
+            | Rel::SetOp { .. } => Vec::new(),
+            Rel::Values { rows, .. } => rows.iter().flatten().collect(),
+            Rel::Function(call) => call.args.iter().collect(),
+            Rel::Filter { predicate, .. } => vec![predicate],
+            Rel::Project { exprs, .. } => exprs.iter().map(|(_, scalar)| scalar).collect(),
+            Rel::Join(join) => join.on.iter().collect(),
+            Rel::Aggregate { group, aggs, .. } => {
+                let mut all: Vec<&Scalar> = group.iter().map(|(_, scalar)| scalar).collect();
+                for agg in aggs {
+                    all.extend(&agg.args);
+                    all.extend(&agg.filter);
+                    all.extend(agg.order_by.iter().map(|key| &key.expr));
+                }
+                all
+            }
+            Rel::Window { calls, .. } => {
+                let mut all = Vec::new();
+                for call in calls {
+                    all.extend(&call.args);
+                    all.extend(&call.filter);
+                    all.extend(&call.partition_by);
+                    all.extend(call.order_by.iter().map(|key| &key.expr));
+                }
+                all
+            }
+            Rel::Sort { keys, .. } => keys.iter().map(|key| &key.expr).collect(),
+            Rel::Limit { limit, offset, .. } => limit.iter().chain(offset).collect(),
+            Rel::DistinctOn { on, keys, .. } => {
+                on.iter().chain(keys.iter().map(|key| &key.expr)).collect()
+            }
+        }
+    }
+
+    /// Columns mentioned but made by no node in here: what makes a query correlated.
+    pub fn is_correlated(&self) -> bool {
+        let mut made = std::collections::HashSet::new();
+        let mut used = Vec::new();
+        self.for_each_rel(&mut |rel| {
+            made.extend(rel.columns().into_iter().map(|column| column.id));
+            for scalar in rel.scalars() {
+                scalar.any(&mut |node| {
+                    match node {
+                        Scalar::Column(id, _) => used.push(*id),
+                        Scalar::Subquery(subquery) => {
+                            if let SubqueryKind::Any { column, .. }
+                            | SubqueryKind::All { column, .. } = &subquery.kind
+                            {
+                                column.any(&mut |inner| {
+                                    if let Scalar::Column(id, _) = inner {
+                                        used.push(*id);
+                                    }
+                                    false
+                                });
+                            }
+                        }
+                        _ => {}
+                    }
+                    false
+                });
+            }
+        });
+        used.iter().any(|id| !made.contains(id))
+    }
+}

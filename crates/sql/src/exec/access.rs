@@ -1,0 +1,191 @@
+//! Which index a scan reads, and which spans of it.
+//!
+//! By simple rules until there are statistics: the index with most leading columns bound by
+//! equality wins, a complete unique key beats all, a range on the next column breaks ties, then
+//! the primary index. A secondary index is worth its second visit to the row only with an equality
+//! or a range bounded on both sides.
+
+use std::cmp::Ordering;
+
+use base::{Key, KeyRange};
+use catalog::{CodecError, Index, IndexCodec, IndexState, Table};
+use pgtypes::Datum;
+
+use super::condition::{Comparison, Condition, Test};
+
+/// Most spans one scan is split into; beyond, the leading columns only.
+const SPANS_MAX: usize = 10_000;
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    /// Which index: `None` is the primary one.
+    pub(crate) index: Option<usize>,
+    /// Disjoint, in key order.
+    pub(crate) spans: Vec<KeyRange>,
+    /// Leading index columns that have one value throughout.
+    pub(crate) constant: usize,
+    /// The spans hold at most one row each.
+    pub(crate) points: bool,
+}
+
+impl Access {
+    /// The descriptor of the index read.
+    pub(crate) fn descriptor<'t>(&self, table: &'t Table) -> &'t Index {
+        match self.index {
+            None => &table.primary,
+            Some(at) => &table.indexes[at],
+        }
+    }
+}
+
+/// What the conditions say about the leading columns of an index.
+struct Fit<'c> {
+    /// Values of the leading columns bound by equality.
+    equal: Vec<Vec<&'c Datum>>,
+    lower: Option<(Comparison, &'c Datum)>,
+    upper: Option<(Comparison, &'c Datum)>,
+    /// All columns of a unique index are bound.
+    complete: bool,
+}
+
+/// Chooses index and spans. No span at all: no row can pass.
+pub(crate) fn choose(table: &Table, conditions: &[Condition]) -> Result<Access, CodecError> {
+    let codec = table.codec();
+    let mut best = (None, fit(codec.primary(), true, conditions));
+    for (at, (index, codec)) in table.indexes.iter().zip(codec.indexes()).enumerate() {
+        if index.state != IndexState::Public {
+            continue;
+        }
+        let candidate = fit(codec, index.unique, conditions);
+        let bounded = candidate.lower.is_some() && candidate.upper.is_some();
+        if candidate.equal.is_empty() && !bounded {
+            continue;
+        }
+        if score(&candidate) > score(&best.1) {
+            best = (Some(at), candidate);
+        }
+    }
+    let (index, fit) = best;
+    let codec = match index {
+        None => codec.primary(),
+        Some(at) => &codec.indexes()[at],
+    };
+    let constant = fit.equal.iter().take_while(|values| values.len() == 1).count();
+    let points = fit.complete;
+    let spans = spans(codec, &fit)?;
+    Ok(Access { index, spans, constant, points })
+}
+
+fn score(fit: &Fit<'_>) -> (bool, usize, usize) {
+    let bounds = usize::from(fit.lower.is_some()) + usize::from(fit.upper.is_some());
+    (fit.complete, fit.equal.len(), bounds)
+}
+
+fn fit<'c>(codec: &IndexCodec, unique: bool, conditions: &'c [Condition]) -> Fit<'c> {
+    let mut equal: Vec<Vec<&Datum>> = Vec::new();
+    let (mut lower, mut upper) = (None, None);
+    let positions: Vec<usize> = codec.positions().collect();
+    let mut spans = 1usize;
+    for &position in &positions {
+        let own = conditions.iter().filter(|c| c.column == position);
+        let mut values: Option<Vec<&Datum>> = None;
+        for condition in own.clone() {
+            let next: Vec<&Datum> = match &condition.test {
+                Test::Compare(Comparison::Equal, value) => vec![value],
+                Test::In(list) => list.iter().collect(),
+                Test::Compare(..) => continue,
+            };
+            if values.as_ref().is_none_or(|known| next.len() < known.len()) {
+                values = Some(next);
+            }
+        }
+        if let Some(values) = values {
+            spans = spans.saturating_mul(values.len());
+            if spans > SPANS_MAX {
+                break;
+            }
+            equal.push(values);
+            continue;
+        }
+        for condition in own {
+            let Test::Compare(op, value) = &condition.test else { continue };
+            match op {
+                Comparison::Greater | Comparison::GreaterOrEqual => lower = Some((*op, value)),
+                Comparison::Less | Comparison::LessOrEqual => upper = Some((*op, value)),
+                Comparison::Equal => {}
+            }
+        }
+        break;
+    }
+    let complete = unique && !positions.is_empty() && equal.len() == positions.len();
+    Fit { equal, lower, upper, complete }
+}
+
+fn spans(codec: &IndexCodec, fit: &Fit<'_>) -> Result<Vec<KeyRange>, CodecError> {
+    let mut prefixes: Vec<Vec<Datum>> = vec![Vec::new()];
+    for values in &fit.equal {
+        let mut longer = Vec::with_capacity(prefixes.len() * values.len());
+        for prefix in &prefixes {
+            for value in values.iter().filter(|value| !value.is_null()) {
+                let mut next = prefix.clone();
+                next.push((*value).clone());
+                longer.push(next);
+            }
+        }
+        prefixes = longer;
+    }
+    let mut result = Vec::with_capacity(prefixes.len());
+    for prefix in prefixes {
+        let span = bounded(codec, prefix, fit)?;
+        if !span.is_empty() {
+            result.push(span);
+        }
+    }
+    result.sort_by(|a: &KeyRange, b| order(&a.start, &b.start));
+    result.dedup();
+    Ok(result)
+}
+
+fn order(a: &Key, b: &Key) -> Ordering {
+    a.as_bytes().cmp(b.as_bytes())
+}
+
+/// The part of a prefix's entries that the bounds on the next column leave.
+fn bounded(
+    codec: &IndexCodec,
+    prefix: Vec<Datum>,
+    fit: &Fit<'_>,
+) -> Result<KeyRange, CodecError> {
+    let whole = codec.key_prefix(&prefix)?.prefix_range();
+    if fit.lower.is_none() && fit.upper.is_none() {
+        return Ok(whole);
+    }
+    let descending = codec.is_descending(prefix.len());
+    // In a descending column the greatest value comes first, so the bounds change ends.
+    let (first, last) = if descending { (fit.upper, fit.lower) } else { (fit.lower, fit.upper) };
+    let edge = |bound: Option<(Comparison, &Datum)>| -> Result<Option<(Key, bool)>, CodecError> {
+        let Some((op, value)) = bound else { return Ok(None) };
+        if value.is_null() {
+            return Ok(None);
+        }
+        let mut values = prefix.clone();
+        values.push(value.clone());
+        let inclusive = matches!(op, Comparison::GreaterOrEqual | Comparison::LessOrEqual);
+        Ok(Some((codec.key_prefix(&values)?, inclusive)))
+    };
+    let start = match edge(first)? {
+        None => whole.start,
+        Some((key, true)) => key,
+        Some((key, false)) => key.prefix_end(),
+    };
+    let end = match edge(last)? {
+        None => whole.end,
+        Some((key, true)) => key.prefix_end(),
+        Some((key, false)) => key,
+    };
+    if order(&start, &end) != Ordering::Less {
+        return Ok(KeyRange::new(start.clone(), start));
+    }
+    Ok(KeyRange::new(start, end))
+}

@@ -1,0 +1,166 @@
+//! Conditions a scan checks itself: a column compared with constants.
+//!
+//! Only types whose Arrow comparison is PostgreSQL's get here (the lowering leaves the others to
+//! functions), so checking them over datums gives the same answer and a filter can be taken over
+//! completely. What a condition says about an index's columns also bounds the span to be read.
+
+use std::cmp::Ordering;
+
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, expr::InList};
+use pgtypes::{Datum, PgType, arrow_bridge};
+
+/// How a column is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// One conjunct.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Condition {
+    /// Position of the column in the table.
+    pub(crate) column: usize,
+    pub(crate) test: Test,
+}
+
+/// What is asked of the column.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Test {
+    /// Compared with one value.
+    Compare(Comparison, Datum),
+    /// One of these, without NULLs.
+    In(Vec<Datum>),
+}
+
+impl Condition {
+    /// The condition an expression is, if it is one. `column` maps a name to position and type.
+    pub(crate) fn of(
+        expr: &Expr,
+        column: &dyn Fn(&str) -> Option<(usize, PgType)>,
+    ) -> Option<Condition> {
+        match expr {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+                let op = comparison(*op)?;
+                match (&**left, &**right) {
+                    (Expr::Column(name), Expr::Literal(value, _)) => {
+                        let (column, ty) = column(&name.name)?;
+                        let value = literal(value, ty)?;
+                        Some(Condition { column, test: Test::Compare(op, value) })
+                    }
+                    (Expr::Literal(value, _), Expr::Column(name)) => {
+                        let (column, ty) = column(&name.name)?;
+                        let value = literal(value, ty)?;
+                        Some(Condition { column, test: Test::Compare(mirrored(op), value) })
+                    }
+                    _ => None,
+                }
+            }
+            Expr::InList(InList { expr, list, negated: false }) => {
+                let Expr::Column(name) = &**expr else { return None };
+                let (column, ty) = column(&name.name)?;
+                let mut values = Vec::with_capacity(list.len());
+                for item in list {
+                    let Expr::Literal(value, _) = item else { return None };
+                    // NULL in the list makes unknown of false: the row goes either way.
+                    if !value.is_null() {
+                        values.push(literal(value, ty)?);
+                    }
+                }
+                Some(Condition { column, test: Test::In(values) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a row with this value passes. Unknown does not.
+    pub(crate) fn holds(&self, value: &Datum) -> bool {
+        if value.is_null() {
+            return false;
+        }
+        match &self.test {
+            Test::Compare(_, Datum::Null) => false,
+            Test::Compare(op, constant) => {
+                let order = pgtypes::compare(value, constant);
+                match op {
+                    Comparison::Equal => order == Ordering::Equal,
+                    Comparison::Less => order == Ordering::Less,
+                    Comparison::LessOrEqual => order != Ordering::Greater,
+                    Comparison::Greater => order == Ordering::Greater,
+                    Comparison::GreaterOrEqual => order != Ordering::Less,
+                }
+            }
+            Test::In(values) => {
+                values.iter().any(|item| pgtypes::compare(value, item) == Ordering::Equal)
+            }
+        }
+    }
+}
+
+fn comparison(op: Operator) -> Option<Comparison> {
+    Some(match op {
+        Operator::Eq => Comparison::Equal,
+        Operator::Lt => Comparison::Less,
+        Operator::LtEq => Comparison::LessOrEqual,
+        Operator::Gt => Comparison::Greater,
+        Operator::GtEq => Comparison::GreaterOrEqual,
+        _ => return None,
+    })
+}
+
+fn mirrored(op: Comparison) -> Comparison {
+    match op {
+        Comparison::Equal => Comparison::Equal,
+        Comparison::Less => Comparison::Greater,
+        Comparison::LessOrEqual => Comparison::GreaterOrEqual,
+        Comparison::Greater => Comparison::Less,
+        Comparison::GreaterOrEqual => Comparison::LessOrEqual,
+    }
+}
+
+/// A constant of the column's own storage type.
+fn literal(value: &datafusion::scalar::ScalarValue, ty: PgType) -> Option<Datum> {
+    if arrow_bridge::needs_sort_key(ty) {
+        return None;
+    }
+    if !value.is_null() && value.data_type() != arrow_bridge::to_arrow_type(ty) {
+        return None;
+    }
+    Some(arrow_bridge::from_scalar(value, ty))
+}
+
+impl Condition {
+    /// As EXPLAIN shows it.
+    pub(crate) fn shown(&self, table: &catalog::Table) -> String {
+        let column = &table.columns[self.column];
+        let value = |datum: &Datum| {
+            if datum.is_null() {
+                return "NULL".to_owned();
+            }
+            let text = pgtypes::text_of(datum, column.ty, &pgtypes::EvalEnv::default());
+            match datum {
+                Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_) => text,
+                _ => format!("'{text}'::{}", column.ty.sql_name()),
+            }
+        };
+        match &self.test {
+            Test::Compare(op, datum) => {
+                let op = match op {
+                    Comparison::Equal => "=",
+                    Comparison::Less => "<",
+                    Comparison::LessOrEqual => "<=",
+                    Comparison::Greater => ">",
+                    Comparison::GreaterOrEqual => ">=",
+                };
+                format!("{} {op} {}", column.name, value(datum))
+            }
+            Test::In(values) => {
+                let shown: Vec<String> = values.iter().map(value).collect();
+                format!("{} = ANY ('{{{}}}')", column.name, shown.join(","))
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What all statements of a node share: DataFusion's configuration, its optimizer rules, and the
+//! memory that queries may use.
+//!
+//! One partition per plan: statements are many and cores few, so parallelism is between statements.
+//! The analyzer is empty, because types are final before a plan is built.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::optimizer::OptimizerRule;
+use datafusion::prelude::SessionConfig;
+
+use crate::error::SqlError;
+
+/// The node's planner and query memory.
+pub struct QueryEngine {
+    state: SessionState,
+    pool: Arc<dyn MemoryPool>,
+}
+
+impl fmt::Debug for QueryEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryEngine").field("reserved", &self.pool.reserved()).finish()
+    }
+}
+
+impl QueryEngine {
+    /// An engine whose statements together use at most `memory` bytes; sorts and aggregates beyond
+    /// their share spill to temporary files.
+    pub fn new(memory: usize) -> Result<Arc<QueryEngine>, SqlError> {
+        let pool: Arc<dyn MemoryPool> = Arc::new(FairSpillPool::new(memory));
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::clone(&pool))
+            .with_disk_manager_builder(
+                DiskManagerBuilder::default().with_mode(DiskManagerMode::OsTmpDirectory),
+            )
+            .build_arc()?;
+        let mut config = SessionConfig::new()
+            .with_target_partitions(1)
+            .with_batch_size(4_096)
+            .with_collect_statistics(false)
+            .with_information_schema(false);
+        let options = config.options_mut();
+        options.optimizer.max_passes = 2;
+        options.optimizer.skip_failed_rules = false;
+        options.optimizer.repartition_aggregations = false;
+        options.optimizer.repartition_joins = false;
+        options.optimizer.repartition_sorts = false;
+        options.optimizer.repartition_windows = false;
+        options.optimizer.enable_round_robin_repartition = false;
+        options.catalog.create_default_catalog_and_schema = false;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_analyzer_rules(Vec::new())
+            .with_optimizer_rules(rules())
+            .build();
+        Ok(Arc::new(QueryEngine { state, pool }))
+    }
+
+    pub(crate) fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Bytes queries hold at the moment.
+    pub fn reserved(&self) -> usize {
+        self.pool.reserved()
+    }
+}
+
+/// DataFusion's rules without those that cost more than they bring here, and without common
+/// subexpression elimination, which would evaluate a branch of CASE before its condition.
+fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    use datafusion::optimizer as o;
+    vec![
+        Arc::new(o::simplify_expressions::SimplifyExpressions::new()),
+        Arc::new(o::eliminate_join::EliminateJoin::new()),
+        Arc::new(o::decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
+        Arc::new(o::scalar_subquery_to_join::ScalarSubqueryToJoin::new()),
+        Arc::new(o::decorrelate_lateral_join::DecorrelateLateralJoin::new()),
+        Arc::new(o::extract_equijoin_predicate::ExtractEquijoinPredicate::new()),
+        Arc::new(o::eliminate_filter::EliminateFilter::new()),
+        Arc::new(o::eliminate_cross_join::EliminateCrossJoin::new()),
+        Arc::new(o::eliminate_limit::EliminateLimit::new()),
+        Arc::new(o::propagate_empty_relation::PropagateEmptyRelation::new()),
+        Arc::new(o::eliminate_outer_join::EliminateOuterJoin::new()),
+        Arc::new(o::push_down_limit::PushDownLimit::new()),
+        Arc::new(o::push_down_filter::PushDownFilter::new()),
+        Arc::new(o::optimize_projections::OptimizeProjections::new()),
+    ]
+}

@@ -1,0 +1,183 @@
+//! Queries inside expressions that mention nothing outside: run once, before the plan, and
+//! replaced by their value. And computed tables, whose rows are fetched before the plan is built.
+//!
+//! `x IN (query)` as a whole condition stays: there a semi-join is better than a list.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use pgtypes::{Datum, PgType};
+
+use super::{ExecContext, run_rel};
+use crate::error::{SqlError, SqlState};
+use crate::ir::{Rel, RelColumn, Scalar, Subquery, SubqueryKind, VirtualTable};
+
+/// Rows of the computed tables a statement mentions.
+#[derive(Default)]
+pub(crate) struct Computed(Vec<(Arc<dyn VirtualTable>, Vec<Vec<Datum>>)>);
+
+impl Computed {
+    /// The rows of a table.
+    pub(crate) fn rows(&self, table: &Arc<dyn VirtualTable>) -> Result<&[Vec<Datum>], SqlError> {
+        self.0
+            .iter()
+            .find(|(known, _)| Arc::ptr_eq(known, table))
+            .map(|(_, rows)| rows.as_slice())
+            .ok_or_else(|| SqlError::internal(format!("rows of {} are missing", table.name())))
+    }
+}
+
+/// Fetches the rows of all computed tables in `rel`.
+pub(super) async fn computed(ctx: &ExecContext, rel: &Rel) -> Result<Computed, SqlError> {
+    let mut tables: Vec<Arc<dyn VirtualTable>> = Vec::new();
+    rel.for_each_rel(&mut |node| {
+        if let Rel::Virtual(scan) = node {
+            if !tables.iter().any(|known| Arc::ptr_eq(known, &scan.table)) {
+                tables.push(Arc::clone(&scan.table));
+            }
+        }
+    });
+    let mut computed = Computed::default();
+    for table in tables {
+        let rows = table.rows(ctx).await?;
+        computed.0.push((table, rows));
+    }
+    Ok(computed)
+}
+
+/// `rel` with its uncorrelated subqueries replaced by their values.
+pub(super) async fn run(ctx: &ExecContext, rel: &Rel) -> Result<Rel, SqlError> {
+    let mut found = Vec::new();
+    rel.for_each_rel(&mut |node| {
+        for scalar in node.scalars() {
+            let condition = matches!(node, Rel::Filter { .. });
+            candidates(scalar, condition, &mut found);
+        }
+    });
+    if found.is_empty() {
+        return Ok(rel.clone());
+    }
+    let mut values: Vec<(Subquery, Scalar)> = Vec::with_capacity(found.len());
+    for subquery in found {
+        if values.iter().any(|(known, _)| *known == subquery) {
+            continue;
+        }
+        let value = value(ctx, &subquery).await?;
+        values.push((subquery, value));
+    }
+    let mut rel = rel.clone();
+    rel.for_each_scalar_mut(&mut |scalar| {
+        if let Scalar::Subquery(subquery) = scalar {
+            if let Some((_, value)) = values.iter().find(|(known, _)| known == &**subquery) {
+                *scalar = value.clone();
+            }
+        }
+    });
+    Ok(rel)
+}
+
+/// Uncorrelated subqueries of an expression. `condition`: the expression decides which rows stay,
+/// so an IN at its top becomes a semi-join.
+fn candidates(scalar: &Scalar, condition: bool, found: &mut Vec<Subquery>) {
+    match scalar {
+        Scalar::And(args) if condition => {
+            args.iter().for_each(|arg| candidates(arg, true, found));
+        }
+        Scalar::Not(arg) if condition && matches!(**arg, Scalar::Subquery(_)) => {
+            candidates(arg, true, found);
+        }
+        Scalar::Subquery(subquery) => {
+            if let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } =
+                &subquery.kind
+            {
+                candidates(needle, false, found);
+            }
+            let joined = condition && joins(subquery);
+            // The innermost first: queries inside are found by the walk over relations.
+            if !joined && !subquery.rel.is_correlated() {
+                found.push((**subquery).clone());
+            }
+        }
+        other => other.children().into_iter().for_each(|child| candidates(child, false, found)),
+    }
+}
+
+/// What DataFusion turns into a semi-join or anti-join.
+fn joins(subquery: &Subquery) -> bool {
+    match &subquery.kind {
+        SubqueryKind::Any { op, .. } => &*op.name == "=",
+        SubqueryKind::All { op, .. } => &*op.name == "<>",
+        _ => false,
+    }
+}
+
+fn value<'a>(
+    ctx: &'a ExecContext,
+    subquery: &'a Subquery,
+) -> BoxFuture<'a, Result<Scalar, SqlError>> {
+    Box::pin(async move {
+        match &subquery.kind {
+            SubqueryKind::Exists => {
+                let limited = Rel::Limit {
+                    input: Box::new(subquery.rel.clone()),
+                    limit: Some(Scalar::int8(1)),
+                    offset: None,
+                };
+                let mut rows = run_rel(ctx, &limited).await?;
+                Ok(Scalar::bool(rows.next().await?.is_some()))
+            }
+            SubqueryKind::Scalar => {
+                let mut rows = run_rel(ctx, &subquery.rel).await?;
+                let Some(mut row) = rows.next().await? else {
+                    return Ok(Scalar::null(subquery.ty));
+                };
+                if rows.next().await?.is_some() {
+                    return Err(SqlError::new(
+                        SqlState::CARDINALITY_VIOLATION,
+                        "more than one row returned by a subquery used as an expression",
+                    ));
+                }
+                Ok(Scalar::Literal(row.swap_remove(0), subquery.ty))
+            }
+            SubqueryKind::Array => {
+                let items = first_column(ctx, &subquery.rel).await?;
+                Ok(Scalar::Literal(Datum::array(items), subquery.ty))
+            }
+            SubqueryKind::Any { needle, op, column } => {
+                list(ctx, subquery, needle, op, column, false).await
+            }
+            SubqueryKind::All { needle, op, column } => {
+                list(ctx, subquery, needle, op, column, true).await
+            }
+        }
+    })
+}
+
+/// `needle op ANY/ALL (values)`.
+async fn list(
+    ctx: &ExecContext,
+    subquery: &Subquery,
+    needle: &Scalar,
+    op: &crate::ir::FuncRef,
+    column: &Scalar,
+    all: bool,
+) -> Result<Scalar, SqlError> {
+    let ty: PgType = column.ty();
+    let made = RelColumn { id: crate::ir::ColId(u32::MAX), name: Arc::from("value"), ty };
+    let rel = Rel::Project {
+        input: Box::new(subquery.rel.clone()),
+        exprs: vec![(made, column.clone())],
+    };
+    let items = first_column(ctx, &rel).await?;
+    let array = Box::new(Scalar::Literal(Datum::array(items), ty.base().to_array()));
+    Ok(Scalar::Quantified { op: op.clone(), needle: Box::new(needle.clone()), array, all })
+}
+
+async fn first_column(ctx: &ExecContext, rel: &Rel) -> Result<Vec<Datum>, SqlError> {
+    let mut rows = run_rel(ctx, rel).await?;
+    let mut items = Vec::new();
+    while let Some(mut row) = rows.next().await? {
+        items.push(row.swap_remove(0));
+    }
+    Ok(items)
+}

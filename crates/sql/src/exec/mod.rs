@@ -1,0 +1,73 @@
+//! Running a bound query: subqueries that stand alone first, then one DataFusion plan.
+//!
+//! ```text
+//!   Query -> inits: uncorrelated subqueries -> values
+//!         -> lower -> optimise -> physical plan -> batches -> rows
+//! ```
+//!
+//! Dropping a [`Rows`] or the future that fills it cancels the statement; operators yield often
+//! enough for that (DataFusion's cooperative scheduling).
+
+mod access;
+mod collect_agg;
+mod condition;
+mod engine;
+mod fast;
+mod inits;
+mod plan;
+pub(crate) mod provider;
+mod rows;
+pub(crate) mod scan;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use kv::Txn;
+use pgtypes::{Datum, EvalEnv};
+
+pub use engine::QueryEngine;
+pub use plan::{Planned, plan, plan_rel};
+pub use rows::Rows;
+
+pub(crate) use collect_agg::collecting;
+pub(crate) use inits::Computed;
+
+use crate::error::SqlError;
+use crate::ir::{Query, Rel};
+
+/// What a statement runs in.
+#[derive(Clone)]
+pub struct ExecContext {
+    /// The node's planner and memory.
+    pub engine: Arc<QueryEngine>,
+    /// The transaction; `begin_statement` has been called.
+    pub txn: Arc<Txn>,
+    /// Settings and clock of the statement.
+    pub env: Arc<EvalEnv>,
+    /// Values of the parameters.
+    pub params: Arc<[Datum]>,
+    /// Whatever the session wants its [`crate::ir::VirtualTable`]s to find.
+    pub session: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for ExecContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecContext").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+/// Runs a query. The rows have one datum per entry of `query.columns`, and behind them one row key
+/// (bytea) per entry of `query.locks`.
+pub async fn run(ctx: &ExecContext, query: &Query) -> Result<Rows, SqlError> {
+    run_rel(ctx, &query.rel).await
+}
+
+/// Runs a relation (of an UPDATE, say). The rows have one datum per entry of `rel.columns()`.
+pub async fn run_rel(ctx: &ExecContext, rel: &Rel) -> Result<Rows, SqlError> {
+    if let Some(rows) = fast::rows(ctx, rel)? {
+        return Ok(rows);
+    }
+    let planned = plan::plan_rel(ctx, rel).await?;
+    planned.run(ctx)
+}

@@ -1,0 +1,469 @@
+//! Reading a table inside a plan: spans of an index, page by page, as record batches.
+//!
+//! ```text
+//!   primary     span -> page of rows ---------------------> decode -> check -> batch
+//!   secondary   span -> page of entries -> get_many(rows) -> decode -> check -> batch
+//! ```
+//!
+//! At most one page is in memory. The first page of a scan with a limit is as small as the limit.
+//! Conditions taken over from the plan are checked here, on every row, so nothing above repeats it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryBuilder};
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use base::{Key, KeyRange};
+use bytes::Bytes;
+use catalog::{IndexCodec, RowDecoder, Table};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
+use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+use futures::stream;
+use kv::{ScanOptions, Txn};
+use pgtypes::{Datum, PgType, arrow_bridge::ColumnBuilder};
+
+use super::access::Access;
+use super::condition::Condition;
+use crate::error::SqlError;
+
+/// Most rows of one page.
+const PAGE_ROWS: u64 = 4_096;
+/// Most bytes of one page.
+const PAGE_BYTES: u64 = 4 << 20;
+
+/// Where an output column comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Column of the table.
+    Column(usize, PgType),
+    /// The row's encoded key.
+    RowKey,
+}
+
+/// A leaf of a physical plan that reads a table.
+#[derive(Clone)]
+pub(crate) struct TableScanExec {
+    pub(crate) txn: Arc<Txn>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) alias: Arc<str>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) conditions: Arc<[Condition]>,
+    pub(crate) output: Arc<[Source]>,
+    reverse: bool,
+    fetch: Option<usize>,
+    properties: Arc<PlanProperties>,
+}
+
+impl TableScanExec {
+    /// A forward scan. `schema` has one field per entry of `output`.
+    pub(crate) fn new(
+        txn: Arc<Txn>,
+        table: Arc<Table>,
+        alias: Arc<str>,
+        access: Access,
+        conditions: Vec<Condition>,
+        output: Vec<Source>,
+        schema: SchemaRef,
+        fetch: Option<usize>,
+    ) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative);
+        let mut scan = TableScanExec {
+            txn,
+            table,
+            alias,
+            access: Arc::new(access),
+            conditions: conditions.into(),
+            output: output.into(),
+            reverse: false,
+            fetch,
+            properties: Arc::new(properties),
+        };
+        scan.declare_order();
+        scan
+    }
+
+    /// Whether it reads from the end.
+    pub(crate) fn is_reverse(&self) -> bool {
+        self.reverse
+    }
+
+    /// Tells the planner in which order rows come.
+    fn declare_order(&mut self) {
+        let mut order = Vec::new();
+        for (nth, column) in self.index_columns().into_iter().enumerate() {
+            if nth < self.access.constant {
+                continue;
+            }
+            let Some(at) = self.position_of(column.position) else { break };
+            if pgtypes::arrow_bridge::needs_sort_key(column.ty) {
+                break;
+            }
+            let name = self.schema().field(at).name().clone();
+            let descending = column.descending != self.reverse;
+            order.push(PhysicalSortExpr::new(
+                Arc::new(Column::new(&name, at)),
+                SortOptions { descending, nulls_first: descending },
+            ));
+        }
+        let mut equivalence = EquivalenceProperties::new(self.schema());
+        if !order.is_empty() {
+            equivalence.add_ordering(order);
+        }
+        let properties = PlanProperties::new(
+            equivalence,
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative);
+        self.properties = Arc::new(properties);
+    }
+
+    fn index_columns(&self) -> Vec<IndexColumn> {
+        let index = self.access.descriptor(&self.table);
+        index
+            .columns
+            .iter()
+            .zip(self.table.index_positions(index))
+            .map(|(column, position)| IndexColumn {
+                position,
+                ty: self.table.columns[position].ty,
+                nullable: self.table.columns[position].nullable,
+                descending: column.descending,
+            })
+            .collect()
+    }
+
+    fn position_of(&self, column: usize) -> Option<usize> {
+        self.output.iter().position(|source| matches!(source, Source::Column(at, _) if *at == column))
+    }
+
+    /// Whether rows come in this order when read forwards (`Some(false)`) or backwards.
+    fn direction_for(&self, order: &[PhysicalSortExpr]) -> Option<bool> {
+        let columns = self.index_columns();
+        let mut next = 0;
+        let mut reverse = None;
+        for key in order {
+            let column = (&*key.expr as &dyn std::any::Any).downcast_ref::<Column>()?;
+            let Source::Column(position, ty) = *self.output.get(column.index())? else {
+                return None;
+            };
+            let fixed = &columns[..self.access.constant.min(columns.len())];
+            if fixed.iter().any(|c| c.position == position) {
+                continue;
+            }
+            next = next.max(self.access.constant);
+            let index = columns.get(next)?;
+            if index.position != position || pgtypes::arrow_bridge::needs_sort_key(ty) {
+                return None;
+            }
+            let wanted = key.options.descending != index.descending;
+            if reverse.is_some_and(|known| known != wanted) {
+                return None;
+            }
+            // NULLs are last in an ascending key, so they come first backwards.
+            if index.nullable && key.options.nulls_first != key.options.descending {
+                return None;
+            }
+            reverse = Some(wanted);
+            next += 1;
+        }
+        Some(reverse.unwrap_or(false))
+    }
+}
+
+struct IndexColumn {
+    position: usize,
+    ty: PgType,
+    nullable: bool,
+    descending: bool,
+}
+
+impl fmt::Debug for TableScanExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TableScanExec({} as {})", self.table.name, self.alias)
+    }
+}
+
+impl DisplayAs for TableScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let index = &self.access.descriptor(&self.table).name;
+        write!(
+            f,
+            "TableScanExec: {} as {}, index={index}, spans={}, conditions={}, reverse={}",
+            self.table.name,
+            self.alias,
+            self.access.spans.len(),
+            self.conditions.len(),
+            self.reverse
+        )
+    }
+}
+
+impl ExecutionPlan for TableScanExec {
+    fn name(&self) -> &str {
+        "TableScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        true
+    }
+
+    fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        let mut scan = self.clone();
+        scan.fetch = limit;
+        Some(Arc::new(scan))
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.fetch
+    }
+
+    fn try_pushdown_sort(
+        &self,
+        order: &[PhysicalSortExpr],
+    ) -> Result<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
+        // A limit that is already here counts rows in the present order.
+        if self.fetch.is_some() {
+            return Ok(SortOrderPushdownResult::Unsupported);
+        }
+        let Some(reverse) = self.direction_for(order) else {
+            return Ok(SortOrderPushdownResult::Unsupported);
+        };
+        let mut scan = self.clone();
+        scan.reverse = reverse;
+        scan.declare_order();
+        Ok(SortOrderPushdownResult::Exact { inner: Arc::new(scan) })
+    }
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let schema = self.schema();
+        let reader = Reader::new(self.clone());
+        let batches = stream::try_unfold(reader, |mut reader| async move {
+            let batch = reader.next().await.map_err(DataFusionError::from)?;
+            Ok::<_, DataFusionError>(batch.map(|batch| (batch, reader)))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+    }
+}
+
+/// The state of one scan.
+struct Reader {
+    scan: TableScanExec,
+    decoder: RowDecoder,
+    /// Columns decoded: those wanted, then those only conditions need.
+    decoded: Vec<usize>,
+    /// Spans left, the next one last.
+    spans: Vec<KeyRange>,
+    left: Option<usize>,
+}
+
+impl Reader {
+    fn new(scan: TableScanExec) -> Self {
+        let mut decoded: Vec<usize> = Vec::new();
+        for source in scan.output.iter() {
+            if let Source::Column(at, _) = source {
+                decoded.push(*at);
+            }
+        }
+        for condition in scan.conditions.iter() {
+            if !decoded.contains(&condition.column) {
+                decoded.push(condition.column);
+            }
+        }
+        let mut spans = scan.access.spans.clone();
+        if !scan.reverse {
+            spans.reverse();
+        }
+        let decoder = scan.table.codec().decoder(&decoded);
+        let left = scan.fetch;
+        Reader { scan, decoder, decoded, spans, left }
+    }
+
+    async fn next(&mut self) -> std::result::Result<Option<RecordBatch>, SqlError> {
+        while self.left != Some(0) {
+            let Some(span) = self.spans.pop() else { return Ok(None) };
+            let rows = if self.scan.access.points && self.scan.access.index.is_none() {
+                self.points(span).await?
+            } else {
+                self.page(span).await?
+            };
+            let batch = self.batch(rows)?;
+            if batch.num_rows() > 0 {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Rows by whole primary keys: many spans in one visit.
+    async fn points(
+        &mut self,
+        first: KeyRange,
+    ) -> std::result::Result<Vec<(Key, Bytes)>, SqlError> {
+        let mut keys = vec![first.start];
+        while keys.len() < PAGE_ROWS as usize {
+            match self.spans.pop() {
+                Some(span) => keys.push(span.start),
+                None => break,
+            }
+        }
+        let values = self.scan.txn.get_many(&keys).await?;
+        Ok(keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?))).collect())
+    }
+
+    /// The next page of a span; what is left of it goes back.
+    async fn page(&mut self, span: KeyRange) -> std::result::Result<Vec<(Key, Bytes)>, SqlError> {
+        // Conditions may drop rows, so a small limit still asks for some more.
+        let wanted = match self.left {
+            Some(left) if self.scan.conditions.is_empty() => (left as u64).clamp(1, PAGE_ROWS),
+            Some(left) => (left as u64).saturating_mul(2).clamp(64, PAGE_ROWS),
+            None => PAGE_ROWS,
+        };
+        let options = ScanOptions {
+            reverse: self.scan.reverse,
+            max_rows: wanted,
+            max_bytes: PAGE_BYTES,
+        };
+        let page = self.scan.txn.scan(span, options).await?;
+        if let Some(rest) = page.resume {
+            self.spans.push(rest);
+        }
+        match self.scan.access.index {
+            None => Ok(page.rows),
+            Some(at) => {
+                let table = Arc::clone(&self.scan.table);
+                let codec = &table.codec().indexes()[at];
+                self.rows_of(codec, page.rows).await
+            }
+        }
+    }
+
+    /// The rows that index entries point to.
+    async fn rows_of(
+        &self,
+        codec: &IndexCodec,
+        entries: Vec<(Key, Bytes)>,
+    ) -> std::result::Result<Vec<(Key, Bytes)>, SqlError> {
+        let rows = self.scan.table.codec();
+        let keys: Vec<Key> = entries
+            .iter()
+            .map(|(key, value)| rows.row_key(codec, key, value))
+            .collect::<std::result::Result<_, _>>()?;
+        let values = self.scan.txn.get_many(&keys).await?;
+        keys.into_iter()
+            .zip(values)
+            .map(|(key, value)| match value {
+                Some(value) => Ok((key, value)),
+                None => Err(SqlError::new(
+                    crate::SqlState::DATA_CORRUPTED,
+                    format!("an entry of an index of \"{}\" has no row", self.scan.table.name),
+                )),
+            })
+            .collect()
+    }
+
+    fn batch(
+        &mut self,
+        rows: Vec<(Key, Bytes)>,
+    ) -> std::result::Result<RecordBatch, SqlError> {
+        let mut columns: Vec<Building> = self
+            .scan
+            .output
+            .iter()
+            .map(|source| match source {
+                Source::Column(_, ty) => Building::Values(ColumnBuilder::new(*ty, rows.len())),
+                Source::RowKey => Building::Keys(BinaryBuilder::new()),
+            })
+            .collect();
+        let checks: Vec<(usize, &Condition)> = self
+            .scan
+            .conditions
+            .iter()
+            .map(|condition| {
+                let slot = self.decoded.iter().position(|at| *at == condition.column);
+                (slot.expect("columns of conditions are decoded"), condition)
+            })
+            .collect();
+        let mut row: Vec<Datum> = Vec::with_capacity(self.decoded.len());
+        let mut count = 0;
+        for (key, value) in &rows {
+            if self.left == Some(count) {
+                break;
+            }
+            row.clear();
+            self.decoder.decode(key, value, &mut row)?;
+            if !checks.iter().all(|(slot, condition)| condition.holds(&row[*slot])) {
+                continue;
+            }
+            let mut slot = 0;
+            for column in &mut columns {
+                match column {
+                    Building::Keys(keys) => keys.append_value(key.as_bytes()),
+                    Building::Values(values) => {
+                        values.push(&row[slot]);
+                        slot += 1;
+                    }
+                }
+            }
+            count += 1;
+        }
+        if let Some(left) = &mut self.left {
+            *left -= count;
+        }
+        let arrays: Vec<ArrayRef> = columns
+            .into_iter()
+            .map(|column| match column {
+                Building::Values(mut values) => values.finish(),
+                Building::Keys(mut keys) => Arc::new(keys.finish()) as ArrayRef,
+            })
+            .collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let batch = RecordBatch::try_new_with_options(self.scan.schema(), arrays, &options);
+        Ok(batch.map_err(DataFusionError::from)?)
+    }
+}
+
+enum Building {
+    Values(ColumnBuilder),
+    Keys(BinaryBuilder),
+}

@@ -1,0 +1,279 @@
+//! Relations.
+
+use std::sync::Arc;
+
+use datafusion::catalog::MemTable;
+use datafusion::common::{Column, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{
+    EmptyRelation, Expr, JoinType, Limit, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr,
+    TableScanBuilder, lit,
+};
+use pgtypes::Datum;
+
+use super::scalar::subquery_of;
+use super::{Lowerer, filter, project};
+use crate::error::{SqlError, SqlState};
+use crate::exec::provider::{StoredTable, batch_of};
+use crate::ir::{Join, JoinKind, Rel, RelColumn, Scalar, SortKey, eval};
+
+impl Lowerer<'_> {
+    pub(super) fn rel(&mut self, rel: &Rel) -> Result<LogicalPlan, SqlError> {
+        match rel {
+            Rel::OneRow => Ok(one_row()),
+            Rel::Empty { columns } => self.rows(columns, &[]),
+            Rel::Scan(scan) => {
+                let provider = Arc::new(StoredTable::new(Arc::clone(&self.ctx.txn), scan));
+                self.source(provider, &rel.columns())
+            }
+            Rel::Virtual(scan) => {
+                let rows = self.computed.rows(&scan.table)?;
+                self.rows(&scan.columns, &rows)
+            }
+            Rel::Values { rows, columns } => self.values(rows, columns),
+            Rel::Function(call) => self.function(one_row(), call, false),
+            Rel::Filter { input, predicate } => {
+                let plan = self.rel(input)?;
+                let predicate = self.scalar(predicate)?;
+                filter(plan, predicate)
+            }
+            Rel::Project { input, exprs } => {
+                let plan = self.rel(input)?;
+                self.project(plan, exprs)
+            }
+            Rel::Join(join) => self.join(join),
+            Rel::Aggregate { input, group, aggs } => {
+                let plan = self.rel(input)?;
+                self.aggregate(plan, group, aggs)
+            }
+            Rel::Window { input, calls } => {
+                let plan = self.rel(input)?;
+                self.window(plan, calls)
+            }
+            Rel::Sort { input, keys } => {
+                let plan = self.rel(input)?;
+                self.sort(plan, keys)
+            }
+            Rel::Limit { input, limit, offset } => {
+                let plan = self.rel(input)?;
+                self.limit(plan, limit.as_ref(), offset.as_ref())
+            }
+            Rel::Distinct { input } => {
+                let columns = input.columns();
+                let plan = self.rel(input)?;
+                self.distinct(plan, &columns)
+            }
+            Rel::DistinctOn { input, on, keys } => {
+                let columns = input.columns();
+                let plan = self.rel(input)?;
+                self.distinct_on(plan, &columns, on, keys)
+            }
+            Rel::SetOp { op, all, left, right, columns } => {
+                self.set_op(*op, *all, left, right, columns)
+            }
+        }
+    }
+
+    /// A leaf over a provider whose fields are `columns`.
+    fn source(
+        &mut self,
+        provider: Arc<dyn datafusion::catalog::TableProvider>,
+        columns: &[RelColumn],
+    ) -> Result<LogicalPlan, SqlError> {
+        self.scans += 1;
+        let name = TableReference::bare(format!("s{}", self.scans));
+        let scan = TableScanBuilder::new(name, provider_as_source(provider)).build()?;
+        let plan = LogicalPlan::TableScan(scan);
+        self.made(&plan, columns);
+        Ok(plan)
+    }
+
+    /// Rows in memory.
+    fn rows(
+        &mut self,
+        columns: &[RelColumn],
+        rows: &[Vec<Datum>],
+    ) -> Result<LogicalPlan, SqlError> {
+        let batch = batch_of(columns, rows)?;
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+        self.source(Arc::new(table), columns)
+    }
+
+    fn values(
+        &mut self,
+        rows: &[Vec<Scalar>],
+        columns: &[RelColumn],
+    ) -> Result<LogicalPlan, SqlError> {
+        if rows.iter().flatten().all(Scalar::is_row_independent) {
+            let mut data = Vec::with_capacity(rows.len());
+            for row in rows {
+                let row: Result<Vec<Datum>, SqlError> = row
+                    .iter()
+                    .map(|scalar| eval(scalar, &self.env, &[], &self.ctx.params))
+                    .collect();
+                data.push(row?);
+            }
+            return self.rows(columns, &data);
+        }
+        // A row that mentions columns around it: one projection of one row each.
+        let mut plan: Option<LogicalPlan> = None;
+        for row in rows {
+            let exprs: Vec<(RelColumn, Scalar)> =
+                columns.iter().cloned().zip(row.iter().cloned()).collect();
+            let next = self.project(one_row(), &exprs)?;
+            plan = Some(match plan {
+                None => next,
+                Some(before) => LogicalPlanBuilder::from(before).union(next)?.build()?,
+            });
+        }
+        let plan = plan.ok_or_else(|| SqlError::internal("VALUES without rows"))?;
+        self.made(&plan, columns);
+        Ok(plan)
+    }
+
+    pub(super) fn project(
+        &mut self,
+        plan: LogicalPlan,
+        exprs: &[(RelColumn, Scalar)],
+    ) -> Result<LogicalPlan, SqlError> {
+        let mut lowered = Vec::with_capacity(exprs.len());
+        for (column, scalar) in exprs {
+            lowered.push(self.scalar(scalar)?.alias(column.id.to_string()));
+        }
+        let plan = project(plan, lowered)?;
+        let columns: Vec<RelColumn> = exprs.iter().map(|(column, _)| column.clone()).collect();
+        self.made(&plan, &columns);
+        Ok(plan)
+    }
+
+    fn join(&mut self, join: &Join) -> Result<LogicalPlan, SqlError> {
+        let Join { kind, left, right, on, lateral } = join;
+        let plan = self.rel(left)?;
+        if *lateral {
+            return self.lateral(plan, *kind, right, on.as_ref());
+        }
+        let right_plan = self.rel(right)?;
+        self.joined(plan, right_plan, *kind, on.as_ref())
+    }
+
+    fn joined(
+        &mut self,
+        left: LogicalPlan,
+        right: LogicalPlan,
+        kind: JoinKind,
+        on: Option<&Scalar>,
+    ) -> Result<LogicalPlan, SqlError> {
+        let on = match on {
+            None => Vec::new(),
+            Some(on) => {
+                on.conjuncts().iter().map(|c| self.scalar(c)).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let builder = LogicalPlanBuilder::from(left);
+        if on.is_empty() && kind == JoinKind::Inner {
+            return Ok(builder.cross_join(right)?.build()?);
+        }
+        let on = if on.is_empty() { vec![lit(true)] } else { on };
+        let kind = match kind {
+            JoinKind::Inner => JoinType::Inner,
+            JoinKind::Left => JoinType::Left,
+            JoinKind::Right => JoinType::Right,
+            JoinKind::Full => JoinType::Full,
+        };
+        Ok(builder.join_on(right, kind, on)?.build()?)
+    }
+
+    /// A join whose right side mentions the left one.
+    fn lateral(
+        &mut self,
+        left: LogicalPlan,
+        kind: JoinKind,
+        right: &Rel,
+        on: Option<&Scalar>,
+    ) -> Result<LogicalPlan, SqlError> {
+        if let Rel::Function(call) = right {
+            let trivial = on.is_none_or(|on| *on == Scalar::bool(true));
+            match (kind, trivial) {
+                (JoinKind::Inner, _) => {
+                    let plan = self.function(left, call, false)?;
+                    let Some(on) = on else { return Ok(plan) };
+                    let on = self.scalar(on)?;
+                    return filter(plan, on);
+                }
+                (JoinKind::Left, true) => return self.function(left, call, true),
+                _ => {
+                    return Err(SqlError::unsupported("LEFT JOIN of a function on a condition"));
+                }
+            }
+        }
+        self.level += 1;
+        let inner = self.plan(right);
+        self.level -= 1;
+        let inner = inner?;
+        let columns = right.columns();
+        let plan = LogicalPlan::Subquery(subquery_of(inner));
+        self.made(&plan, &columns);
+        self.joined(left, plan, kind, on)
+    }
+
+    pub(super) fn sort(
+        &mut self,
+        plan: LogicalPlan,
+        keys: &[SortKey],
+    ) -> Result<LogicalPlan, SqlError> {
+        let expr = self.sort_exprs(keys)?;
+        Ok(LogicalPlan::Sort(Sort { expr, input: Arc::new(plan), fetch: None }))
+    }
+
+    pub(super) fn sort_exprs(&mut self, keys: &[SortKey]) -> Result<Vec<SortExpr>, SqlError> {
+        keys.iter()
+            .map(|key| {
+                let expr = self.comparable(&key.expr)?;
+                Ok(SortExpr::new(expr, !key.desc, key.nulls_first))
+            })
+            .collect()
+    }
+
+    fn limit(
+        &mut self,
+        plan: LogicalPlan,
+        limit: Option<&Scalar>,
+        offset: Option<&Scalar>,
+    ) -> Result<LogicalPlan, SqlError> {
+        let fetch = self.row_count(limit, "LIMIT", SqlState::INVALID_ROW_COUNT_IN_LIMIT)?;
+        let skip = self.row_count(offset, "OFFSET", SqlState::INVALID_ROW_COUNT_IN_OFFSET)?;
+        Ok(LogicalPlan::Limit(Limit {
+            skip: skip.map(|skip| Box::new(lit(skip))),
+            fetch: fetch.map(|fetch| Box::new(lit(fetch))),
+            input: Arc::new(plan),
+        }))
+    }
+
+    fn row_count(
+        &self,
+        scalar: Option<&Scalar>,
+        what: &str,
+        code: SqlState,
+    ) -> Result<Option<i64>, SqlError> {
+        let Some(scalar) = scalar else { return Ok(None) };
+        match eval(scalar, &self.env, &[], &self.ctx.params)? {
+            Datum::Null => Ok(None),
+            Datum::Int8(count) if count >= 0 => Ok(Some(count)),
+            Datum::Int8(_) => Err(SqlError::new(code, format!("{what} must not be negative"))),
+            other => Err(SqlError::internal(format!("{what} is {other:?}"))),
+        }
+    }
+}
+
+/// One row without columns.
+pub(super) fn one_row() -> LogicalPlan {
+    LogicalPlan::EmptyRelation(EmptyRelation {
+        produce_one_row: true,
+        schema: Arc::new(datafusion::common::DFSchema::empty()),
+    })
+}
+
+/// A reference to an unqualified field.
+pub(super) fn named(name: &str) -> Expr {
+    Expr::Column(Column::new_unqualified(name))
+}
