@@ -10,8 +10,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use pgtypes::numeric::Numeric;
-use pgtypes::{ArrayValue, Datum, Dim, Interval, PgType, Str, TypeId};
+use pgtypes::{ArrayValue, Datum, Dim, Interval, Numeric, PgType, Str, TypeId};
 
 use crate::CodecError;
 use crate::cell::{self, Cells};
@@ -30,7 +29,11 @@ fn shared_str(bytes: Bytes) -> Result<Str, CodecError> {
 /// Appends the stored form.
 pub(crate) fn encode(datum: &Datum, ty: PgType, out: &mut BytesMut) -> Result<(), CodecError> {
     match datum {
-        Datum::Numeric(v) => v.encode_key(out),
+        Datum::Numeric(v) => {
+            let mut sortable = Vec::new();
+            v.encode_sortable(&mut sortable);
+            out.put_slice(&sortable);
+        }
         Datum::Interval(v) => {
             out.put_i32(v.months);
             out.put_i32(v.days);
@@ -58,7 +61,7 @@ pub(crate) fn decode(bytes: Bytes, ty: PgType) -> Result<Datum, CodecError> {
         return array(&bytes, ty);
     }
     match ty.id {
-        TypeId::Numeric => Numeric::decode_key(&bytes).map(Datum::Numeric).ok_or(MALFORMED),
+        TypeId::Numeric => Numeric::decode_sortable(&bytes).map(Datum::Numeric).ok_or(MALFORMED),
         TypeId::Interval => {
             let bytes: &[u8; 16] = bytes.as_ref().try_into().map_err(|_| MALFORMED)?;
             let (months, rest) = bytes.split_first_chunk().expect("16 bytes hold 4");

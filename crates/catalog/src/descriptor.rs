@@ -5,8 +5,9 @@
 //!
 //! # Invariants
 //!
-//! - **D1** Ids of columns and indexes are unique within their table over its whole life: an id is
-//!   never given out twice, so bytes written under an old id are never read as something else.
+//! - **D1** Ids of columns are unique within their table over its whole life, ids of indexes in the
+//!   cluster: none is given out twice, not even after a rollback, so bytes written under an old id
+//!   are never read as something else.
 //! - **D2** `primary` is always there. A table without a primary key has one without columns: its
 //!   rows are keyed by a hidden row id.
 //! - **D3** Columns of the primary key are not nullable.
@@ -26,7 +27,7 @@ pub type SchemaId = u32;
 pub type TableId = u32;
 /// Identity of a column within its table, from 1. Also its `attnum`.
 pub type ColumnId = u32;
-/// Identity of an index within its table, and the index part of its keys.
+/// Identity of an index in the cluster, and the index part of its keys.
 pub type IndexId = u32;
 
 /// A database.
@@ -110,7 +111,7 @@ pub enum IndexState {
 /// An index, the primary one included.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Index {
-    /// Identity within the table: the index part of its keys. Changes when the index is rebuilt.
+    /// Identity: the index part of its keys. Changes when the index is rebuilt.
     pub id: IndexId,
     /// Oid in `pg_class`.
     pub oid: u32,
@@ -170,8 +171,6 @@ pub struct Table {
     pub constraints: Vec<Constraint>,
     /// The id the next column gets (D1).
     pub next_column: ColumnId,
-    /// The id the next index gets (D1).
-    pub next_index: IndexId,
     /// Accepted storage parameters without meaning here (`fillfactor`), kept to be shown.
     #[serde(default)]
     pub options: Vec<(String, String)>,
@@ -194,7 +193,6 @@ impl Table {
         primary: Index,
     ) -> Self {
         let next_column = columns.iter().map(|c| c.id).max().unwrap_or(0) + 1;
-        let next_index = primary.id + 1;
         Table {
             id,
             schema,
@@ -205,7 +203,6 @@ impl Table {
             indexes: Vec::new(),
             constraints: Vec::new(),
             next_column,
-            next_index,
             options: Vec::new(),
             comments: Vec::new(),
             codec: CodecCell::default(),

@@ -14,7 +14,7 @@
 
 use base::codec;
 use bytes::{BufMut, Bytes, BytesMut};
-use pgtypes::{Datum, PgType, TypeId};
+use pgtypes::{Datum, Interval, Numeric, PgType, TypeId};
 
 use crate::CodecError;
 use crate::cell::int_datum;
@@ -70,11 +70,7 @@ pub fn is_indexable(ty: PgType) -> bool {
 }
 
 /// Appends one column of a key.
-pub(crate) fn put(
-    out: &mut BytesMut,
-    column: &KeyColumn,
-    datum: &Datum,
-) -> Result<(), CodecError> {
+pub(crate) fn put(out: &mut BytesMut, column: &KeyColumn, datum: &Datum) -> Result<(), CodecError> {
     let start = out.len();
     if matches!(datum, Datum::Null) {
         if !column.nullable {
@@ -112,9 +108,9 @@ fn put_value(out: &mut BytesMut, ty: PgType, datum: &Datum) -> Result<(), CodecE
         Datum::Bytea(v) => codec::put_bytes(out, v),
         Datum::Uuid(v) => out.put_slice(v),
         Datum::Numeric(v) => {
-            let mut sortable = BytesMut::new();
-            v.encode_sort_key(&mut sortable);
-            codec::put_bytes(out, &sortable);
+            let mut sortable = Vec::new();
+            v.encode_key(&mut sortable);
+            out.put_slice(&sortable);
         }
         Datum::Interval(v) => out.put_i128(v.span_micros() ^ i128::MIN),
         Datum::Null | Datum::Jsonb(..) | Datum::Array(..) | Datum::Record(..) => {
@@ -124,8 +120,8 @@ fn put_value(out: &mut BytesMut, ty: PgType, datum: &Datum) -> Result<(), CodecE
     Ok(())
 }
 
-/// Takes one column off the front of a key. Types that are not exact come back as [`Datum::Null`]:
-/// their value is in the row.
+/// Takes one column off the front of a key. Types that are not exact come back equal to what was
+/// encoded, not identical: good for messages.
 pub(crate) fn take(input: &mut &[u8], column: &KeyColumn) -> Result<Datum, CodecError> {
     if column.descending {
         let mut inverted = input.to_vec();
@@ -157,22 +153,23 @@ fn take_value(input: &mut &[u8], ty: PgType) -> Result<Datum, CodecError> {
             *input = rest;
             Datum::Bool(byte != 0)
         }
-        TypeId::Text | TypeId::Varchar | TypeId::Name => {
+        TypeId::Text | TypeId::Varchar | TypeId::Name | TypeId::Bpchar => {
             crate::binary::text(Bytes::from(codec::take_bytes(input)?))?
         }
         TypeId::Bytea => Datum::Bytea(Bytes::from(codec::take_bytes(input)?)),
-        TypeId::Numeric | TypeId::Bpchar => {
-            codec::take_bytes(input)?;
-            Datum::Null
+        TypeId::Numeric => {
+            let (value, used) =
+                Numeric::decode_key(input, 0).ok_or(CodecError::Corrupt("numeric in a key"))?;
+            *input = &input[used..];
+            Datum::Numeric(value)
         }
-        TypeId::Float4 | TypeId::Float8 => {
-            codec::take_u64(input)?;
-            Datum::Null
-        }
+        TypeId::Float4 => Datum::Float4(codec::take_f64(input)? as f32),
+        TypeId::Float8 => Datum::Float8(codec::take_f64(input)?),
         TypeId::Interval => {
-            codec::take_u64(input)?;
-            codec::take_u64(input)?;
-            Datum::Null
+            let (head, rest) =
+                input.split_first_chunk::<16>().ok_or(CodecError::Corrupt("interval cut short"))?;
+            *input = rest;
+            Datum::Interval(interval_of(i128::from_be_bytes(*head) ^ i128::MIN))
         }
         TypeId::Uuid => {
             let (head, rest) =
@@ -182,4 +179,14 @@ fn take_value(input: &mut &[u8], ty: PgType) -> Result<Datum, CodecError> {
         }
         _ => int_datum(codec::take_i64(input)?, ty)?,
     })
+}
+
+/// An interval of that length.
+fn interval_of(micros: i128) -> Interval {
+    const DAY: i128 = 86_400_000_000;
+    Interval {
+        months: 0,
+        days: i32::try_from(micros.div_euclid(DAY)).unwrap_or(i32::MAX),
+        micros: i64::try_from(micros.rem_euclid(DAY)).expect("less than a day"),
+    }
 }

@@ -20,8 +20,8 @@ pub mod store;
 mod type_serde;
 
 pub use descriptor::{
-    Column, ColumnId, Constraint, ConstraintKind, Database, DatabaseId, Index, IndexColumn, IndexId,
-    IndexState, Role, Schema, SchemaId, Table, TableId,
+    Column, ColumnId, Constraint, ConstraintKind, Database, DatabaseId, Index, IndexColumn,
+    IndexId, IndexState, Role, Schema, SchemaId, Table, TableId,
 };
 pub use error::{CatalogError, CodecError};
 pub use key::is_indexable;

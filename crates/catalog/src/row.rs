@@ -199,7 +199,12 @@ impl RowCodec {
     }
 
     /// The key of the row that an index entry points to.
-    pub fn row_key(&self, index: &IndexCodec, entry: &Key, value: &Bytes) -> Result<Key, CodecError> {
+    pub fn row_key(
+        &self,
+        index: &IndexCodec,
+        entry: &Key,
+        value: &Bytes,
+    ) -> Result<Key, CodecError> {
         let mut cells = open(value)?;
         let len = usize::try_from(cells.varint()?).map_err(|_| CodecError::Corrupt("suffix"))?;
         let suffix = if len > 0 {
@@ -301,8 +306,8 @@ impl IndexCodec {
         Ok(Key(key.freeze()))
     }
 
-    /// The column values in an entry's key. What a key does not bring back exactly
-    /// ([`crate::is_exact`]) is NULL.
+    /// The column values in an entry's key: equal to what was stored, if not identical (the scale
+    /// of a numeric, the padding of char(n)).
     pub fn decode_key(&self, entry: &Key) -> Result<Vec<Datum>, CodecError> {
         let mut rest = entry.as_bytes().get(PREFIX_LEN..).ok_or(CodecError::Corrupt("key"))?;
         self.columns.iter().map(|c| key::take(&mut rest, c)).collect()

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use base::{Key, KeyRange, keyspace};
 use bytes::{BufMut, Bytes, BytesMut};
-use kv::{ScanOptions, Txn};
+use kv::{ScanOptions, Strength, Txn, WaitPolicy};
 use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -98,11 +98,16 @@ impl Catalog {
             return Ok(cached);
         }
         let loaded = Arc::new(load(txn, version).await?);
-        let mut newest = self.cached.write();
-        if newest.version() < version {
-            *newest = loaded.clone();
-        }
+        self.publish(&loaded);
         Ok(loaded)
+    }
+
+    /// Keeps a snapshot that is committed, unless a newer one is kept already.
+    pub fn publish(&self, snapshot: &Arc<CatalogSnapshot>) {
+        let mut newest = self.cached.write();
+        if newest.version() < snapshot.version() {
+            *newest = snapshot.clone();
+        }
     }
 }
 
@@ -151,16 +156,16 @@ pub async fn write(
 ) -> Result<Arc<CatalogSnapshot>, CatalogError> {
     let key = version_key();
     // Locked, so that two DDL statements queue up rather than abort each other.
-    txn.lock(&[key.clone()], kv::Strength::Exclusive, kv::WaitPolicy::Block).await?;
+    txn.lock(std::slice::from_ref(&key), Strength::Exclusive, WaitPolicy::Block).await?;
     let version = decode_version(txn.get(&key).await?.as_ref())? + 1;
-    txn.put(key, Bytes::copy_from_slice(&version.to_be_bytes()));
+    txn.put(key, Bytes::copy_from_slice(&version.to_be_bytes()))?;
     for change in &changes {
-        write_one(txn, change);
+        write_one(txn, change)?;
     }
     Ok(Arc::new(current.with(version, changes)))
 }
 
-fn write_one(txn: &Txn, change: &Change) {
+fn write_one(txn: &Txn, change: &Change) -> Result<(), kv::KvError> {
     fn json<T: Serialize>(descriptor: &T) -> Bytes {
         serde_json::to_vec(descriptor).expect("descriptors are plain data").into()
     }

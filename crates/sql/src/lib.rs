@@ -10,10 +10,17 @@
 //! protocol (`gateway`) nor how a transaction commits (`kv`).
 
 pub mod bind;
+mod copy;
+mod ddl;
+mod dml;
 mod error;
 pub mod exec;
 pub mod explain;
 pub mod ir;
 mod lower;
+mod point;
+pub mod session;
+pub mod settings;
+mod sysviews;
 
 pub use error::{Fields, SqlError, SqlState};

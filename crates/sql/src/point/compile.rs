@@ -254,7 +254,8 @@ fn comparison<'a>(
         _ => return None,
     };
     let known = value.is_row_independent();
-    (known && same_key_form(table.columns[position].ty, value.ty())).then_some((position, op, value))
+    (known && same_key_form(table.columns[position].ty, value.ty()))
+        .then_some((position, op, value))
 }
 
 fn mirrored(op: &str) -> Option<&'static str> {
@@ -306,10 +307,8 @@ pub(super) fn find_probe<'a>(
             values.push(value.clone());
         }
         if values.len() == index.columns.len() {
-            let rest = (0..conjuncts.len())
-                .filter(|n| !used.contains(n))
-                .map(|n| conjuncts[n])
-                .collect();
+            let rest =
+                (0..conjuncts.len()).filter(|n| !used.contains(n)).map(|n| conjuncts[n]).collect();
             return Some((index.id, values, rest));
         }
     }
@@ -335,9 +334,9 @@ fn find_bounds<'a>(
     let mut next = positions.first().copied()?;
     while bounds.equal.len() < positions.len() {
         next = positions[bounds.equal.len()];
-        let found = left.iter().position(
-            |c| matches!(comparison(c, table, layout), Some((p, "=", _)) if p == next),
-        );
+        let found = left
+            .iter()
+            .position(|c| matches!(comparison(c, table, layout), Some((p, "=", _)) if p == next));
         let Some(n) = found else { break };
         let (_, _, value) = comparison(left.remove(n), table, layout)?;
         bounds.equal.push(value.clone());
@@ -366,8 +365,7 @@ fn scan_direction(
     bounds: &Bounds<'_>,
     sort: &[(ColId, bool, bool)],
 ) -> Option<bool> {
-    let bounded =
-        !bounds.equal.is_empty() || (bounds.lower.is_some() && bounds.upper.is_some());
+    let bounded = !bounds.equal.is_empty() || (bounds.lower.is_some() && bounds.upper.is_some());
     if !bounded && sort.is_empty() {
         return None;
     }

@@ -34,11 +34,14 @@ use catalog::{CatalogSnapshot, IndexId, RowDecoder, Table};
 use kv::Txn;
 use pgtypes::{Datum, EvalEnv};
 
+use crate::SqlError;
 use crate::ir::{self, LockStrength, LockWait, Scalar};
 use crate::session::api::{ResultColumn, Sink};
-use crate::SqlError;
+use crate::session::catalog_error;
 
-pub(crate) use compile::compile;
+pub(crate) use compile::{Defaults, compile};
+pub(crate) use insert::row_ids;
+pub(crate) use read::{lock_strength, wait_policy};
 
 /// A compiled statement.
 #[derive(Debug)]
@@ -222,7 +225,11 @@ impl PointContext<'_> {
     }
 
     /// Whether the condition holds of the row; none does.
-    pub(crate) fn holds(&self, condition: Option<&Scalar>, row: &[Datum]) -> Result<bool, SqlError> {
+    pub(crate) fn holds(
+        &self,
+        condition: Option<&Scalar>,
+        row: &[Datum],
+    ) -> Result<bool, SqlError> {
         let Some(condition) = condition else { return Ok(true) };
         Ok(matches!(ir::eval(condition, self.env, row, self.params)?, Datum::Bool(true)))
     }
@@ -231,16 +238,15 @@ impl PointContext<'_> {
     pub(crate) async fn check_version(&self) -> Result<bool, SqlError> {
         let key = catalog::store::version_key();
         if self.lock_version {
-            let locked = self
-                .txn
-                .lock(&[key], kv::Strength::Shared, kv::WaitPolicy::Block)
-                .await?;
-            let version = catalog::store::decode_version(locked[0].value.as_ref())?;
+            let locked = self.txn.lock(&[key], kv::Strength::Shared, kv::WaitPolicy::Block).await?;
+            let version =
+                catalog::store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
             return Ok(version == self.catalog.version());
         }
         let Some(expected) = self.unchecked_version else { return Ok(true) };
         let value = self.txn.get(&key).await?;
-        Ok(catalog::store::decode_version(value.as_ref())? == expected)
+        let version = catalog::store::decode_version(value.as_ref()).map_err(catalog_error)?;
+        Ok(version == expected)
     }
 }
 

@@ -10,6 +10,7 @@ use super::{Get, Outcome, Output, PointContext, Probe, Range};
 use crate::dml::codec_error;
 use crate::ir::{self, LockStrength, LockWait, Scalar};
 use crate::session::api::Sink;
+use crate::session::catalog_error;
 use crate::{SqlError, SqlState};
 
 /// Bytes of rows fetched at a time.
@@ -90,7 +91,7 @@ impl Get {
                     let mut got = cx.txn.get_many(&[store::version_key(), key.clone()]).await?;
                     let value = got.pop().expect("two keys, two values");
                     let version = got.pop().expect("two keys, two values");
-                    if store::decode_version(version.as_ref())? != expected {
+                    if store::decode_version(version.as_ref()).map_err(catalog_error)? != expected {
                         return Ok(Outcome::Stale);
                     }
                     (key, value)
@@ -120,7 +121,8 @@ impl Get {
         self.decoder
             .decode(&key, &value, &mut row)
             .map_err(|e| codec_error(&e, &self.probe.table))?;
-        if !cx.holds(self.probe.residual.as_ref(), &row)? || row_limit(cx, self.limit.as_ref())? == Some(0)
+        if !cx.holds(self.probe.residual.as_ref(), &row)?
+            || row_limit(cx, self.limit.as_ref())? == Some(0)
         {
             return Ok(Outcome::Done(0));
         }

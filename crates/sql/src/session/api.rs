@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use pgtypes::{Datum, PgType};
+use pgtypes::{Datum, EvalEnv, PgType};
 
 use crate::SqlError;
 
@@ -67,6 +67,8 @@ impl Severity {
 
 /// Where results go.
 pub trait Sink: Send {
+    /// Settings that the text of the following rows depends on; told before the rows of a statement.
+    fn environment(&mut self, env: &EvalEnv);
     /// The columns of the rows that follow (RowDescription in the simple protocol; in the extended
     /// one Describe has told them already).
     fn columns(&mut self, columns: &[ResultColumn]) -> Result<(), SqlError>;

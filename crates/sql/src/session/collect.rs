@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use pgtypes::Datum;
+use pgtypes::{Datum, EvalEnv};
 
 use super::api::{CopyShape, ResultColumn, Severity, Sink};
 use crate::SqlError;
@@ -27,6 +27,10 @@ impl<'a> CollectSink<'a> {
 }
 
 impl Sink for CollectSink<'_> {
+    fn environment(&mut self, env: &EvalEnv) {
+        self.inner.environment(env);
+    }
+
     fn columns(&mut self, _: &[ResultColumn]) -> Result<(), SqlError> {
         Ok(())
     }

@@ -83,7 +83,11 @@ impl Session {
     }
 
     /// COMMIT or END.
-    pub(super) async fn commit(&mut self, chain: bool, sink: &mut dyn Sink) -> Result<Tag, SqlError> {
+    pub(super) async fn commit(
+        &mut self,
+        chain: bool,
+        sink: &mut dyn Sink,
+    ) -> Result<Tag, SqlError> {
         let modes = self.tx.modes;
         let tag = match self.tx.block {
             Block::Idle | Block::Implicit => {
@@ -205,6 +209,12 @@ impl Session {
             txn.clone().rollback().await;
         }
         self.drop_transaction();
+    }
+
+    /// Undoes what is open, to run it again from its beginning.
+    pub(super) fn restart_transaction(&mut self, block: Block) {
+        let loaded = self.tx.restart(block);
+        self.reclaim(loaded);
     }
 
     /// Forgets what is open; the key-value transaction rolls back when it is dropped.

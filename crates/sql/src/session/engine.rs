@@ -7,22 +7,20 @@ use catalog::Catalog;
 use kv::Db;
 
 use super::cache::PlanCache;
-use crate::exec::ExecEngine;
+use crate::exec::QueryEngine;
 
 /// Limits of a node's SQL layer.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// Memory for sorts, joins and aggregates of all sessions together, in bytes.
     pub sql_memory: usize,
-    /// Where operators that exceed their memory spill; none: they fail with 53200.
-    pub spill_directory: Option<std::path::PathBuf>,
     /// Statements kept in the shared cache.
     pub cached_statements: usize,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        EngineConfig { sql_memory: 256 << 20, spill_directory: None, cached_statements: 4_096 }
+        EngineConfig { sql_memory: 256 << 20, cached_statements: 4_096 }
     }
 }
 
@@ -31,7 +29,7 @@ pub struct Engine {
     pub(crate) db: Db,
     pub(crate) catalog: Catalog,
     pub(crate) plans: PlanCache,
-    pub(crate) exec: Arc<ExecEngine>,
+    pub(crate) exec: Arc<QueryEngine>,
     pub(crate) metrics: EngineMetrics,
 }
 
@@ -79,12 +77,12 @@ impl Engine {
     /// The SQL layer over a key-value store.
     #[must_use]
     pub fn new(db: Db, config: EngineConfig) -> Arc<Engine> {
-        let exec = ExecEngine::new(config.sql_memory, config.spill_directory.clone());
+        let exec = QueryEngine::new(config.sql_memory).expect("built from memory alone");
         Arc::new(Engine {
             db,
             catalog: Catalog::default(),
             plans: PlanCache::new(config.cached_statements),
-            exec: Arc::new(exec),
+            exec,
             metrics: EngineMetrics::default(),
         })
     }

@@ -120,11 +120,7 @@ pub(super) async fn guard<T>(
 
 impl Session {
     /// Runs a statement, again while it meets conflicts and may be taken back.
-    pub(super) async fn run(
-        &mut self,
-        job: Job<'_>,
-        sink: &mut dyn Sink,
-    ) -> Result<Tag, SqlError> {
+    pub(super) async fn run(&mut self, job: Job<'_>, sink: &mut dyn Sink) -> Result<Tag, SqlError> {
         count(&self.engine.metrics.statements);
         let mark = sink.mark();
         let cancel = self.cancel.clone();
@@ -147,7 +143,7 @@ impl Session {
                 Some((txn, savepoint)) if error.code() == SqlState::SERIALIZATION_FAILURE => {
                     txn.rollback_to(savepoint);
                 }
-                _ if fresh && self.tx.is_first_statement() => self.tx.restart(block),
+                _ if fresh && self.tx.is_first_statement() => self.restart_transaction(block),
                 _ => return Err(error),
             }
             count(&self.engine.metrics.retries);
@@ -178,6 +174,7 @@ impl Session {
         self.refresh_env();
         self.begin_implicit();
         self.tick(self.tx.statements == 0);
+        sink.environment(&self.env);
         let txn = self.tx.statement(&self.engine.db).await?;
         if let Some(timeout) = self.timeout("lock_timeout") {
             txn.set_lock_timeout(Some(timeout));
@@ -263,7 +260,11 @@ impl Session {
     }
 
     /// The plan under the catalog that the transaction sees, which is read if it has not been.
-    async fn planned(&mut self, job: &Job<'_>, txn: &Arc<Txn>) -> Result<Arc<Planned>, SqlError> {
+    pub(super) async fn planned(
+        &mut self,
+        job: &Job<'_>,
+        txn: &Arc<Txn>,
+    ) -> Result<Arc<Planned>, SqlError> {
         let catalog = match &self.tx.catalog {
             Some(catalog) => catalog.clone(),
             None => {
@@ -306,6 +307,12 @@ impl Session {
             self.tx.modes = self.modes();
             self.tx.block = Block::Implicit;
         }
+    }
+
+    /// The client was told of an error that the session does not know of (a parameter it could not
+    /// read): a transaction block fails all the same.
+    pub fn fail_statement(&mut self) {
+        self.fail();
     }
 
     /// An error struck: the transaction block fails, an implicit transaction ends.

@@ -15,6 +15,7 @@
 //! - **S3** A plan made under a catalog that its own transaction changed is never shared.
 //! - **S4** A statement is run again only if nothing of its transaction has been sent.
 
+mod access;
 pub(crate) mod api;
 mod bound;
 mod cache;
@@ -39,16 +40,16 @@ use catalog::{CatalogSnapshot, DatabaseId};
 use kv::Txn;
 use pgtypes::EvalEnv;
 
-pub use api::{
-    CancelHandle, Completion, CopyShape, ResultColumn, Severity, Sink, TxStatus,
-};
+pub use api::{CancelHandle, Completion, CopyShape, ResultColumn, Severity, Sink, TxStatus};
 pub use cache::Prepared;
 pub use engine::{Engine, EngineConfig, EngineMetrics};
 pub use portal::Portal;
 
-pub(crate) use plan::{CatalogDefaults, result_columns};
+pub(crate) use bound::DmlContext;
+pub(crate) use execute::Tag;
+pub(crate) use plan::{CatalogDefaults, bind_default, result_columns};
 pub(crate) use script::SplitAt;
-pub(crate) use view::{SessionInfo, View};
+pub(crate) use view::{SessionInfo, View, ViewContext};
 
 use crate::settings::{SETTINGS, Settings};
 use crate::{SqlError, SqlState};

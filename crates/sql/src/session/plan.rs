@@ -84,6 +84,17 @@ impl Session {
         result
     }
 
+    /// A statement of the simple protocol that somebody has prepared under the same text.
+    pub(super) fn cached(&mut self, text: &str) -> Option<Arc<Prepared>> {
+        if self.tx.changed_catalog {
+            return None;
+        }
+        self.refresh_env();
+        let key =
+            CacheKey { text: text.into(), declared: Vec::new(), context: self.context.clone() };
+        self.engine.plans.get(&key).filter(|p| p.params().is_empty())
+    }
+
     pub(super) async fn prepare(
         &mut self,
         sql: &str,
@@ -171,8 +182,7 @@ impl Session {
             Some(plan) => Plan::Point(Box::new(plan)),
             None => Plan::Bound(Box::new(bound.statement)),
         };
-        let planned =
-            Planned { version: catalog.version(), context: self.context.clone(), plan };
+        let planned = Planned { version: catalog.version(), context: self.context.clone(), plan };
         Ok((planned, bound.params))
     }
 

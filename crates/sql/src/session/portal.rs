@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pgtypes::Datum;
 
+use super::Session;
 use super::api::{Completion, ResultColumn, Sink};
 use super::bound::Cursor;
 use super::cache::Prepared;
@@ -13,7 +14,6 @@ use super::engine::count;
 use super::execute::{Job, Replay, Tag, guard, is_retryable, pause};
 use super::script::Parsed;
 use super::transaction::Block;
-use super::Session;
 use crate::{SqlError, SqlState};
 
 /// Most runs of a lone statement at Sync.
@@ -32,7 +32,10 @@ pub struct Portal {
 enum State {
     Fresh,
     /// Rows that were computed and not fetched yet.
-    Rows { rows: VecDeque<Vec<Datum>>, tag: Tag },
+    Rows {
+        rows: VecDeque<Vec<Datum>>,
+        tag: Tag,
+    },
     /// A query that runs as it is fetched.
     Open(Box<Cursor>),
     Done,
@@ -60,7 +63,11 @@ impl Portal {
 
 impl Session {
     /// Gives parameters values. They must have the types that the statement says.
-    pub fn bind(&mut self, prepared: Arc<Prepared>, params: Vec<Datum>) -> Result<Portal, SqlError> {
+    pub fn bind(
+        &mut self,
+        prepared: Arc<Prepared>,
+        params: Vec<Datum>,
+    ) -> Result<Portal, SqlError> {
         let result = self.bind_portal(prepared, params);
         if result.is_err() {
             self.fail();
@@ -159,6 +166,7 @@ impl Session {
         max_rows: usize,
         sink: &mut dyn Sink,
     ) -> Result<Completion, SqlError> {
+        sink.environment(&self.env);
         let most = if max_rows == 0 { usize::MAX } else { max_rows };
         let tag = match &mut portal.state {
             State::Rows { rows, tag } => {
@@ -219,7 +227,7 @@ impl Session {
                 self.fail();
                 return Err(error);
             }
-            self.tx.restart(Block::Implicit);
+            self.restart_transaction(Block::Implicit);
             count(&self.engine.metrics.retries);
             pause(attempt).await;
             match self.replay_once(replay, sink).await {

@@ -204,9 +204,7 @@ fn by_hand<T>(
     let next = parser.peek_token();
     if next.token != Token::EOF {
         let at = bind::position(text, next.span.start);
-        return Err(
-            SqlError::syntax(format!("syntax error at or near \"{}\"", next.token)).at(at)
-        );
+        return Err(SqlError::syntax(format!("syntax error at or near \"{}\"", next.token)).at(at));
     }
     Ok(parsed)
 }

@@ -79,7 +79,9 @@ impl Session {
                     let Some(began) = again.filter(|b| sink.rewind(b.mark)) else {
                         return Err(plan::shift(error, sql, pieces[at].start));
                     };
-                    self.tx.restart(Block::Idle);
+                    self.settings.rollback();
+                    self.refresh_env();
+                    self.restart_transaction(Block::Idle);
                     count(&self.engine.metrics.retries);
                     at = began.step;
                     let cancel = self.cancel.clone();

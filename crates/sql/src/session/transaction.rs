@@ -63,6 +63,8 @@ pub(crate) struct Transaction {
     /// Statements that used the key-value transaction.
     pub(crate) statements: u32,
     marks: Vec<Mark>,
+    /// Tables and their primary indexes that this transaction has made.
+    pub(crate) fresh: std::collections::BTreeSet<(u32, u32)>,
     /// Key spans filled outside of this transaction for tables that exist only in it: to be
     /// emptied if it rolls back.
     pub(crate) loaded: Vec<KeyRange>,
@@ -82,6 +84,7 @@ impl Transaction {
             commit_failed: false,
             statements: 0,
             marks: Vec::new(),
+            fresh: Default::default(),
             loaded: Vec::new(),
             dropped: Vec::new(),
         }
@@ -123,6 +126,11 @@ impl Transaction {
     /// Whether nothing but the statement that runs has used the transaction.
     pub(crate) fn is_first_statement(&self) -> bool {
         self.statements <= 1 && self.marks.is_empty()
+    }
+
+    /// Whether a savepoint is set.
+    pub(crate) fn has_savepoints(&self) -> bool {
+        !self.marks.is_empty()
     }
 
     /// Sets the savepoint that a statement returns to if it has to run again.
@@ -187,8 +195,8 @@ impl Transaction {
         finished
     }
 
-    /// Undoes everything so that it can run again, as old as it is.
-    pub(crate) fn restart(&mut self, block: Block) {
+    /// Undoes everything so that it can run again, as old as it is. Returns spans to be emptied.
+    pub(crate) fn restart(&mut self, block: Block) -> Vec<KeyRange> {
         if let Some(txn) = self.txn.take() {
             txn.restart();
             self.again = Some(txn);
@@ -199,7 +207,9 @@ impl Transaction {
         self.commit_failed = false;
         self.statements = 0;
         self.marks.clear();
+        self.fresh.clear();
         self.dropped.clear();
+        std::mem::take(&mut self.loaded)
     }
 
     /// Forgets a transaction kept to run again.

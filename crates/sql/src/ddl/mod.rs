@@ -1,0 +1,251 @@
+//! Statements that change descriptors.
+//!
+//! ```text
+//!   lock the catalog's version ─▶ change descriptors in the transaction ─▶ commit, or roll back
+//!            │                              │
+//!            │                     new data, if any, goes where nobody looks yet (`bulk`)
+//!            └── two DDL statements queue up here rather than abort each other
+//! ```
+//!
+//! DDL is transactional: a rolled back CREATE TABLE has never been. What a table or index is rebuilt
+//! into gets a new index id, so its keys are unknown to everyone until the descriptor that names
+//! them is committed; they are written by transactions of their own, in chunks, in bounded memory.
+//!
+//! A rebuild reads the whole table in its own transaction. Whoever writes to the table meanwhile
+//! conflicts with that read, and one of the two runs again: no row is ever missing from an index.
+
+mod alter;
+mod alter_column;
+mod bulk;
+mod create_table;
+mod drop;
+mod index;
+mod rebuild;
+mod reclaim;
+mod schema;
+mod split;
+mod truncate;
+
+use std::sync::Arc;
+
+use catalog::{CatalogSnapshot, Change, Schema, Table, store};
+use kv::{Strength, Txn, WaitPolicy};
+use sqlparser::ast::{self, Statement};
+
+use crate::bind::relation_name;
+use crate::session::api::{Severity, Sink};
+use crate::session::{Session, Tag, catalog_error};
+use crate::{SqlError, SqlState};
+
+pub(crate) use bulk::BulkWriter;
+pub(crate) use split::split_at;
+
+/// Name of a statement, for errors.
+pub(crate) fn verb(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::CreateTable(_) => "CREATE TABLE",
+        Statement::CreateIndex(_) => "CREATE INDEX",
+        Statement::AlterTable(_) => "ALTER TABLE",
+        Statement::AlterIndex { .. } => "ALTER INDEX",
+        Statement::Drop { .. } => "DROP",
+        Statement::Truncate(_) => "TRUNCATE TABLE",
+        Statement::CreateSchema { .. } => "CREATE SCHEMA",
+        Statement::CreateDatabase { .. } => "CREATE DATABASE",
+        Statement::Comment { .. } => "COMMENT",
+        _ => "this statement",
+    }
+}
+
+/// Runs a statement, or refuses it by name.
+pub(crate) async fn run(
+    session: &mut Session,
+    statement: &Statement,
+    text: &str,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    match statement {
+        Statement::CreateTable(create) => create_table::run(session, create, text, sink).await,
+        Statement::CreateIndex(create) => index::run(session, create, sink).await,
+        Statement::AlterTable(alter) => alter::run(session, alter, text, sink).await,
+        Statement::AlterIndex { name, operation } => {
+            alter::rename_index(session, name, operation).await
+        }
+        Statement::Drop { .. } => drop::run(session, statement, sink).await,
+        Statement::Truncate(truncate) => truncate::run(session, truncate, sink).await,
+        Statement::CreateSchema { .. } => schema::create_schema(session, statement, sink).await,
+        Statement::CreateDatabase { .. } => schema::create_database(session, statement).await,
+        Statement::Comment { .. } => schema::comment(session, statement).await,
+        other => {
+            let text = other.to_string();
+            let head: Vec<&str> = text.split_whitespace().take(2).collect();
+            Err(SqlError::unsupported(head.join(" ").to_uppercase()))
+        }
+    }
+}
+
+/// A DDL statement that runs: its transaction, and the catalog it changes.
+pub(crate) struct Ddl {
+    pub(crate) txn: Arc<Txn>,
+    pub(crate) catalog: Arc<CatalogSnapshot>,
+}
+
+impl Ddl {
+    /// Locks the catalog and reads it.
+    pub(crate) async fn begin(session: &mut Session) -> Result<Ddl, SqlError> {
+        let txn = session.statement_txn().await?;
+        if let Some(catalog) = session.own_catalog() {
+            return Ok(Ddl { txn, catalog });
+        }
+        let key = store::version_key();
+        let locked = txn.lock(&[key], Strength::Exclusive, WaitPolicy::Block).await?;
+        let version = store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
+        let catalog =
+            session.engine().catalog.at_version(&txn, version).await.map_err(catalog_error)?;
+        Ok(Ddl { txn, catalog })
+    }
+
+    /// Writes changes. The session sees them from here on, others when the transaction commits.
+    pub(crate) async fn write(
+        &mut self,
+        session: &mut Session,
+        changes: Vec<Change>,
+    ) -> Result<(), SqlError> {
+        let next = store::write(&self.txn, &self.catalog, changes).await.map_err(catalog_error)?;
+        self.catalog = next.clone();
+        session.set_own_catalog(next);
+        Ok(())
+    }
+
+    /// The schema a new relation goes to, and its name.
+    fn target(
+        &self,
+        session: &Session,
+        name: &ast::ObjectName,
+    ) -> Result<(Arc<Schema>, String), SqlError> {
+        let (schema, name) = relation_name(name, &session.env().database)?;
+        let found = match schema {
+            Some(schema) => self.catalog.schema(session.database(), &schema).ok_or_else(|| {
+                SqlError::new(
+                    SqlState::INVALID_SCHEMA_NAME,
+                    format!("schema \"{schema}\" does not exist"),
+                )
+            })?,
+            None => session
+                .search_path()
+                .iter()
+                .find_map(|s| self.catalog.schema(session.database(), s))
+                .ok_or_else(|| {
+                    SqlError::new(
+                        SqlState::INVALID_SCHEMA_NAME,
+                        "no schema has been selected to create in",
+                    )
+                })?,
+        };
+        if found.database == 0 {
+            return Err(SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied to create \"{}.{name}\"", found.name),
+            )
+            .detail("System catalog modifications are currently disallowed."));
+        }
+        if name.len() > NAME_MAX {
+            return Ok((found.clone(), truncate_name(&name)));
+        }
+        Ok((found.clone(), name))
+    }
+
+    /// The table of that name; `None` if there is none.
+    fn find_table(
+        &self,
+        session: &Session,
+        name: &ast::ObjectName,
+    ) -> Result<Option<Arc<Table>>, SqlError> {
+        let (schema, name) = relation_name(name, &session.env().database)?;
+        let path = match schema {
+            Some(schema) => vec![schema],
+            None => session.search_path(),
+        };
+        Ok(path
+            .iter()
+            .filter_map(|s| self.catalog.schema(session.database(), s))
+            .find_map(|s| self.catalog.table(s.id, &name))
+            .cloned())
+    }
+
+    /// The table of that name, or 42P01.
+    fn table(&self, session: &Session, name: &ast::ObjectName) -> Result<Arc<Table>, SqlError> {
+        self.find_table(session, name)?.ok_or_else(|| {
+            let shown = crate::bind::name_parts(name).map(|p| p.join(".")).unwrap_or_default();
+            SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{shown}\" does not exist"))
+        })
+    }
+}
+
+/// Longest name, in bytes, as in PostgreSQL.
+const NAME_MAX: usize = 63;
+
+/// What PostgreSQL makes of a longer name.
+fn truncate_name(name: &str) -> String {
+    let mut end = NAME_MAX.min(name.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name[..end].to_owned()
+}
+
+/// 42P01 unless all of the tables exist.
+pub(crate) async fn check_tables(
+    session: &mut Session,
+    names: &[ast::ObjectName],
+) -> Result<(), SqlError> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    session.begin_statement();
+    let txn = session.statement_txn().await?;
+    let catalog = session.visible_catalog(&txn).await?;
+    let ddl = Ddl { txn, catalog };
+    for name in names {
+        ddl.table(session, name)?;
+    }
+    Ok(())
+}
+
+/// `count` new oids, consecutive.
+async fn new_oids(session: &Session, count: u64) -> Result<u32, SqlError> {
+    let first = session.engine().db.allocate_ids(kv::IdKind::Table, count).await?;
+    u32::try_from(first).ok().and_then(|id| id.checked_add(catalog::FIRST_USER_ID)).ok_or_else(
+        || SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "all object identifiers are used up"),
+    )
+}
+
+fn notice(sink: &mut dyn Sink, code: SqlState, message: String) {
+    sink.notice(Severity::Notice, &SqlError::new(code, message));
+}
+
+/// A name that no relation of the schema has, nor any in `taken`: `base_suffix`, `base_suffix1`, …
+fn free_name(
+    catalog: &CatalogSnapshot,
+    schema: u32,
+    taken: &[String],
+    base: &str,
+    suffix: &str,
+) -> String {
+    let mut n = 0;
+    loop {
+        let tail = if n == 0 { format!("_{suffix}") } else { format!("_{suffix}{n}") };
+        let mut head = base.to_owned();
+        while head.len() + tail.len() > NAME_MAX {
+            head.pop();
+        }
+        let name = format!("{head}{tail}");
+        if !catalog.relation_exists(schema, &name) && !taken.contains(&name) {
+            return name;
+        }
+        n += 1;
+    }
+}
+
+fn duplicate_relation(name: &str) -> SqlError {
+    SqlError::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists"))
+}

@@ -1,0 +1,156 @@
+//! Filling a new index from a table's rows, and moving a table's rows under a new primary key.
+
+use std::sync::Arc;
+
+use base::{Key, KeyRange};
+use bytes::Bytes;
+use catalog::{CatalogSnapshot, Change, Table};
+use kv::ScanOptions;
+use pgtypes::Datum;
+
+use super::Ddl;
+use super::bulk::{BulkWriter, duplicated};
+use crate::dml::{Names, codec_error};
+use crate::session::Session;
+use crate::{SqlError, SqlState};
+
+/// Bytes of rows read at a time.
+const PAGE_BYTES: u64 = 1 << 20;
+
+/// Reads all rows of a table in a transaction, so that the whole span is in its read set.
+struct Rows<'a> {
+    ddl: &'a Ddl,
+    table: &'a Table,
+    left: Option<KeyRange>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(ddl: &'a Ddl, table: &'a Table) -> Self {
+        Rows { ddl, table, left: Some(table.codec().span()) }
+    }
+
+    async fn page(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, SqlError> {
+        let Some(span) = self.left.take() else { return Ok(None) };
+        let options = ScanOptions { max_bytes: PAGE_BYTES, ..ScanOptions::default() };
+        let page = self.ddl.txn.scan(span, options).await?;
+        self.left = page.resume;
+        Ok(Some(page.rows))
+    }
+
+    fn decode(&self, key: &Key, value: &Bytes) -> Result<Vec<Datum>, SqlError> {
+        self.table.codec().decode(key, value).map_err(|e| codec_error(&e, self.table))
+    }
+}
+
+/// The catalog with `next` in it, to name its indexes in errors.
+fn with(ddl: &Ddl, next: &Table) -> CatalogSnapshot {
+    ddl.catalog.with(ddl.catalog.version(), [Change::PutTable(Box::new(next.clone()))])
+}
+
+/// Fills the indexes of `next` from position `from` on with entries for the rows of `old`; rows stay.
+pub(super) async fn fill_indexes(
+    session: &mut Session,
+    ddl: &Ddl,
+    old: &Arc<Table>,
+    next: &Table,
+    from: usize,
+) -> Result<(), SqlError> {
+    let codec = next.codec().clone();
+    for index in &codec.indexes()[from..] {
+        session.note_loaded(index.span());
+    }
+    let catalog = with(ddl, next);
+    let env = session.env().clone();
+    let names = Names { catalog: &catalog, env: &env };
+    let failed = |e| duplicated(names.kv_error(e));
+    let mut writer = BulkWriter::new(session.engine().db.clone());
+    let mut rows = Rows::new(ddl, old);
+    while let Some(page) = rows.page().await? {
+        for (key, value) in page {
+            let row = rows.decode(&key, &value)?;
+            for index in &codec.indexes()[from..] {
+                let entry = codec.entry(index, &key, &row).map_err(|e| codec_error(&e, next))?;
+                writer.put(entry.key, entry.value, entry.claims).await.map_err(failed)?;
+            }
+        }
+    }
+    let last = writer.finish().await.map_err(failed)?;
+    session.see_loaded(&ddl.txn, last).await
+}
+
+/// Writes the rows of `old` as `next` has them: new primary index, all secondary ones new too.
+/// `convert` makes the new row of an old one.
+pub(super) async fn move_rows(
+    session: &mut Session,
+    ddl: &Ddl,
+    old: &Arc<Table>,
+    next: &Table,
+    convert: impl Fn(Vec<Datum>) -> Result<Vec<Datum>, SqlError>,
+) -> Result<(), SqlError> {
+    let codec = next.codec().clone();
+    session.note_loaded(codec.span());
+    for index in codec.indexes() {
+        session.note_loaded(index.span());
+    }
+    let catalog = with(ddl, next);
+    let env = session.env().clone();
+    let names = Names { catalog: &catalog, env: &env };
+    let failed = |e| duplicated(names.kv_error(e));
+    let mut writer = BulkWriter::new(session.engine().db.clone());
+    let mut rows = Rows::new(ddl, old);
+    while let Some(page) = rows.page().await? {
+        for (old_key, value) in page {
+            let row = convert(rows.decode(&old_key, &value)?)?;
+            let key = if next.has_hidden_row_id() {
+                let id = old_key.as_bytes().last_chunk::<8>().expect("a row id is in the key");
+                codec.hidden_key(u64::from_be_bytes(*id))
+            } else {
+                check_key_not_null(next, &row)?;
+                codec.key(&row).map_err(|e| codec_error(&e, next))?
+            };
+            for index in codec.indexes() {
+                let entry = codec.entry(index, &key, &row).map_err(|e| codec_error(&e, next))?;
+                writer.put(entry.key, entry.value, entry.claims).await.map_err(failed)?;
+            }
+            let value = codec.value(&row).map_err(|e| codec_error(&e, next))?;
+            writer.put(key, value, true).await.map_err(failed)?;
+        }
+    }
+    let last = writer.finish().await.map_err(failed)?;
+    session.see_loaded(&ddl.txn, last).await
+}
+
+fn check_key_not_null(table: &Table, row: &[Datum]) -> Result<(), SqlError> {
+    for position in table.index_positions(&table.primary) {
+        if row[position].is_null() {
+            let column = &table.columns[position].name;
+            return Err(contains_nulls(column, &table.name));
+        }
+    }
+    Ok(())
+}
+
+/// 23502 of a constraint that comes later than the rows.
+pub(super) fn contains_nulls(column: &str, table: &str) -> SqlError {
+    SqlError::new(
+        SqlState::NOT_NULL_VIOLATION,
+        format!("column \"{column}\" of relation \"{table}\" contains null values"),
+    )
+}
+
+/// Whether a column holds NULL in some row.
+pub(super) async fn check_no_nulls(
+    ddl: &Ddl,
+    table: &Arc<Table>,
+    position: usize,
+) -> Result<(), SqlError> {
+    let mut rows = Rows::new(ddl, table);
+    while let Some(page) = rows.page().await? {
+        for (key, value) in page {
+            if rows.decode(&key, &value)?[position].is_null() {
+                return Err(contains_nulls(&table.columns[position].name, &table.name));
+            }
+        }
+    }
+    Ok(())
+}

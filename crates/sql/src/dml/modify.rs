@@ -1,0 +1,245 @@
+//! UPDATE and DELETE with any WHERE.
+//!
+//! All rows are found before the first is written: a statement never meets its own writes. What has
+//! to be computed by a query (subqueries, FROM) is computed along with finding the row.
+
+use std::collections::BTreeSet;
+
+use base::Key;
+use catalog::Table;
+use kv::{Strength, WaitPolicy};
+use pgtypes::Datum;
+
+use super::insert::Returns;
+use super::{Names, Writes, check_not_null};
+use crate::SqlError;
+use crate::ir::{self, ColId, Rel, RelColumn, Scalar, Scan};
+use crate::point::Defaults;
+use crate::session::api::Sink;
+use crate::session::{DmlContext, result_columns};
+
+/// Rows locked and written at a time.
+const BATCH_ROWS: usize = 1_000;
+/// Ids of columns made here: above any that binding gives out.
+const FIRST_OWN_COLUMN: u32 = 1 << 30;
+
+/// A row to write: its key, its columns, and what the query computed besides.
+struct Found {
+    key: Key,
+    row: Vec<Datum>,
+    extra: Vec<Datum>,
+}
+
+/// What a query shall deliver per row: the target's columns, its key, and `extra` expressions.
+fn project(source: Rel, target: &Scan, extra: &[Scalar]) -> Result<Rel, SqlError> {
+    let key = target.row_key.clone().ok_or_else(|| SqlError::internal("target without row key"))?;
+    let mut exprs: Vec<(RelColumn, Scalar)> = target
+        .columns
+        .iter()
+        .map(|(c, _)| c)
+        .chain(std::iter::once(&key))
+        .map(|c| (own(c.id.0 + FIRST_OWN_COLUMN, c.ty), Scalar::Column(c.id, c.ty)))
+        .collect();
+    let first = 2 * FIRST_OWN_COLUMN;
+    for (n, scalar) in (0u32..).zip(extra) {
+        exprs.push((own(first + n, scalar.ty()), scalar.clone()));
+    }
+    Ok(Rel::Project { input: Box::new(source), exprs })
+}
+
+fn own(id: u32, ty: pgtypes::PgType) -> RelColumn {
+    RelColumn { id: ColId(id), name: "".into(), ty }
+}
+
+/// Runs the query and keeps each target row once, as PostgreSQL does when a join finds it twice.
+async fn find(
+    cx: &DmlContext,
+    source: Rel,
+    target: &Scan,
+    extra: &[Scalar],
+) -> Result<Vec<Found>, SqlError> {
+    let width = target.columns.len();
+    let rel = project(source, target, extra)?;
+    let mut cursor = cx.open(&rel).await?;
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    while let Some(rows) = cursor.next_rows().await? {
+        for mut row in rows {
+            let extra = row.split_off(width + 1);
+            let key = match row.pop() {
+                Some(Datum::Bytea(key)) => Key(key),
+                // An outer join found no row.
+                Some(Datum::Null) => continue,
+                other => return Err(SqlError::internal(format!("row key: {other:?}"))),
+            };
+            if !seen.insert(key.clone()) {
+                continue;
+            }
+            cx.account(&row)?;
+            found.push(Found { key, row, extra });
+        }
+    }
+    Ok(found)
+}
+
+/// Locks rows; those that are gone drop out.
+async fn lock(cx: &DmlContext, batch: Vec<Found>) -> Result<Vec<Found>, SqlError> {
+    let keys: Vec<Key> = batch.iter().map(|f| f.key.clone()).collect();
+    let locked = cx.txn.lock(&keys, Strength::Exclusive, WaitPolicy::Block).await?;
+    Ok(batch.into_iter().zip(locked).filter(|(_, l)| l.value.is_some()).map(|(f, _)| f).collect())
+}
+
+fn in_batches(mut found: Vec<Found>) -> Vec<Vec<Found>> {
+    let mut batches = Vec::new();
+    while found.len() > BATCH_ROWS {
+        let rest = found.split_off(BATCH_ROWS);
+        batches.push(std::mem::replace(&mut found, rest));
+    }
+    if !found.is_empty() {
+        batches.push(found);
+    }
+    batches
+}
+
+/// What RETURNING needs: evaluated over the row here, or computed by the query.
+enum ReturnPlan {
+    None,
+    Here(Option<Returns>),
+    /// Columns of `extra`, from here on.
+    Queried(usize),
+}
+
+/// `expr` with the target's columns replaced by what they are assigned.
+fn after_assignment(expr: &Scalar, target: &Scan, values: &[(usize, Scalar)]) -> Scalar {
+    let mut expr = expr.clone();
+    expr.rewrite(&mut |node| {
+        if let Scalar::Column(id, _) = node
+            && let Some((_, position)) = target.columns.iter().find(|(c, _)| c.id == *id)
+            && let Some((_, value)) = values.iter().find(|(p, _)| p == position)
+        {
+            *node = value.clone();
+        }
+    });
+    expr
+}
+
+/// Runs an UPDATE. Returns how many rows were changed.
+pub(crate) async fn run_update(
+    cx: &DmlContext,
+    update: &ir::Update,
+    defaults: &dyn Defaults,
+    sink: &mut dyn Sink,
+) -> Result<u64, SqlError> {
+    let table = update.target.table.clone();
+    let schema = defaults.schema_of(&table);
+    let layout: Vec<ColId> = update.target.columns.iter().map(|(c, _)| c.id).collect();
+    let mut values = Vec::new();
+    for assignment in &update.assignments {
+        let value = match &assignment.value {
+            Some(value) => value.clone(),
+            None => defaults.default_of(&table, assignment.column)?,
+        };
+        values.push((assignment.column, value));
+    }
+    let row_wise = update.is_row_wise();
+    let mut extra: Vec<Scalar> = Vec::new();
+    let mut returning = ReturnPlan::None;
+    if row_wise {
+        returning = ReturnPlan::Here(Returns::new(update.returning.as_ref(), &layout, sink)?);
+    } else {
+        extra.extend(values.iter().map(|(_, v)| v.clone()));
+        if let Some(list) = &update.returning {
+            sink.columns(&result_columns(&list.columns))?;
+            returning = ReturnPlan::Queried(extra.len());
+            extra.extend(list.exprs.iter().map(|e| after_assignment(e, &update.target, &values)));
+        }
+    }
+    let over: Result<Vec<(usize, Scalar)>, SqlError> = match row_wise {
+        true => values.iter().map(|(p, v)| Ok((*p, v.over(&layout)?))).collect(),
+        false => Ok(Vec::new()),
+    };
+    let over = over?;
+    let found = find(cx, update.source(), &update.target, &extra).await?;
+    let mut count = 0;
+    for batch in in_batches(found) {
+        let batch = lock(cx, batch).await?;
+        let mut writes = Writes::default();
+        let mut results = Vec::with_capacity(batch.len());
+        for Found { key, row: old, extra } in batch {
+            let mut new = old.clone();
+            if row_wise {
+                for (position, value) in &over {
+                    new[*position] = ir::eval(value, &cx.env, &old, &cx.params)?;
+                }
+            } else {
+                for ((position, _), value) in values.iter().zip(&extra) {
+                    new[*position] = value.clone();
+                }
+            }
+            check_not_null(&table, &schema, &new, &cx.env)?;
+            writes.update(&table, key, &old, &new)?;
+            results.push((new, extra));
+        }
+        count += results.len() as u64;
+        write(cx, writes).await?;
+        for (new, extra) in &results {
+            give_back(cx, &returning, new, extra, sink)?;
+        }
+        sink.flush().await?;
+    }
+    Ok(count)
+}
+
+async fn write(cx: &DmlContext, writes: Writes) -> Result<(), SqlError> {
+    let names = Names { catalog: &cx.catalog, env: &cx.env };
+    writes.apply(&cx.txn, !cx.lone, &names).await
+}
+
+fn give_back(
+    cx: &DmlContext,
+    returning: &ReturnPlan,
+    row: &[Datum],
+    extra: &[Datum],
+    sink: &mut dyn Sink,
+) -> Result<(), SqlError> {
+    match returning {
+        ReturnPlan::None => Ok(()),
+        ReturnPlan::Here(returns) => cx.returned(returns.as_ref(), row, sink),
+        ReturnPlan::Queried(from) => sink.row(&extra[*from..]),
+    }
+}
+
+/// Runs a DELETE. Returns how many rows are gone.
+pub(crate) async fn run_delete(
+    cx: &DmlContext,
+    delete: &ir::Delete,
+    sink: &mut dyn Sink,
+) -> Result<u64, SqlError> {
+    let table: &Table = &delete.target.table;
+    let layout: Vec<ColId> = delete.target.columns.iter().map(|(c, _)| c.id).collect();
+    let mut extra: Vec<Scalar> = Vec::new();
+    let mut returning = ReturnPlan::None;
+    if delete.is_row_wise() {
+        returning = ReturnPlan::Here(Returns::new(delete.returning.as_ref(), &layout, sink)?);
+    } else if let Some(list) = &delete.returning {
+        sink.columns(&result_columns(&list.columns))?;
+        returning = ReturnPlan::Queried(0);
+        extra.clone_from(&list.exprs);
+    }
+    let found = find(cx, delete.source(), &delete.target, &extra).await?;
+    let mut count = 0;
+    for batch in in_batches(found) {
+        let batch = lock(cx, batch).await?;
+        let mut writes = Writes::default();
+        for found in &batch {
+            writes.delete(table, found.key.clone(), &found.row)?;
+        }
+        count += batch.len() as u64;
+        write(cx, writes).await?;
+        for found in &batch {
+            give_back(cx, &returning, &found.row, &found.extra, sink)?;
+        }
+        sink.flush().await?;
+    }
+    Ok(count)
+}

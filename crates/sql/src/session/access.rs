@@ -1,0 +1,134 @@
+//! What DDL and COPY may do with a session: its transaction, its catalog, and the memory of what
+//! was loaded or dropped.
+
+use std::sync::Arc;
+
+use base::{Key, KeyRange};
+use catalog::{CatalogSnapshot, DatabaseId, Table};
+use kv::{Isolation, Strength, Txn, WaitPolicy};
+
+use super::transaction::Block;
+use super::{Engine, Session, catalog_error};
+use crate::{SqlError, SqlState};
+
+impl Session {
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub(crate) fn database(&self) -> DatabaseId {
+        self.database
+    }
+
+    pub(crate) fn search_path(&self) -> Vec<String> {
+        self.settings.search_path()
+    }
+
+    /// Begins what an utility statement needs that reads descriptors.
+    pub(crate) fn begin_statement(&mut self) {
+        self.refresh_env();
+        self.begin_implicit();
+        self.tick(self.tx.statements == 0);
+    }
+
+    /// The key-value transaction, with a statement begun in it.
+    pub(crate) async fn statement_txn(&mut self) -> Result<Arc<Txn>, SqlError> {
+        let txn = self.tx.statement(&self.engine.db).await?;
+        if let Some(timeout) = self.timeout("lock_timeout") {
+            txn.set_lock_timeout(Some(timeout));
+        }
+        Ok(txn)
+    }
+
+    /// Whether the running statement is the first of an implicit transaction.
+    pub(crate) fn is_lone(&self) -> bool {
+        self.tx.block == Block::Implicit && self.tx.is_first_statement()
+    }
+
+    /// The catalog this transaction has changed, if it has.
+    pub(crate) fn own_catalog(&self) -> Option<Arc<CatalogSnapshot>> {
+        self.tx.catalog.clone().filter(|_| self.tx.changed_catalog)
+    }
+
+    /// This transaction has changed the catalog: it sees `catalog` from here on.
+    pub(crate) fn set_own_catalog(&mut self, catalog: Arc<CatalogSnapshot>) {
+        self.tx.catalog = Some(catalog);
+        self.tx.changed_catalog = true;
+    }
+
+    /// The catalog as the transaction sees it. Writers at the weaker levels hold its version.
+    pub(crate) async fn visible_catalog(
+        &mut self,
+        txn: &Arc<Txn>,
+    ) -> Result<Arc<CatalogSnapshot>, SqlError> {
+        if let Some(catalog) = &self.tx.catalog {
+            return Ok(catalog.clone());
+        }
+        let catalog = self.engine.catalog.snapshot(txn).await.map_err(catalog_error)?;
+        self.tx.catalog = Some(catalog.clone());
+        Ok(catalog)
+    }
+
+    /// What a writer does before it trusts the catalog at a level that does not check reads.
+    pub(crate) async fn hold_catalog(&mut self, txn: &Arc<Txn>) -> Result<(), SqlError> {
+        if !self.must_lock_version() {
+            return Ok(());
+        }
+        let key = catalog::store::version_key();
+        let locked = txn.lock(&[key], Strength::Shared, WaitPolicy::Block).await?;
+        let version =
+            catalog::store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
+        if self.tx.catalog.as_ref().is_some_and(|c| c.version() != version) {
+            self.tx.catalog = None;
+        }
+        Ok(())
+    }
+
+    /// 25001 inside a transaction block.
+    pub(crate) fn refuse_in_block(&self, what: &str) -> Result<(), SqlError> {
+        if self.tx.block == Block::Explicit {
+            return Err(SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                format!("{what} cannot run inside a transaction block"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The table's rows are where only this transaction looks: see [`Session::may_load`].
+    pub(crate) fn mark_fresh(&mut self, table: &Table) {
+        self.tx.fresh.insert((table.id, table.primary.id));
+    }
+
+    /// Whether rows for the table may be written by transactions of their own: nobody else knows
+    /// where they are, no savepoint could bring the table back without them, and the level lets
+    /// this transaction see what it did not write itself.
+    pub(crate) fn may_load(&self, table: &Table) -> bool {
+        self.tx.fresh.contains(&(table.id, table.primary.id))
+            && !self.tx.has_savepoints()
+            && self.tx.modes.isolation != Isolation::RepeatableRead
+    }
+
+    /// A span is being filled outside of the transaction: to be emptied if it rolls back.
+    pub(crate) fn note_loaded(&mut self, span: KeyRange) {
+        self.tx.loaded.push(span);
+    }
+
+    /// A span that nothing refers to once the transaction has committed.
+    pub(crate) fn note_dropped_span(&mut self, span: KeyRange) {
+        self.tx.dropped.push(span);
+    }
+
+    /// Moves the transaction's snapshot forward to where it shows a loaded key: locking a key
+    /// makes its newest version visible.
+    pub(crate) async fn see_loaded(
+        &self,
+        txn: &Arc<Txn>,
+        key: Option<Key>,
+    ) -> Result<(), SqlError> {
+        if let Some(key) = key {
+            txn.lock(&[key], Strength::Exclusive, WaitPolicy::Block).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,319 @@
+//! Running bound statements: queries through DataFusion, writes that need one to find their rows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base::Key;
+use catalog::CatalogSnapshot;
+use kv::{Db, Txn};
+use pgtypes::{Datum, EvalEnv};
+
+use super::api::{ResultColumn, Sink};
+use super::execute::{Job, Tag};
+use super::plan::result_columns;
+use super::view::ViewContext;
+use super::{CatalogDefaults, Session};
+use crate::exec::{self, ExecContext, Rows};
+use crate::ir::{ColId, OutputColumn, Query, Rel, RelColumn, RowLock, Scalar, Statement};
+use crate::point::{lock_strength, wait_policy};
+use crate::{SqlError, SqlState, dml, explain};
+
+/// Memory for rows that a write holds before it writes the first.
+const HELD_BYTES_MAX: usize = 512 << 20;
+
+/// Rows taken from a plan at a time.
+const CHUNK_ROWS: usize = 512;
+
+/// What a write of any shape may use.
+pub(crate) struct DmlContext {
+    pub(crate) db: Db,
+    pub(crate) txn: Arc<Txn>,
+    pub(crate) env: Arc<EvalEnv>,
+    pub(crate) params: Arc<[Datum]>,
+    pub(crate) catalog: Arc<CatalogSnapshot>,
+    /// Duplicates are left to the commit.
+    pub(crate) lone: bool,
+    exec: ExecContext,
+    held: AtomicUsize,
+}
+
+impl DmlContext {
+    /// Runs a relation.
+    pub(crate) async fn open(&self, rel: &Rel) -> Result<Cursor, SqlError> {
+        let stream = exec::run_rel(&self.exec, rel).await?;
+        Ok(Cursor::new(stream, Vec::new(), Arc::new([]), self.txn.clone(), None))
+    }
+
+    /// The value of an expression that holds queries and no columns.
+    pub(crate) async fn scalar_query(&self, scalar: &Scalar) -> Result<Datum, SqlError> {
+        let column = RelColumn { id: ColId(1 << 30), name: "".into(), ty: scalar.ty() };
+        let rel =
+            Rel::Project { input: Box::new(Rel::OneRow), exprs: vec![(column, scalar.clone())] };
+        let mut cursor = self.open(&rel).await?;
+        let mut value = Datum::Null;
+        while let Some(rows) = cursor.next_rows().await? {
+            if let Some(found) = rows.into_iter().next().and_then(|mut row| row.pop()) {
+                value = found;
+            }
+        }
+        Ok(value)
+    }
+
+    /// Counts a row that is held in memory.
+    pub(crate) fn account(&self, row: &[Datum]) -> Result<(), SqlError> {
+        let size: usize = row.iter().map(Datum::size).sum::<usize>() + 64;
+        if self.held.fetch_add(size, Ordering::Relaxed) + size > HELD_BYTES_MAX {
+            return Err(SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory")
+                .detail("The rows that one statement writes are too many.")
+                .hint("Write fewer rows per statement."));
+        }
+        Ok(())
+    }
+}
+
+/// A query that runs as it is fetched.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    stream: Rows,
+    /// Rows taken from the stream and not given out yet.
+    pending: std::collections::VecDeque<Vec<Datum>>,
+    /// Row locks, with the position of the key among the stream's columns.
+    locks: Vec<(RowLock, usize)>,
+    columns: Arc<[ResultColumn]>,
+    txn: Arc<Txn>,
+    /// Columns the client sees; the rest is cut off.
+    width: Option<usize>,
+    fetched: u64,
+}
+
+impl Cursor {
+    fn new(
+        stream: Rows,
+        locks: Vec<(RowLock, usize)>,
+        columns: Arc<[ResultColumn]>,
+        txn: Arc<Txn>,
+        width: Option<usize>,
+    ) -> Self {
+        let pending = std::collections::VecDeque::new();
+        Cursor { stream, pending, locks, columns, txn, width, fetched: 0 }
+    }
+
+    /// Rows given out so far.
+    pub(crate) fn fetched(&self) -> u64 {
+        self.fetched
+    }
+
+    /// The next rows, locked where the query says so; `None` at the end.
+    pub(crate) async fn next_rows(&mut self) -> Result<Option<Vec<Vec<Datum>>>, SqlError> {
+        let mut rows = Vec::new();
+        while rows.len() < CHUNK_ROWS {
+            match self.stream.next().await? {
+                Some(row) => rows.push(row),
+                None => break,
+            }
+        }
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        for (lock, position) in &self.locks {
+            rows = lock_rows(&self.txn, lock, *position, rows).await?;
+        }
+        if let Some(width) = self.width {
+            for row in &mut rows {
+                row.truncate(width);
+            }
+        }
+        Ok(Some(rows))
+    }
+
+    /// Writes up to `most` rows. True at the end.
+    pub(crate) async fn fetch(
+        &mut self,
+        most: usize,
+        sink: &mut dyn Sink,
+    ) -> Result<bool, SqlError> {
+        if self.fetched == 0 {
+            sink.columns(&self.columns)?;
+        }
+        let mut left = most;
+        loop {
+            while left > 0 {
+                let Some(row) = self.pending.pop_front() else { break };
+                sink.row(&row)?;
+                self.fetched += 1;
+                left -= 1;
+            }
+            if left == 0 {
+                return Ok(false);
+            }
+            match self.next_rows().await? {
+                Some(rows) => self.pending.extend(rows),
+                None => return Ok(true),
+            }
+            sink.flush().await?;
+        }
+    }
+}
+
+/// Locks the rows of a result; those that SKIP LOCKED passes over drop out.
+async fn lock_rows(
+    txn: &Txn,
+    lock: &RowLock,
+    position: usize,
+    rows: Vec<Vec<Datum>>,
+) -> Result<Vec<Vec<Datum>>, SqlError> {
+    let mut keys: Vec<Key> = Vec::with_capacity(rows.len());
+    for row in &rows {
+        if let Some(Datum::Bytea(key)) = row.get(position) {
+            keys.push(Key(key.clone()));
+        }
+    }
+    let (strength, wait) = (lock_strength(lock.strength), wait_policy(lock.wait));
+    let locked = txn.lock(&keys, strength, wait).await?;
+    let gone: std::collections::BTreeSet<Key> =
+        locked.into_iter().filter(|l| l.skipped || l.value.is_none()).map(|l| l.key).collect();
+    if gone.is_empty() {
+        return Ok(rows);
+    }
+    let stays = |row: &Vec<Datum>| match row.get(position) {
+        Some(Datum::Bytea(key)) => !gone.contains(key.as_ref() as &[u8]),
+        _ => true,
+    };
+    Ok(rows.into_iter().filter(stays).collect())
+}
+
+/// Runs a bound statement and writes its rows.
+pub(super) async fn run(
+    session: &mut Session,
+    statement: &Statement,
+    job: &Job<'_>,
+    txn: &Arc<Txn>,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    match statement {
+        Statement::Query(query) => {
+            if !query.locks.is_empty() {
+                session.refuse_if_read_only("SELECT FOR UPDATE")?;
+                session.hold_catalog(txn).await?;
+            }
+            let mut cursor = session.open_query(query, job.params, txn).await?;
+            while !cursor.fetch(usize::MAX, sink).await? {}
+            Ok(Tag::Count("SELECT", cursor.fetched()))
+        }
+        Statement::Explain(explained) => {
+            let cx = session.exec_context(job.params, txn);
+            let lines = explain::explain(&cx, explained).await?;
+            sink.columns(&result_columns(&explained.columns))?;
+            for line in lines {
+                sink.row(&line)?;
+            }
+            Ok(Tag::Text("EXPLAIN"))
+        }
+        Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
+            write(session, statement, job, txn, sink).await
+        }
+        Statement::Utility(_) => Err(SqlError::internal("a utility statement was bound")),
+    }
+}
+
+async fn write(
+    session: &mut Session,
+    statement: &Statement,
+    job: &Job<'_>,
+    txn: &Arc<Txn>,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    let verb = match statement {
+        Statement::Insert(_) => "INSERT 0",
+        Statement::Update(_) => "UPDATE",
+        _ => "DELETE",
+    };
+    session.refuse_if_read_only(verb)?;
+    session.hold_catalog(txn).await?;
+    let catalog = session.tx.catalog.clone().ok_or_else(|| {
+        // The version moved between planning and the lock on it.
+        SqlError::new(SqlState::SERIALIZATION_FAILURE, "the catalog changed")
+    })?;
+    let env = session.env.clone();
+    let cx = DmlContext {
+        db: session.engine.db.clone(),
+        txn: txn.clone(),
+        env: env.clone(),
+        params: job.params.clone(),
+        catalog: catalog.clone(),
+        lone: job.lone && session.is_lone(),
+        exec: session.exec_context(job.params, txn),
+        held: AtomicUsize::new(0),
+    };
+    let defaults = CatalogDefaults { view: session.view(&catalog), env: &env };
+    let count = match statement {
+        Statement::Insert(insert) => dml::run_insert(&cx, insert, &defaults, sink).await?,
+        Statement::Update(update) => dml::run_update(&cx, update, &defaults, sink).await?,
+        Statement::Delete(delete) => dml::run_delete(&cx, delete, sink).await?,
+        _ => return Err(SqlError::internal("not a write")),
+    };
+    Ok(Tag::Count(verb, count))
+}
+
+/// Position of a column among those of a relation.
+fn position_of(rel: &Rel, id: ColId) -> Result<usize, SqlError> {
+    rel.columns()
+        .iter()
+        .position(|c| c.id == id)
+        .ok_or_else(|| SqlError::internal(format!("column {id} is not in the result")))
+}
+
+fn columns_of(columns: &[OutputColumn]) -> Arc<[ResultColumn]> {
+    result_columns(columns).into()
+}
+
+impl Session {
+    /// What DataFusion's operators need to know of this statement.
+    pub(super) fn exec_context(&self, params: &Arc<[Datum]>, txn: &Arc<Txn>) -> ExecContext {
+        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let view = ViewContext { info: self.info.clone(), catalog, settings: self.settings.all() };
+        ExecContext {
+            engine: self.engine.exec.clone(),
+            txn: txn.clone(),
+            env: self.env.clone(),
+            params: params.clone(),
+            session: Arc::new(view),
+        }
+    }
+
+    /// Begins a query.
+    pub(crate) async fn open_query(
+        &self,
+        query: &Query,
+        params: &[Datum],
+        txn: &Arc<Txn>,
+    ) -> Result<Cursor, SqlError> {
+        let params: Arc<[Datum]> = params.into();
+        let cx = self.exec_context(&params, txn);
+        let mut locks = Vec::with_capacity(query.locks.len());
+        for lock in &query.locks {
+            locks.push((lock.clone(), position_of(&query.rel, lock.key)?));
+        }
+        let stream = exec::run_rel(&cx, &query.rel).await?;
+        let width = Some(query.columns.len());
+        Ok(Cursor::new(stream, locks, columns_of(&query.columns), txn.clone(), width))
+    }
+
+    /// A cursor over a statement that is a query; `None` for all others.
+    pub(super) async fn open_cursor(&mut self, job: Job<'_>) -> Result<Option<Cursor>, SqlError> {
+        if !super::plan::is_bindable(job.parsed) {
+            return Ok(None);
+        }
+        self.refuse_if_failed()?;
+        self.begin_statement();
+        let txn = self.statement_txn().await?;
+        let planned = self.planned(&job, &txn).await?;
+        let super::cache::Plan::Bound(statement) = &planned.plan else { return Ok(None) };
+        let Statement::Query(query) = &**statement else { return Ok(None) };
+        if !query.locks.is_empty() {
+            self.refuse_if_read_only("SELECT FOR UPDATE")?;
+            self.hold_catalog(&txn).await?;
+        }
+        self.open_query(query, job.params, &txn).await.map(Some)
+    }
+}

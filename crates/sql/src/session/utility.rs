@@ -1,0 +1,249 @@
+//! Statements the session carries out itself: everything without expressions to bind.
+
+use std::sync::Arc;
+
+use pgtypes::PgType;
+use sqlparser::ast::{self, Statement};
+
+use super::Session;
+use super::api::{ResultColumn, Severity, Sink};
+use super::execute::{Job, Tag};
+use super::script::Parsed;
+use super::set;
+use crate::bind::fold;
+use crate::copy::CopyStatement;
+use crate::{SqlError, SqlState, copy, ddl};
+
+/// A column of a result that no table holds.
+pub(super) fn text_column(name: &str) -> ResultColumn {
+    ResultColumn { name: name.into(), ty: PgType::TEXT, table: 0, column: 0 }
+}
+
+/// Columns of the result of a utility statement.
+pub(super) fn columns(
+    parsed: &Parsed,
+    session: &Session,
+) -> Result<Option<Arc<[ResultColumn]>>, SqlError> {
+    let Parsed::Sql(statement) = parsed else { return Ok(None) };
+    Ok(match &**statement {
+        Statement::ShowVariable { variable } => Some(set::show_columns(variable).into()),
+        Statement::Execute { name: Some(name), .. } => {
+            let name = name.to_string();
+            session.prepared(&name).and_then(|p| p.columns().cloned())
+        }
+        _ => None,
+    })
+}
+
+/// Runs it.
+pub(super) async fn run(
+    session: &mut Session,
+    job: Job<'_>,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    match job.parsed {
+        Parsed::Empty => Ok(Tag::Empty),
+        Parsed::Copy(copy) => run_copy(session, copy, job, sink).await,
+        Parsed::SplitAt(split) => {
+            begin(session)?;
+            ddl::split_at(session, split, job.text).await
+        }
+        Parsed::Maintenance { verb, tables, analyze } => {
+            session.refuse_if_failed()?;
+            ddl::check_tables(session, tables).await?;
+            if *analyze {
+                sink.notice(
+                    Severity::Notice,
+                    &SqlError::new(
+                        SqlState("00000"),
+                        "statistics are not collected yet: plans do not depend on them",
+                    ),
+                );
+            }
+            Ok(Tag::Text(verb))
+        }
+        // What is acknowledged is durable already.
+        Parsed::Checkpoint => Ok(Tag::Text("CHECKPOINT")),
+        Parsed::Sql(statement) => run_statement(session, statement, job, sink).await,
+    }
+}
+
+/// A statement that works on data or descriptors begins.
+fn begin(session: &mut Session) -> Result<(), SqlError> {
+    session.refuse_if_failed()?;
+    session.refresh_env();
+    session.begin_implicit();
+    session.tick(session.tx.statements == 0);
+    Ok(())
+}
+
+async fn run_copy(
+    session: &mut Session,
+    statement: &CopyStatement,
+    job: Job<'_>,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    begin(session)?;
+    if statement.from {
+        session.refuse_if_read_only("COPY FROM")?;
+    }
+    copy::run(session, statement, job.text, sink).await
+}
+
+async fn run_statement(
+    session: &mut Session,
+    statement: &Statement,
+    job: Job<'_>,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    match statement {
+        Statement::StartTransaction { modes, begin, statements, exception, modifier, .. } => {
+            if !statements.is_empty() || exception.is_some() || modifier.is_some() {
+                return Err(SqlError::unsupported("BEGIN with statements or a modifier"));
+            }
+            session.begin(modes, !begin, sink)
+        }
+        Statement::Commit { chain, modifier: None, .. } => session.commit(*chain, sink).await,
+        Statement::Rollback { chain, savepoint: None } => session.rollback(*chain, sink).await,
+        Statement::Rollback { savepoint: Some(name), .. } => session.rollback_to(&fold(name)).await,
+        Statement::Savepoint { name } => session.savepoint(fold(name)),
+        Statement::ReleaseSavepoint { name } => session.release(&fold(name)),
+        _ => {
+            session.refuse_if_failed()?;
+            match statement {
+                Statement::Set(set) => set::run_set(session, set, sink),
+                Statement::ShowVariable { variable } => set::show(session, variable, sink),
+                Statement::Reset(reset) => set::reset(session, &reset.reset, sink),
+                Statement::Discard { object_type } => discard(session, *object_type, sink).await,
+                Statement::Deallocate { name, .. } => deallocate(session, name),
+                Statement::Prepare { name, data_types, statement } => {
+                    prepare(session, &fold(name), data_types, statement).await
+                }
+                Statement::Execute { .. } => Box::pin(execute(session, statement, job, sink)).await,
+                other => {
+                    begin(session)?;
+                    session.refuse_if_read_only(ddl::verb(other))?;
+                    ddl::run(session, other, job.text, sink).await
+                }
+            }
+        }
+    }
+}
+
+async fn discard(
+    session: &mut Session,
+    what: ast::DiscardObject,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    match what {
+        ast::DiscardObject::ALL => {
+            if session.tx.block == super::transaction::Block::Explicit {
+                return Err(SqlError::new(
+                    SqlState::ACTIVE_SQL_TRANSACTION,
+                    "DISCARD ALL cannot run inside a transaction block",
+                ));
+            }
+            session.prepared.clear();
+            session.settings.reset_all();
+            session.refresh_env();
+            set::report_all(session, sink);
+            Ok(Tag::Text("DISCARD ALL"))
+        }
+        // Plans are keyed by catalog version: a stale one is never used.
+        ast::DiscardObject::PLANS => Ok(Tag::Text("DISCARD PLANS")),
+        ast::DiscardObject::SEQUENCES => Ok(Tag::Text("DISCARD SEQUENCES")),
+        // There are no temporary tables, so none are left.
+        ast::DiscardObject::TEMP => Ok(Tag::Text("DISCARD TEMP")),
+    }
+}
+
+fn deallocate(session: &mut Session, name: &ast::Ident) -> Result<Tag, SqlError> {
+    if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all") {
+        session.prepared.clear();
+        return Ok(Tag::Text("DEALLOCATE ALL"));
+    }
+    let name = fold(name);
+    match session.prepared.remove(&name) {
+        Some(_) => Ok(Tag::Text("DEALLOCATE")),
+        None => Err(no_statement(&name)),
+    }
+}
+
+fn no_statement(name: &str) -> SqlError {
+    SqlError::new(
+        SqlState::INVALID_SQL_STATEMENT_NAME,
+        format!("prepared statement \"{name}\" does not exist"),
+    )
+}
+
+async fn prepare(
+    session: &mut Session,
+    name: &str,
+    types: &[ast::DataType],
+    statement: &Statement,
+) -> Result<Tag, SqlError> {
+    let declared: Result<Vec<Option<PgType>>, SqlError> =
+        types.iter().map(|t| crate::bind::type_of(t).map(Some)).collect();
+    let text = statement.to_string();
+    let prepared = session.prepare(&text, &declared?).await?;
+    session.put_prepared(name, prepared)?;
+    Ok(Tag::Text("PREPARE"))
+}
+
+async fn execute(
+    session: &mut Session,
+    statement: &Statement,
+    job: Job<'_>,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    let Statement::Execute { name: Some(name), parameters, immediate: false, into, using, .. } =
+        statement
+    else {
+        return Err(SqlError::unsupported("EXECUTE IMMEDIATE"));
+    };
+    if !into.is_empty() || !using.is_empty() {
+        return Err(SqlError::unsupported("EXECUTE … INTO or USING"));
+    }
+    let name = crate::bind::name_parts(name)?.join(".");
+    let prepared = session.prepared(&name).ok_or_else(|| no_statement(&name))?;
+    if prepared.params().len() != parameters.len() {
+        return Err(SqlError::syntax(format!(
+            "wrong number of parameters for prepared statement \"{name}\""
+        ))
+        .detail(format!(
+            "Expected {} parameters but got {}.",
+            prepared.params().len(),
+            parameters.len()
+        )));
+    }
+    session.refresh_env();
+    let mut params = Vec::with_capacity(parameters.len());
+    for (expr, ty) in parameters.iter().zip(prepared.params()) {
+        params.push(session.constant(expr, *ty, job.text)?);
+    }
+    let params: Arc<[pgtypes::Datum]> = params.into();
+    let inner = Job {
+        text: &prepared.text,
+        parsed: &prepared.parsed,
+        prepared: Some(&prepared),
+        params: &params,
+        lone: job.lone,
+    };
+    session.run(inner, sink).await
+}
+
+impl Session {
+    /// The value of an expression without columns, as `ty`.
+    pub(crate) fn constant(
+        &self,
+        expr: &ast::Expr,
+        ty: PgType,
+        text: &str,
+    ) -> Result<pgtypes::Datum, SqlError> {
+        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let view = self.view(&catalog);
+        let scalar =
+            crate::bind::Binder::new(&view, &self.env, text).bind_expr_over(expr, &[], Some(ty))?;
+        crate::ir::eval(&scalar, &self.env, &[], &[])
+    }
+}

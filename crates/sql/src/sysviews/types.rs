@@ -1,0 +1,75 @@
+//! pg_type: the built-in types and their arrays.
+
+use std::sync::Arc;
+
+use pgtypes::{Datum, PgType, TypeId};
+
+use super::class::collation;
+use super::{OWNER, Row, Source, SystemView, oid, text, view};
+use crate::session::ViewContext;
+
+pub(super) fn views() -> Vec<Arc<SystemView>> {
+    vec![view(
+        "pg_catalog",
+        "pg_type",
+        "oid:o typname:n typnamespace:o typowner:o typlen:2 typbyval:b typtype:c typcategory:c \
+         typispreferred:b typisdefined:b typdelim:c typrelid:o typsubscript:regproc typelem:o \
+         typarray:o typinput:regproc typoutput:regproc typreceive:regproc typsend:regproc \
+         typmodin:regproc typmodout:regproc typanalyze:regproc typalign:c typstorage:c \
+         typnotnull:b typbasetype:o typtypmod:4 typndims:4 typcollation:o typdefaultbin:t \
+         typdefault:t typacl:T",
+        Source::Catalog(pg_type),
+    )]
+}
+
+fn pg_type(_: &ViewContext) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for id in TypeId::all() {
+        rows.push(row(PgType::new(id)));
+        if id.array_oid() != 0 {
+            rows.push(row(PgType::array_of(id)));
+        }
+    }
+    rows
+}
+
+fn row(ty: PgType) -> Row {
+    let b = Datum::Bool;
+    let pseudo = matches!(ty.id, TypeId::Record | TypeId::Void | TypeId::Unknown);
+    let by_value = matches!(ty.len(), 1 | 2 | 4 | 8);
+    vec![
+        oid(ty.oid()),
+        text(ty.type_name()),
+        oid(catalog::PG_CATALOG_ID),
+        oid(OWNER),
+        Datum::Int2(ty.len()),
+        b(by_value),
+        text(if pseudo { "p" } else { "b" }),
+        text(ty.category().letter().to_string()),
+        b(ty.is_preferred()),
+        b(true),
+        text(","),
+        oid(0),
+        oid(0),
+        oid(if ty.array { ty.id.oid() } else { 0 }),
+        oid(if ty.array { 0 } else { ty.id.array_oid() }),
+        // There are no functions to be named; 0 prints as "-".
+        oid(0),
+        oid(0),
+        oid(0),
+        oid(0),
+        oid(0),
+        oid(0),
+        oid(0),
+        text(if ty.len() == 8 { "d" } else { "i" }),
+        text(if ty.len() == -1 { "x" } else { "p" }),
+        b(false),
+        oid(0),
+        Datum::Int4(-1),
+        Datum::Int4(0),
+        oid(collation(ty)),
+        Datum::Null,
+        Datum::Null,
+        Datum::Null,
+    ]
+}
