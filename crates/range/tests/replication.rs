@@ -200,12 +200,8 @@ fn a_stale_message_does_not_bring_a_removed_replica_back() {
     cluster_done(&world.change(USER, &[], &[gone as u64 + 1]));
     world.run_for(500_000);
     world.collect_garbage();
-    let made = range::Replica::uninitialised(
-        &*world.nodes[gone].engine,
-        &open,
-        RangeId(2),
-        generation,
-    );
+    let made =
+        range::Replica::uninitialised(&*world.nodes[gone].engine, &open, RangeId(2), generation);
     assert!(made.expect("memory").is_none(), "a snapshot of before the removal is refused");
 }
 

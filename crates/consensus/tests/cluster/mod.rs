@@ -287,9 +287,8 @@ impl World {
     }
 
     pub fn holder(&self, range: RangeId) -> Option<NodeId> {
-        let holds = |node: &&Node| {
-            node.groups[&range].lease_until(&node.liveness) > node.clock(self.now)
-        };
+        let holds =
+            |node: &&Node| node.groups[&range].lease_until(&node.liveness) > node.clock(self.now);
         self.nodes.iter().find(holds).map(|node| node.id)
     }
 
@@ -325,7 +324,11 @@ impl World {
     }
 }
 
-fn apply(applied: &mut Vec<(u64, Vec<u8>)>, group: &mut Group, committed: Vec<consensus::Committed>) {
+fn apply(
+    applied: &mut Vec<(u64, Vec<u8>)>,
+    group: &mut Group,
+    committed: Vec<consensus::Committed>,
+) {
     for entry in committed {
         match entry.payload {
             Payload::Empty => applied.push((entry.at.index, Vec::new())),

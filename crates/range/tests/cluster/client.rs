@@ -68,8 +68,38 @@ impl World {
                 }
             }
             self.run_for(PAUSE);
+            // Time heals: what is still not answered then hangs.
+            if self.now + PATIENCE > deadline + 15_000_000 {
+                self.heal();
+            }
         }
-        panic!("no answer to {request:?} in a minute");
+        panic!("no answer to {request:?} in a minute: {}", self.describe());
+    }
+
+    /// Ends all faults.
+    pub fn heal(&mut self) {
+        self.doom = None;
+        self.drop_percent = 0;
+        self.cut.clear();
+        for index in 0..self.nodes.len() {
+            if !self.nodes[index].up {
+                self.start(index);
+            }
+        }
+    }
+
+    fn describe(&mut self) -> String {
+        let mut text = String::new();
+        for index in 0..self.nodes.len() {
+            let ranges: Vec<RangeId> = self.nodes[index].replicas.keys().copied().collect();
+            for range in ranges {
+                let view = self.with(index, range, |r, ctx, _| Some(r.view(ctx)));
+                let Some(view) = view else { continue };
+                let (raft, lease) = (view.raft, view.leaseholder);
+                text += &format!("\nn{} {range} lease {lease} {raft:?}", index + 1);
+            }
+        }
+        text
     }
 
     fn txn_of(&self, request: &Request) -> Option<TxnMeta> {

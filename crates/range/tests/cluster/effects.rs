@@ -127,7 +127,8 @@ impl World {
                 self.with(index_of(node), range, |replica, _, _| replica.published(generation));
             }
             // A refusal: the replica asks again by itself.
-            (Purpose::Timestamp { .. } | Purpose::RangeIds { .. } | Purpose::Publish { .. }, _) => {}
+            (Purpose::Timestamp { .. } | Purpose::RangeIds { .. } | Purpose::Publish { .. }, _) => {
+            }
         }
     }
 
