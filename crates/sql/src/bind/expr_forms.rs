@@ -123,9 +123,14 @@ impl Binder<'_> {
                     if stride.is_some() {
                         return Err(SqlError::syntax("syntax error at or near \":\""));
                     }
-                    let bound = |binder: &mut Self, e: &Option<Expr>, cx: &mut Cx<'_, '_>| match e {
-                        Some(e) => Ok((binder.expr(e, cx)?, e.span())),
-                        None => Ok((Scalar::null(PgType::INT4), Span::empty())),
+                    let bound = |binder: &mut Self,
+                                 e: &Option<Expr>,
+                                 cx: &mut Cx<'_, '_>|
+                     -> Result<(Scalar, Span), SqlError> {
+                        match e {
+                            Some(e) => Ok((binder.expr(e, cx)?, e.span())),
+                            None => Ok((Scalar::null(PgType::INT4), Span::empty())),
+                        }
                     };
                     let low = bound(self, lower_bound, cx)?;
                     let high = bound(self, upper_bound, cx)?;

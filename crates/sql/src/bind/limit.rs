@@ -1,5 +1,6 @@
 //! LIMIT, OFFSET, FETCH: int8, over parameters only.
 
+use pgtypes::cast::Context;
 use sqlparser::ast::{self, LimitClause, Spanned};
 
 use super::Binder;

@@ -38,10 +38,10 @@ impl Binder<'_> {
             match item {
                 SelectItem::UnnamedExpr(expr) => {
                     let name = output_name(expr).unwrap_or_else(|| "?column?".to_owned());
-                    result.push(self.item(expr, name, scope, clause, collected)?);
+                    result.push(self.select_item(expr, name, scope, clause, collected)?);
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
-                    result.push(self.item(expr, fold(alias), scope, clause, collected)?);
+                    result.push(self.select_item(expr, fold(alias), scope, clause, collected)?);
                 }
                 SelectItem::ExprWithAliases { .. } => {
                     return Err(SqlError::unsupported("several aliases of one expression"));
@@ -77,7 +77,7 @@ impl Binder<'_> {
         Ok(result)
     }
 
-    fn item(
+    fn select_item(
         &mut self,
         expr: &Expr,
         name: String,

@@ -68,7 +68,7 @@ fn quoted(text: &str) -> String {
 
 /// The node of a physical plan. Operators without a counterpart in PostgreSQL vanish.
 pub(super) fn of(plan: &dyn ExecutionPlan, names: &Names, explain: &Explain) -> Node {
-    let children: Vec<Node> =
+    let mut children: Vec<Node> =
         plan.children().into_iter().map(|child| of(child.as_ref(), names, explain)).collect();
     if let Some(scan) = (plan as &dyn std::any::Any).downcast_ref::<TableScanExec>() {
         return scan_node(scan, plan, names, explain);
@@ -83,12 +83,10 @@ pub(super) fn of(plan: &dyn ExecutionPlan, names: &Names, explain: &Explain) -> 
         | "OutputRequirementExec" | "BufferExec"
             if children.len() == 1 =>
         {
-            let mut children = children;
             return children.swap_remove(0);
         }
         "FilterExec" => {
             let condition = rest.split(", projection=").next().unwrap_or(&rest).to_owned();
-            let mut children = children;
             // A filter is a line of its input, as in PostgreSQL.
             if let Some(mut input) = children.pop() {
                 input.details.push(("Filter".to_owned(), format!("({condition})")));
@@ -168,7 +166,7 @@ fn scan_node(
     explain: &Explain,
 ) -> Node {
     let table = &scan.table.name;
-    let alias = if **scan.alias == **table { String::new() } else { format!(" {}", scan.alias) };
+    let alias = if *scan.alias == **table { String::new() } else { format!(" {}", scan.alias) };
     let index = scan.access.descriptor(&scan.table);
     let whole = scan.access.spans.len() == 1
         && scan.access.index.is_none()

@@ -34,7 +34,7 @@ impl Session {
     /// The key-value transaction, with a statement begun in it.
     pub(crate) async fn statement_txn(&mut self) -> Result<Arc<Txn>, SqlError> {
         let txn = self.tx.statement(&self.engine.db).await?;
-        if let Some(timeout) = self.timeout("lock_timeout") {
+        if let Some(timeout) = self.hot.lock_timeout {
             txn.set_lock_timeout(Some(timeout));
         }
         Ok(txn)

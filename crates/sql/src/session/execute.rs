@@ -124,7 +124,7 @@ impl Session {
         count(&self.engine.metrics.statements);
         let mark = sink.mark();
         let cancel = self.cancel.clone();
-        let timeout = self.timeout("statement_timeout");
+        let timeout = self.hot.statement_timeout;
         let mut attempt = 0;
         loop {
             let block = self.tx.block;
@@ -176,7 +176,7 @@ impl Session {
         self.tick(self.tx.statements == 0);
         sink.environment(&self.env);
         let txn = self.tx.statement(&self.engine.db).await?;
-        if let Some(timeout) = self.timeout("lock_timeout") {
+        if let Some(timeout) = self.hot.lock_timeout {
             txn.set_lock_timeout(Some(timeout));
         }
         if let Some(tag) = self.run_unchecked(&job, &txn, sink).await? {
@@ -320,7 +320,13 @@ impl Session {
         count(&self.engine.metrics.errors);
         match self.tx.block {
             _ if self.tx.commit_failed => self.drop_transaction(),
-            Block::Explicit => self.tx.block = Block::Failed,
+            Block::Explicit => {
+                self.tx.block = Block::Failed;
+                // Nothing could bring any of it back: others need not wait for its locks.
+                if !self.tx.has_savepoints() {
+                    self.tx.release_txn();
+                }
+            }
             Block::Implicit => self.drop_transaction(),
             Block::Idle | Block::Failed => {}
         }

@@ -80,6 +80,8 @@ pub struct Session {
     env_generation: u64,
     /// Settings that binding depends on.
     context: Arc<str>,
+    /// Settings that every statement asks for.
+    hot: Hot,
     tx: Transaction,
     prepared: HashMap<String, Arc<Prepared>>,
     cancel: CancelHandle,
@@ -87,6 +89,14 @@ pub struct Session {
     /// What the last Execute of an implicit transaction was, to run it again at Sync.
     replay: Option<execute::Replay>,
     info: Arc<SessionInfo>,
+}
+
+/// Settings that every statement asks for, read once per change.
+#[derive(Debug, Clone, Copy)]
+struct Hot {
+    modes: Modes,
+    statement_timeout: Option<Duration>,
+    lock_timeout: Option<Duration>,
 }
 
 impl std::fmt::Debug for Session {
@@ -138,6 +148,7 @@ impl Session {
             env: Arc::new(env),
             env_generation: 0,
             context: "".into(),
+            hot: Hot { modes, statement_timeout: None, lock_timeout: None },
             tx: Transaction::new(modes),
             prepared: HashMap::new(),
             cancel: CancelHandle::default(),
@@ -239,6 +250,11 @@ impl Session {
         // Schemas that do not exist are passed over by name resolution and by current_schemas().
         let known = |name: &String| catalog.schema(self.database, name).is_some();
         env.schemas.retain(known);
+        self.hot = Hot {
+            modes: modes(&self.settings),
+            statement_timeout: self.timeout("statement_timeout"),
+            lock_timeout: self.timeout("lock_timeout"),
+        };
         self.context = format!(
             "{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}",
             self.database,
@@ -261,8 +277,9 @@ impl Session {
         }
     }
 
+    /// What a new transaction is like.
     fn modes(&self) -> Modes {
-        modes(&self.settings)
+        self.hot.modes
     }
 }
 

@@ -180,7 +180,7 @@ impl Session {
             }
             State::Open(cursor) => {
                 let cancel = self.cancel.clone();
-                let timeout = self.timeout("statement_timeout");
+                let timeout = self.hot.statement_timeout;
                 let before = cursor.fetched();
                 if !guard(&cancel, timeout, cursor.fetch(most, sink)).await? {
                     return Ok(Completion::Suspended);
@@ -207,7 +207,7 @@ impl Session {
             return Ok(());
         }
         let cancel = self.cancel.clone();
-        let timeout = self.timeout("statement_timeout");
+        let timeout = self.hot.statement_timeout;
         let mut attempt = 0;
         let mut end = replay.as_ref().map(|r| r.end);
         loop {

@@ -122,7 +122,7 @@ impl Session {
         // The last statement's tag promises that all is committed.
         if last && self.tx.block == Block::Implicit {
             let cancel = self.cancel.clone();
-            let timeout = self.timeout("statement_timeout");
+            let timeout = self.hot.statement_timeout;
             guard(&cancel, timeout, self.commit_transaction()).await?;
         }
         tag.write(sink);

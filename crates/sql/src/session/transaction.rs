@@ -123,6 +123,11 @@ impl Transaction {
         self.txn.as_ref()
     }
 
+    /// Rolls the key-value transaction back (in the background, when it is dropped).
+    pub(crate) fn release_txn(&mut self) {
+        self.txn = None;
+    }
+
     /// Whether nothing but the statement that runs has used the transaction.
     pub(crate) fn is_first_statement(&self) -> bool {
         self.statements <= 1 && self.marks.is_empty()
