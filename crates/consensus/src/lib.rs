@@ -30,4 +30,4 @@ pub use group::{
 };
 pub use liveness::{Epoch, Liveness, LivenessConfig};
 pub use members::{MemberChange, Members};
-pub use message::{Outbound, asks_vote, is_snapshot, wants_replica};
+pub use message::{Outbound, answer_for_missing, asks_vote, is_snapshot};

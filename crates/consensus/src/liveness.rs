@@ -58,6 +58,10 @@
 //! A lease of term T' begins after its election, so after all leases of lower terms are over. Two
 //! leases of one term would be two leaders of one term, which Raft excludes. ∎
 //!
+//! A pledge may outlive the leadership it was given to: L steps down while its node lives on. It ends when
+//! L asks for votes at a later term, says that it leads no more, or V hears of a later leader; a V
+//! that is barred and knows of no leader asks L.
+//!
 //! What V does when its promise lapses is decided only in [`Liveness::tick`] and
 //! [`Liveness::on_message`], which take `&mut`: no thread can see a promise as over that another then
 //! extends.

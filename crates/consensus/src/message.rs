@@ -6,6 +6,7 @@
 use base::{NodeId, RangeId};
 use bytes::Bytes;
 use proto::node::RaftMessage;
+use proto::node::raft_message::Kind;
 use raft::eraftpb::{Message, MessageType};
 use raft_prost::Message as _;
 
@@ -65,9 +66,26 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Message> {
     Message::decode(bytes).ok()
 }
 
-/// Whether an encoded message comes from a leader that believes its receiver to hold a replica.
+/// What a node answers to a message for a range of which it has no replica, if anything: a leader that
+/// believes in one here must send a snapshot, and whoever is pledged to it is free.
 #[must_use]
-pub fn wants_replica(message: &[u8]) -> bool {
+pub fn answer_for_missing(message: &RaftMessage) -> Option<RaftMessage> {
+    let (kind, term) = match Kind::try_from(message.kind) {
+        Ok(Kind::Raft) if wants_replica(&message.message) => (Kind::NoReplica, Bytes::new()),
+        Ok(Kind::StillLeading) => (Kind::Resigned, message.message.clone()),
+        Ok(Kind::Raft | Kind::Resigned | Kind::NoReplica | Kind::Removed) | Err(_) => return None,
+    };
+    Some(RaftMessage {
+        range_id: message.range_id,
+        to: message.from,
+        from: message.to,
+        kind: kind as i32,
+        message: term,
+        ..Default::default()
+    })
+}
+
+fn wants_replica(message: &[u8]) -> bool {
     decode(message).is_some_and(|m| is_leaders(m.get_msg_type()))
 }
 

@@ -135,9 +135,9 @@ fn a_split_survives_a_crash_at_every_step() {
     }
 }
 
-/// The new range's vote and log outlive an engine that forgot the split.
+/// The new range's vote and log outlive a crash of everybody.
 #[test]
-fn a_forgotten_split_is_applied_again_beside_the_new_ranges_log() {
+fn a_new_range_survives_a_crash_of_all_nodes() {
     let mut world = World::new(6, 3);
     world.spread();
     for index in 0..3 {

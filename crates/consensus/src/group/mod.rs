@@ -129,6 +129,14 @@ pub enum ProposeError {
     ChangePending,
 }
 
+/// A promise to the leader of a term, while its node is supported under an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pledge {
+    to: NodeId,
+    term: u64,
+    epoch: Epoch,
+}
+
 /// One Raft group on one node.
 pub struct Group {
     config: GroupConfig,
@@ -143,8 +151,10 @@ pub struct Group {
     acks_term: u64,
     /// Leader: the term in which leadership was offered to another.
     surrendered: u64,
-    /// Follower: whom it promised not to replace, and under which epoch.
-    pledge: Option<(NodeId, Epoch)>,
+    /// Follower: whom it promised not to replace.
+    pledge: Option<Pledge>,
+    /// Messages that are not raft-rs'.
+    outbox: Vec<Outbound>,
     /// Leader: tell followers of the commit of this entry at once.
     announce_upto: u64,
     /// A snapshot handed out and not yet durable: the ready it came with, and its index.
@@ -195,6 +205,7 @@ impl Group {
             acks_term: 0,
             surrendered: 0,
             pledge: None,
+            outbox: Vec::new(),
             announce_upto: 0,
             applied_snapshot: None,
             nudge: false,

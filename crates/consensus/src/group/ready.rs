@@ -61,13 +61,19 @@ impl Group {
     /// Whether there is anything to do.
     #[must_use]
     pub fn has_ready(&self) -> bool {
-        self.raw.has_ready()
+        !self.outbox.is_empty() || self.raw.has_ready()
     }
 
     /// Takes what has to happen. Log changes are added to `log`.
     pub fn ready(&mut self, log: &mut LogBatch) -> Ready {
         let mut out = Ready::default();
+        // They speak of terms, so they must not run ahead of the hard state.
+        let mut notices = std::mem::take(&mut self.outbox);
         if !self.raw.has_ready() {
+            match self.waiting.back_mut() {
+                Some((_, waiting)) => waiting.append(&mut notices),
+                None => out.messages = notices,
+            }
             return out;
         }
         let range = self.config.range;
@@ -77,8 +83,9 @@ impl Group {
             self.raw.store().renew_snapshot(&mut message);
             out.messages.push(outbound(range, message));
         }
-        let after: Vec<Outbound> =
+        let mut after: Vec<Outbound> =
             ready.take_persisted_messages().into_iter().map(|m| outbound(range, m)).collect();
+        after.append(&mut notices);
         out.committed = ready.take_committed_entries().into_iter().map(committed).collect();
 
         if !ready.snapshot().is_empty() {

@@ -1,14 +1,15 @@
 //! Messages in. Here the promises of [`crate::liveness`] are kept: P2, P5, and the epoch on answers.
 
 use base::NodeId;
+use bytes::Bytes;
 use proto::node::RaftMessage;
 use proto::node::raft_message::Kind;
 use raft::eraftpb::{Message, MessageType};
 use raft::{CAMPAIGN_TRANSFER, StateRole};
 
-use super::Group;
+use super::{Group, Pledge};
 use crate::message::{decode, is_answer, is_leaders, put_epoch};
-use crate::{Epoch, Liveness};
+use crate::{Epoch, Liveness, Outbound};
 
 impl Group {
     /// Takes a message of another replica. Malformed ones, and ones for somebody else, are dropped: to
@@ -18,6 +19,7 @@ impl Group {
         match Kind::try_from(message.kind) {
             Ok(Kind::Raft) => {}
             Ok(Kind::Resigned) => return self.leader_resigned(from, &message.message),
+            Ok(Kind::StillLeading) => return self.asked_whether_leading(from, &message.message),
             Ok(Kind::NoReplica) => return self.force_snapshot(from),
             // That is for the replica as a whole.
             Ok(Kind::Removed) | Err(_) => return,
@@ -43,7 +45,9 @@ impl Group {
         if asks_vote && self.members.voters.is_empty() {
             return false;
         }
-        if !self.pledge_holds(liveness) || self.pledge.is_some_and(|(to, _)| to.0 == message.from) {
+        if !self.pledge_holds(liveness)
+            || self.pledge.is_some_and(|pledge| pledge.to.0 == message.from)
+        {
             return true;
         }
         // P2.
@@ -58,9 +62,7 @@ impl Group {
     /// Whether this replica promised a leader not to replace it, and still must not.
     #[must_use]
     pub(super) fn pledge_holds(&self, liveness: &Liveness) -> bool {
-        self.pledge.is_some_and(|(to, epoch)| {
-            to != self.config.node && liveness.supports(to) == Some(epoch)
-        })
+        self.pledge.is_some_and(|pledge| liveness.supports(pledge.to) == Some(pledge.epoch))
     }
 
     fn admit(&mut self, liveness: &Liveness, mut message: Message, epoch: Epoch) {
@@ -73,6 +75,10 @@ impl Group {
         // An error means that the message is of no use: from a stranger, or of a kind that does not
         // travel.
         let _ignored = self.raw.step(message);
+        if self.is_leader() {
+            // Elected over whoever it was given to.
+            self.pledge = None;
+        }
         if self.raw.raft.term != term {
             return;
         }
@@ -96,7 +102,7 @@ impl Group {
             let term = raft.term;
             raft.become_follower(term, raft::INVALID_ID);
         }
-        if is_vote && self.pledge.is_some_and(|(to, _)| to.0 == from) {
+        if is_vote && self.pledge.is_some_and(|pledge| pledge.to.0 == from) {
             self.pledge = None;
         }
         if is_vote && self.is_leader() && self.members.contains(from) {
@@ -107,8 +113,9 @@ impl Group {
     /// Follower: the answers just made are acknowledgements under the epoch of now; pledges them.
     fn pledge_to(&mut self, liveness: &Liveness, leader: u64, sent_before: usize) {
         // A pledge to an earlier leader is void: by the claim, its lease was over at this election.
-        self.pledge = liveness.supports(NodeId(leader)).map(|epoch| (NodeId(leader), epoch));
-        let Some((_, epoch)) = self.pledge else { return };
+        let (to, term) = (NodeId(leader), self.raw.raft.term);
+        self.pledge = liveness.supports(to).map(|epoch| Pledge { to, term, epoch });
+        let Some(Pledge { epoch, .. }) = self.pledge else { return };
         for message in self.raw.raft.msgs.iter_mut().skip(sent_before) {
             if message.to == leader && is_answer(message.get_msg_type()) {
                 put_epoch(message, epoch);
@@ -116,19 +123,55 @@ impl Group {
         }
     }
 
-    /// The leader of `term` says that its replica stopped: no need to wait for its node to fail.
-    fn leader_resigned(&mut self, from: NodeId, term: &[u8]) {
-        let resigned = term.try_into().map_or(0, u64::from_be_bytes);
-        let raft = &mut self.raw.raft;
-        if resigned < raft.term {
+    /// A pledge bars this replica, and yet it knows of no leader: asks whom it was given to.
+    pub(super) fn ask_pledged(&mut self) {
+        if let Some(Pledge { to, term, .. }) = self.pledge {
+            self.notify(to, Kind::StillLeading, term);
+        }
+    }
+
+    /// A follower is barred by its pledge to this replica as leader of `term`.
+    fn asked_whether_leading(&mut self, from: NodeId, term: &[u8]) {
+        let asked = number(term);
+        let raft = &self.raw.raft;
+        if raft.state == StateRole::Leader && raft.term == asked {
+            self.nudge = true;
             return;
         }
-        if raft.leader_id == from.0 && raft.state == StateRole::Follower {
+        // A candidate may yet lead its own term; all others are over for it.
+        let over = match raft.state {
+            StateRole::Leader | StateRole::Candidate => raft.term - 1,
+            StateRole::Follower | StateRole::PreCandidate => raft.term,
+        };
+        self.notify(from, Kind::Resigned, over);
+    }
+
+    /// A replica leads no term up to `term` any more: no need to wait for its node to fail.
+    fn leader_resigned(&mut self, from: NodeId, term: &[u8]) {
+        let over = number(term);
+        let raft = &mut self.raw.raft;
+        if raft.leader_id == from.0 && raft.state == StateRole::Follower && raft.term <= over {
             let term = raft.term;
             raft.become_follower(term, raft::INVALID_ID);
         }
-        if self.pledge.is_some_and(|(to, _)| to == from) {
+        if self.pledge.is_some_and(|pledge| pledge.to == from && pledge.term <= over) {
             self.pledge = None;
         }
     }
+
+    fn notify(&mut self, to: NodeId, kind: Kind, term: u64) {
+        let message = RaftMessage {
+            range_id: self.config.range.0,
+            to: to.0,
+            from: self.config.node.0,
+            kind: kind as i32,
+            message: Bytes::copy_from_slice(&term.to_be_bytes()),
+            ..Default::default()
+        };
+        self.outbox.push(Outbound { to, message, snapshot: false });
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.try_into().map_or(0, u64::from_be_bytes)
 }

@@ -25,8 +25,6 @@ impl Group {
     }
 
     fn tick_leader(&mut self, now: u64, liveness: &Liveness) {
-        // Elected over whoever it was given to.
-        self.pledge = None;
         let leased = self.lease_until(liveness) > now;
         if leased {
             // A quorum's support says more than raft-rs' own count of who was heard of lately, which
@@ -81,11 +79,15 @@ impl Group {
 
     fn tick_follower(&mut self, now: u64, liveness: &Liveness) {
         // P1, P5.
-        let barred = self.pledge_holds(liveness) || liveness.abstains(now);
+        let pledged = self.pledge_holds(liveness);
+        let barred = pledged || liveness.abstains(now);
+        let leader = self.raw.raft.leader_id;
+        if pledged && leader == 0 {
+            self.ask_pledged();
+        }
         if (barred && !self.is_sole_voter()) || self.has_unpersisted() {
             return;
         }
-        let leader = self.raw.raft.leader_id;
         if leader != 0 && self.raw.raft.state == StateRole::Follower {
             if liveness.supports(NodeId(leader)).is_some() {
                 return;

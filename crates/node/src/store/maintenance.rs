@@ -120,14 +120,7 @@ impl Store {
 
     /// A leader that believes in a replica here is told that there is none, and sends a snapshot.
     fn no_replica(&self, message: &RaftMessage) {
-        if consensus::wants_replica(&message.message) {
-            let answer = RaftMessage {
-                range_id: message.range_id,
-                from: self.me.0,
-                to: message.from,
-                kind: proto::node::raft_message::Kind::NoReplica as i32,
-                ..Default::default()
-            };
+        if let Some(answer) = consensus::answer_for_missing(message) {
             self.peers.raft(NodeId(message.from), [answer]);
         }
     }

@@ -18,17 +18,19 @@
 //!
 //! # Crashes
 //!
-//! The engine loses what was not flushed, on all ranges to the same point in time; the log store loses
-//! nothing that was synced. So after a crash either
+//! The engine loses what was not flushed; the log store loses nothing that was synced. So the engine is
+//! flushed before the new replicas are opened: a replica votes and acknowledges entries only if its
+//! state is durable. Without that flush:
 //!
-//! * the engine has the split: the new range's state is there. If its log is not (nothing was ever
-//!   synced for it), opening the group begins it at `INIT_AT`; or
-//! * the engine does not have it: no state of the new range is there either, not even what it applied
-//!   later, while its *log* may hold its vote and many entries. The split is applied again from the old
-//!   range's log, writes the initial state, leaves the log alone, and the new range's committed entries
-//!   are applied again from its log.
+//! 1. A follower applies the split and acknowledges entries of the new range; they are committed.
+//! 2. It crashes, and its engine forgets the split. The old range's log was truncated meanwhile, so
+//!    it comes back by a snapshot of after the split, and does not apply it again.
+//! 3. The new range comes back by a snapshot too, of before those entries. The follower's vote now
+//!    counts for a log that has lost what it acknowledged.
 //!
-//! So applying never touches the log store: a vote given in the new range outlives everything.
+//! After a crash before the flush, the split is applied again and nothing of the new range exists yet.
+//! After the flush, its state is there, and opening the group begins its log at `INIT_AT` unless it has
+//! one.
 
 use base::{Key, KeyRange, RangeId};
 use consensus::Members;

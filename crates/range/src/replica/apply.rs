@@ -55,6 +55,9 @@ impl Replica {
         }
         put_applied(&mut batch, self.id, last);
         ctx.engine.write(&batch)?;
+        if afters.iter().any(|after| matches!(after, After::Split { split: Some(_), .. })) {
+            ctx.engine.flush()?;
+        }
         self.group.applied(last.index);
         for after in afters {
             self.after_applied(ctx, after, out);

@@ -12,6 +12,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use base::{NodeId, RangeId, Timestamp};
+use bytes::Bytes;
+use consensus::Role;
 use meta::Oracle;
 use proto::kv::kv_error::Error;
 use proto::kv::{Ambiguous, RangeRequest};
@@ -24,6 +26,8 @@ use crate::op::{SplitUnderWay, is_behind};
 use crate::state::INIT_AT;
 use crate::{Ctx, Effect};
 
+/// A stopped replica repeats that it leads no more, as messages may be lost.
+const RESIGN_TICKS: u64 = 10;
 /// A timestamp that does not come is asked for again.
 const DRAW_AGAIN_TICKS: u64 = 10;
 
@@ -97,10 +101,13 @@ impl Replica {
 
     /// Time passes: call every 100 ms or so. Costs next to nothing for a quiet replica.
     pub fn tick(&mut self, ctx: &Ctx<'_>, out: &mut Vec<Effect>) {
+        self.ticks += 1;
+        if self.life == Life::Stopped && self.ticks.is_multiple_of(RESIGN_TICKS) {
+            self.resign(out);
+        }
         if self.life != Life::Active {
             return;
         }
-        self.ticks += 1;
         self.group.tick(ctx.now(), ctx.liveness);
         self.campaign_eagerly(ctx, out);
         self.tick_lead(ctx, out);
@@ -310,18 +317,20 @@ impl Replica {
         self.after_raft(ctx, out);
     }
 
-    /// Tells the others that this replica leads no more, without waiting for its node to fail.
+    /// Tells the others that this replica, stopped, leads no more and never will, so that they need not
+    /// wait for its node to fail.
     pub(crate) fn resign(&self, out: &mut Vec<Effect>) {
-        if !self.group.is_leader() {
-            return;
-        }
+        let over = match self.group.role() {
+            Role::Leader | Role::Follower => self.group.term(),
+            Role::Candidate => self.group.term() - 1,
+        };
         for replica in self.descriptor.replicas.iter().filter(|r| r.node_id != self.node.0) {
             out.push(Effect::Send(RaftMessage {
                 range_id: self.id.0,
                 to: replica.node_id,
                 from: self.node.0,
                 kind: Kind::Resigned as i32,
-                message: bytes::Bytes::copy_from_slice(&self.group.term().to_be_bytes()),
+                message: Bytes::copy_from_slice(&over.to_be_bytes()),
                 ..Default::default()
             }));
         }

@@ -333,16 +333,8 @@ impl World {
         if self.nodes[index].replicas.contains_key(&range) {
             return self.with(index, range, |replica, ctx, out| replica.step(ctx, message, out));
         }
-        if message.kind == 0 && consensus::wants_replica(&message.message) {
+        if let Some(answer) = consensus::answer_for_missing(&message) {
             let me = self.nodes[index].id;
-            let kind = node::raft_message::Kind::NoReplica as i32;
-            let answer = node::RaftMessage {
-                range_id: range.0,
-                to: from.0,
-                from: me.0,
-                kind,
-                ..Default::default()
-            };
             self.send(me, from, Packet::Raft(answer));
         }
     }
