@@ -3,11 +3,10 @@
 //! Leaders publish the descriptors of their ranges after each change, in any order and more than once.
 //! A generation is raised by each change of a range, and a split raises it on both sides, so:
 //!
-//! - **D1** No two descriptors held overlap. Of two that do, the later generation is the newer one and
-//!   the other is dropped.
+//! - **D1** No two descriptors held overlap. Of two that do, the later generation is the newer one; of the
+//!   other, what lies to the left of it is kept: the left part of a split keeps the id.
 //!
-//! Where the newer one is narrower, a hole is left until the range that filled it is published. A
-//! lookup into a hole finds nothing, and the asker tries again.
+//! A lookup into what is not covered for the moment finds nothing, and the asker tries again.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -16,10 +15,19 @@ use base::{Key, RangeId};
 use proto::meta::RangeDescriptor;
 
 /// Ranges by start key.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Directory {
     by_start: BTreeMap<Key, RangeDescriptor>,
     starts: BTreeMap<RangeId, Key>,
+}
+
+/// What a publication changed besides adding the range.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Displaced {
+    /// Ranges that are not held any more.
+    pub removed: Vec<RangeId>,
+    /// Ranges that are held with less of their span.
+    pub trimmed: Vec<RangeDescriptor>,
 }
 
 impl Directory {
@@ -29,29 +37,39 @@ impl Directory {
         Self::default()
     }
 
-    /// Adds what is newer than what it overlaps. Answers the ids of ranges that were dropped or
-    /// replaced, the given one among them if it was known; nothing if the descriptor is stale.
-    pub fn publish(&mut self, descriptor: &RangeDescriptor) -> Option<Vec<RangeId>> {
-        let span = descriptor.span();
-        let id = descriptor.id();
-        let mut displaced: Vec<RangeId> = self.overlapping(descriptor);
-        if self.starts.contains_key(&id) && !displaced.contains(&id) {
-            displaced.push(id);
+    /// Adds what is newer than what it overlaps; nothing happens if it is stale.
+    pub fn publish(&mut self, descriptor: &RangeDescriptor) -> Option<Displaced> {
+        let (span, id) = (descriptor.span(), descriptor.id());
+        let mut known: Vec<RangeId> = self.overlapping(descriptor);
+        if self.starts.contains_key(&id) && !known.contains(&id) {
+            known.push(id);
         }
-        let is_newer = displaced.iter().all(|known| {
-            let known = self.get(*known).expect("both maps hold the same ranges");
-            // A repeat of what is known changes nothing.
-            known.generation < descriptor.generation
-        });
-        if !is_newer {
+        let generation =
+            |id: &RangeId| self.get(*id).expect("both maps hold the same ranges").generation;
+        // A repeat of what is known changes nothing.
+        if known.iter().any(|id| generation(id) >= descriptor.generation) {
             return None;
         }
-        for known in &displaced {
-            self.remove(*known);
+        let mut displaced = Displaced::default();
+        for known in known {
+            let mut old = self.remove(known).expect("both maps hold the same ranges");
+            // The left part of a split keeps the id, so that much of it is still right.
+            if known != id && old.start < span.start.0 {
+                old.end = span.start.0.clone();
+                self.insert(old.clone());
+                displaced.trimmed.push(old);
+            } else if known != id {
+                displaced.removed.push(known);
+            }
         }
-        self.starts.insert(id, span.start.clone());
-        self.by_start.insert(span.start, descriptor.clone());
+        self.insert(descriptor.clone());
         Some(displaced)
+    }
+
+    fn insert(&mut self, descriptor: RangeDescriptor) {
+        let start = Key(descriptor.start.clone());
+        self.starts.insert(descriptor.id(), start.clone());
+        self.by_start.insert(start, descriptor);
     }
 
     fn overlapping(&self, descriptor: &RangeDescriptor) -> Vec<RangeId> {

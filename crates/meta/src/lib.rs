@@ -11,13 +11,13 @@
 //! *Invariant:* knows neither Raft nor transactions. Who may issue timestamps or serve queries (the
 //! leaseholder) is decided in `range`.
 //!
-//! Tests: scripts in `scripts/`, run by `tests/scripts.rs`.
+//! Tests: `tests/meta.rs`.
 
 mod directory;
 mod oracle;
 pub mod planner;
 mod state;
 
-pub use directory::Directory;
+pub use directory::{Directory, Displaced};
 pub use oracle::{Draw, Oracle};
 pub use state::{FIRST_TABLE_ID, SystemState, state_prefix};

@@ -48,7 +48,7 @@ pub fn state_prefix() -> KeyRange {
 }
 
 /// The replicated state of the system range.
-#[derive(Debug, Default)]
+#[derive(Debug, PartialEq)]
 pub struct SystemState {
     cluster_id: String,
     nodes: BTreeMap<u64, NodeDescriptor>,
@@ -61,10 +61,25 @@ pub struct SystemState {
 
 const NODE_IDS: usize = 3;
 
+impl Default for SystemState {
+    /// Of a cluster that is not initialised.
+    fn default() -> Self {
+        SystemState {
+            cluster_id: String::new(),
+            nodes: BTreeMap::new(),
+            directory: Directory::new(),
+            settings: BTreeMap::new(),
+            // Ranges 1 and 2 are there from birth.
+            next: [3, FIRST_TABLE_ID, 1, 1],
+            bound: Timestamp::ZERO,
+        }
+    }
+}
+
 impl SystemState {
     /// Reads the state from an engine.
     pub fn load(engine: &dyn EngineRead) -> Result<Self, EngineError> {
-        let mut state = SystemState { next: [3, FIRST_TABLE_ID, 1, 1], ..Default::default() };
+        let mut state = SystemState::default();
         let mut iter = engine.iter(Family::Local, &state_prefix(), IterOptions::default())?;
         let mut found = iter.seek_to_first()?;
         while found {
@@ -179,10 +194,13 @@ impl SystemState {
 
     fn publish(&mut self, range: &RangeDescriptor, batch: &mut WriteBatch) {
         let Some(displaced) = self.directory.publish(range) else { return };
-        for old in displaced {
-            delete(batch, &[&[RANGE][..], &old.0.to_be_bytes()].concat());
+        let key = |id: u64| [&[RANGE][..], &id.to_be_bytes()].concat();
+        for old in displaced.removed {
+            delete(batch, &key(old.0));
         }
-        put(batch, &[&[RANGE][..], &range.range_id.to_be_bytes()].concat(), &range.encode_to_vec());
+        for range in displaced.trimmed.iter().chain([range]) {
+            put(batch, &key(range.range_id), &range.encode_to_vec());
+        }
     }
 
     fn allocate(&mut self, kind: usize, count: u64, batch: &mut WriteBatch) -> u64 {
