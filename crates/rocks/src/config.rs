@@ -52,7 +52,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { file_bytes: 32 << 20, tail_bytes_per_range: 1 << 20, tail_bytes: 64 << 20 }
+        LogConfig { file_bytes: 64 << 20, tail_bytes_per_range: 1 << 20, tail_bytes: 64 << 20 }
     }
 }
 
@@ -74,6 +74,8 @@ pub(crate) fn family_options(family: Family, config: &RocksConfig, cache: &Cache
     table.set_block_size(BLOCK_BYTES);
     table.set_format_version(6);
     table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    // A seek walks half an interval, entry by entry.
+    table.set_block_restart_interval(4);
     // Indexes and filters count as cache, so that memory stays bounded, but are not looked up in it.
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);

@@ -127,10 +127,11 @@ impl Db {
     ) -> Result<Vec<u8>, EngineError> {
         let mut last = self.last_key(family)?;
         for op in before {
-            if let Op::Put { family: into, key, .. } = op {
-                if into == family && last.as_deref().is_none_or(|last| last < key) {
-                    last = Some(key.to_vec());
-                }
+            if let Op::Put { family: into, key, .. } = op
+                && into == family
+                && last.as_deref().is_none_or(|last| last < key)
+            {
+                last = Some(key.to_vec());
             }
         }
         let mut end = last.unwrap_or_default();

@@ -79,10 +79,10 @@ impl RocksLogStore {
             };
             state.last = state.truncated;
             iter.seek_for_prev(entry_key(range, u64::MAX));
-            if let Some((key, value)) = item(&iter)? {
-                if let Some(index) = entry_index(range, key) {
-                    state.last = LogPosition { index, term: decode_entry(key, value)?.0 };
-                }
+            if let Some((key, value)) = item(&iter)?
+                && let Some(index) = entry_index(range, key)
+            {
+                state.last = LogPosition { index, term: decode_entry(key, value)?.0 };
             }
             states.push((range, state));
             let Some(next) = range.0.checked_add(1) else { break };
@@ -247,8 +247,11 @@ fn decode_entry<'a>(key: &[u8], value: &'a [u8]) -> Result<(u64, &'a [u8]), Engi
     Ok((u64::from_be_bytes(*term), data))
 }
 
+/// A key and its value where they lie.
+type Item<'a> = (&'a [u8], &'a [u8]);
+
 /// What is under the iterator, or nothing at the end.
-fn item<'a>(iter: &'a DBRawIterator<'_>) -> Result<Option<(&'a [u8], &'a [u8])>, EngineError> {
+fn item<'a>(iter: &'a DBRawIterator<'_>) -> Result<Option<Item<'a>>, EngineError> {
     match iter.item() {
         Some(item) => Ok(Some(item)),
         None => iter.status().map(|()| None).map_err(engine_error),

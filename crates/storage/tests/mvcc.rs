@@ -16,12 +16,15 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(byte, 0..4)
 }
 
-fn versions() -> impl Strategy<Value = Vec<(Vec<u8>, u64, Option<Vec<u8>>)>> {
+/// Key, timestamp, and value or deletion.
+type Put = (Vec<u8>, u64, Option<Vec<u8>>);
+
+fn versions() -> impl Strategy<Value = Vec<Put>> {
     let value = prop::option::weighted(0.8, prop::collection::vec(any::<u8>(), 0..8));
     prop::collection::vec((key(), 1u64..20, value), 0..60)
 }
 
-fn build(versions: &[(Vec<u8>, u64, Option<Vec<u8>>)]) -> (MemEngine, Model) {
+fn build(versions: &[Put]) -> (MemEngine, Model) {
     let (engine, mut model, mut batch) = (MemEngine::new(), Model::new(), WriteBatch::new());
     for (key, ts, value) in versions {
         mvcc::put_version(&mut batch, key, Timestamp(*ts), TxnId(*ts), value.as_deref());

@@ -99,6 +99,33 @@ fn a_flipped_byte_is_an_error_that_names_the_file() {
 }
 
 #[test]
+fn damage_met_by_a_compaction_stops_writes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let engine = open(directory.path()).expect("open");
+    for _ in 0..2 {
+        let mut batch = WriteBatch::new();
+        for n in 0..ROWS {
+            batch.put(Family::Data, &key(n), &value(n));
+        }
+        engine.write(&batch).expect("write");
+        engine.flush().expect("flush");
+    }
+    drop(engine);
+    for file in sorted_files(directory.path()) {
+        let disk = std::fs::OpenOptions::new().write(true).open(&file).expect("open the file");
+        disk.write_all_at(&[0xFF; 3], 5000).expect("damage the file");
+    }
+    let engine = open(directory.path()).expect("the damage is not met yet");
+    engine.compact();
+    let mut batch = WriteBatch::new();
+    batch.put(Family::Local, b"k", b"v");
+    // It is refused though this write has nothing to do with the damaged data.
+    let error = engine.write(&batch).expect_err("refused");
+    let EngineError::Corrupt { file, .. } = &error else { panic!("{error:?}") };
+    assert!(file.ends_with(".sst"), "{error:?}");
+}
+
+#[test]
 fn a_file_cut_short_is_an_error() {
     let directory = tempfile::tempdir().expect("a directory");
     let engine = open(directory.path()).expect("open");

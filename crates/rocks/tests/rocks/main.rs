@@ -4,6 +4,7 @@
 mod conformance;
 mod corruption;
 mod crash;
+mod speed;
 
 use std::path::Path;
 
