@@ -61,7 +61,10 @@ pub fn parse_binary(bytes: Bytes, ty: PgType) -> Result<Datum> {
             }
             Datum::Text(text)
         }
-        TypeId::Char => Datum::text(char::from(exact::<1>(&bytes)?[0]).to_string()),
+        TypeId::Char => Datum::text(match exact::<1>(&bytes)?[0] {
+            0 => String::new(),
+            byte => char::from(byte).to_string(),
+        }),
         TypeId::Bytea => Datum::Bytea(bytes),
         TypeId::Date => parse_date(i32::from_be_bytes(exact(&bytes)?))?,
         TypeId::Time => {
@@ -183,8 +186,7 @@ fn parse_array(mut bytes: &[u8], element: PgType) -> Result<Datum> {
         }
         let (item, rest) = bytes.split_at(len);
         bytes = rest;
-        let item = parse_binary(Bytes::copy_from_slice(item), element)?;
-        items.push(crate::cast::apply_typmod(item, element, false)?);
+        items.push(parse_binary(Bytes::copy_from_slice(item), element)?);
     }
     if !bytes.is_empty() {
         return Err(bad("incorrect binary data format".to_owned()));

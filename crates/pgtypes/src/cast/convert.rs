@@ -16,7 +16,12 @@ pub(super) fn convert(env: &EvalEnv, datum: Datum, from: TypeId, to: TypeId) -> 
         }),
         Datum::Int2(value) => integer(i64::from(value), to),
         Datum::Int4(value) => integer(i64::from(value), to),
+        Datum::Int8(value) if to.is_oid_like() => u32::try_from(value)
+            .map(Datum::Oid)
+            .map_err(|_| TypeError::new(sqlstate::NUMERIC_OUT_OF_RANGE, "OID out of range")),
         Datum::Int8(value) => integer(value, to),
+        // The same 32 bits.
+        Datum::Oid(value) if to == TypeId::Int4 => Ok(Datum::Int4(value as i32)),
         Datum::Oid(value) => integer(i64::from(value), to),
         Datum::Float4(value) => match to {
             TypeId::Float8 => Ok(Datum::Float8(f64::from(value))),

@@ -36,7 +36,6 @@ fn unit(word: &str) -> Option<Unit> {
         "d" | "day" | "days" => Unit::Days(1),
         "w" | "week" | "weeks" => Unit::Days(7),
         "mon" | "mons" | "month" | "months" => Unit::Months(1),
-        "qtr" | "quarter" | "quarters" => Unit::Months(3),
         "y" | "yr" | "yrs" | "year" | "years" => Unit::Months(12),
         "dec" | "decs" | "decade" | "decades" => Unit::Months(120),
         "c" | "cent" | "century" | "centuries" => Unit::Months(1200),
@@ -68,9 +67,25 @@ struct Sum {
     months: i64,
     days: i64,
     micros: i64,
+    /// Units seen, one bit each: none may come twice.
+    seen: u32,
 }
 
 impl Sum {
+    /// Notes a unit; `None` if it was there before.
+    fn once(&mut self, unit: Unit) -> Option<()> {
+        let bit = match unit {
+            Unit::Months(n) => 1 << n.ilog2(),
+            Unit::Days(n) => 1 << (16 + n.ilog2()),
+            Unit::Micros(n) => 1 << (20 + n.ilog10()),
+        };
+        if self.seen & bit != 0 {
+            return None;
+        }
+        self.seen |= bit;
+        Some(())
+    }
+
     /// Adds `whole.fraction` of a unit; fractions spill into smaller units as in PostgreSQL.
     fn add(&mut self, negative: bool, whole: i64, fraction: &str, unit: Unit) -> Option<()> {
         let sign = if negative { -1 } else { 1 };
@@ -111,7 +126,11 @@ impl Sum {
 
     fn finish(self, input: &str) -> Result<Interval> {
         let narrow = |value: i64| i32::try_from(value).map_err(|_| field_overflow(input));
-        Ok(Interval { months: narrow(self.months)?, days: narrow(self.days)?, micros: self.micros })
+        Ok(Interval {
+            months: i32::try_from(self.months).map_err(|_| super::interval_out_of_range())?,
+            days: narrow(self.days)?,
+            micros: self.micros,
+        })
     }
 }
 
@@ -143,21 +162,24 @@ pub fn parse(input: &str, fields: i32, style: IntervalStyle) -> Result<Interval>
     let standard_sign = style == IntervalStyle::SqlStandard
         && text.starts_with('-')
         && tokens.iter().skip(1).all(|token| token.kind != Kind::Zone);
-    let (tokens, ago) = match tokens.split_last() {
-        Some((last, rest)) if last.kind == Kind::Word && last.text == "ago" => (rest, true),
-        _ => (&tokens[..], false),
-    };
+    // `ago` turns all of it around, wherever it stands.
+    let count = tokens.len();
+    let tokens: Vec<Token> = tokens
+        .into_iter()
+        .filter(|token| !(token.kind == Kind::Word && token.text == "ago"))
+        .collect();
+    let ago = tokens.len() < count;
     if tokens.is_empty() {
         return Err(syntax(input));
     }
     let mut at = 0;
     while at < tokens.len() {
-        at += one_field(tokens, at, fields, &mut sum, standard_sign && at > 0)
+        at += one_field(&tokens, at, fields, &mut sum, standard_sign && at > 0)
             .ok_or_else(|| syntax(input))?
             .map_err(|Overflow| field_overflow(input))?;
     }
     if ago {
-        sum = Sum { months: -sum.months, days: -sum.days, micros: -sum.micros };
+        sum = Sum { months: -sum.months, days: -sum.days, micros: -sum.micros, ..sum };
     }
     sum.finish(input)
 }
@@ -209,6 +231,7 @@ fn one_field(tokens: &[Token], at: usize, fields: i32, sum: &mut Sum, negate: bo
         Some(_) => return None,
         None => (default_unit(fields), 1),
     };
+    sum.once(unit)?;
     Some(sum.add(negative, whole, part, unit).ok_or(Overflow).map(|()| used))
 }
 
@@ -242,6 +265,9 @@ fn iso8601(text: &str) -> Option<Sum> {
     if rest.is_empty() {
         return None;
     }
+    if let Some(alternative) = iso8601_alternative(rest) {
+        return Some(alternative);
+    }
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix('T') {
             in_time = true;
@@ -270,6 +296,15 @@ fn iso8601(text: &str) -> Option<Sum> {
         rest = &tail[1..];
     }
     Some(sum)
+}
+
+/// `0001-02-03T04:05:06`
+fn iso8601_alternative(text: &str) -> Option<Sum> {
+    let (date, time) = text.split_once('T').unwrap_or((text, ""));
+    let mut parts = date.split('-').map(|part| part.parse::<i64>().ok());
+    let (years, months, days) = (parts.next()??, parts.next()??, parts.next()??);
+    let micros = if time.is_empty() { 0 } else { clock(time, field::FULL_RANGE)? };
+    Some(Sum { months: years * 12 + months, days, micros, seen: 0 })
 }
 
 /// Cuts to the fields and rounds to the digits of a modifier.

@@ -373,10 +373,6 @@ impl Fields {
                 6 => two(0)? * 3600 + two(2)? * 60 + two(4)?,
                 4 => two(0)? * 3600 + two(2)? * 60,
                 2 if self.time_prefix => two(0)? * 3600,
-                1 | 2 => {
-                    // Only as `3 pm`.
-                    whole.parse::<i64>().map_err(|_| Bad::Syntax)? * 3600
-                }
                 _ => return Err(Bad::Syntax),
             };
             if seconds > 86_400 {
@@ -445,9 +441,6 @@ impl Fields {
             return Err(Bad::RangeMonthDay);
         }
         if day > civil::days_in_month(year, month) {
-            return Err(Bad::Range);
-        }
-        if year > 5_874_897 || year < -4713 {
             return Err(Bad::Range);
         }
         Ok(Some(civil::days_of_date(year, month, day)))

@@ -1,9 +1,9 @@
 //! Any value as JSON text: what `to_json`, `json_build_object` and `json_agg` print.
 
+use super::escape;
 use crate::datum::Datum;
 use crate::env::EvalEnv;
 use crate::error::Result;
-use super::escape;
 use crate::text::to_text;
 use crate::ty::{Category, PgType, TypeId};
 

@@ -9,18 +9,13 @@ pub const MAX_DEPTH: usize = 1_000;
 
 /// Parses a text; `is_binary` is for `jsonb`, which cannot hold `\u0000`.
 pub fn parse(text: &str, is_binary: bool) -> Result<Json> {
-    let mut parser = Parser { text, at: 0, depth: 0, is_binary };
-    let value = parser.value()?;
-    parser.space();
-    if parser.at < text.len() {
-        return Err(parser.expected("end of input"));
-    }
-    Ok(value)
+    Parser { text, at: 0, depth: 0, is_binary, lenient: false }.whole()
 }
 
 /// Checks that a text is JSON.
 pub fn check(text: &str) -> Result<()> {
-    parse(text, false).map(|_| ())
+    let mut parser = Parser { text, at: 0, depth: 0, is_binary: false, lenient: true };
+    parser.whole().map(|_| ())
 }
 
 struct Parser<'a> {
@@ -28,9 +23,20 @@ struct Parser<'a> {
     at: usize,
     depth: usize,
     is_binary: bool,
+    /// `json` input looks at the form of escapes only, not at what they stand for.
+    lenient: bool,
 }
 
 impl Parser<'_> {
+    fn whole(&mut self) -> Result<Json> {
+        let value = self.value()?;
+        self.space();
+        if self.at < self.text.len() {
+            return Err(self.expected("end of input"));
+        }
+        Ok(value)
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -52,7 +58,7 @@ impl Parser<'_> {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii();
         match rest.chars().next() {
             None => "",
-            Some(c) if word(c) || c == '-' || c == '+' || c == '.' => {
+            Some(c) if word(c) || c == '-' => {
                 let end = rest
                     .find(|c: char| !(word(c) || matches!(c, '-' | '+' | '.')))
                     .unwrap_or(rest.len());
@@ -66,11 +72,45 @@ impl Parser<'_> {
         }
     }
 
+    /// A number and the letters and digits stuck to its end, which make it invalid.
+    fn number_token(&self) -> &str {
+        let rest = &self.text[self.at..];
+        let bytes = rest.as_bytes();
+        let digits = |mut at: usize| {
+            while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+                at += 1;
+            }
+            at
+        };
+        let mut end = digits(usize::from(bytes.first() == Some(&b'-')));
+        if bytes.get(end) == Some(&b'.') {
+            end = digits(end + 1);
+        }
+        if matches!(bytes.get(end), Some(b'e' | b'E')) {
+            end += 1;
+            end = digits(end + usize::from(matches!(bytes.get(end), Some(b'+' | b'-'))));
+        }
+        while bytes.get(end).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80)
+        {
+            end += 1;
+        }
+        &rest[..end]
+    }
+
     fn expected(&self, what: &str) -> TypeError {
         let token = self.token();
         if token.is_empty() {
             return self.error("The input string ended unexpectedly.".to_owned());
         }
+        let starts_number = token.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        if starts_number && what != "JSON value" {
+            // A malformed number is reported before its place.
+            let mut probe = Parser { text: self.text, at: self.at, ..*self };
+            if let Err(error) = probe.number() {
+                return error;
+            }
+        }
+        let token = if starts_number { self.number_token() } else { token };
         let starts_value = token.starts_with(|c: char| {
             matches!(c, '{' | '}' | '[' | ']' | ',' | ':' | '"' | '-') || c.is_ascii_digit()
         }) || matches!(token, "true" | "false" | "null");
@@ -170,21 +210,15 @@ impl Parser<'_> {
     }
 
     fn number(&mut self) -> Result<Json> {
-        let token = self.token();
+        let token = self.number_token();
         let digits = token.strip_prefix('-').unwrap_or(token);
-        let (mantissa, exponent) = match digits.find(['e', 'E']) {
-            Some(at) => (&digits[..at], Some(&digits[at + 1..])),
-            None => (digits, None),
-        };
-        let (whole, fraction) = match mantissa.split_once('.') {
-            Some((whole, fraction)) => (whole, Some(fraction)),
-            None => (mantissa, None),
-        };
-        let all = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-        let valid = all(whole)
-            && (whole == "0" || !whole.starts_with('0'))
-            && fraction.is_none_or(all)
-            && exponent.is_none_or(|e| all(e.strip_prefix(['+', '-']).unwrap_or(e)));
+        let whole_len = digits.bytes().take_while(u8::is_ascii_digit).count();
+        let (whole, rest) = digits.split_at(whole_len);
+        let clean =
+            rest.strip_prefix('.').is_none_or(|r| r.starts_with(|c: char| c.is_ascii_digit()))
+                && !token.ends_with(['e', 'E', '+', '-'])
+                && token.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+        let valid = clean && !whole.is_empty() && (whole == "0" || !whole.starts_with('0'));
         if !valid {
             return Err(self.error(format!("Token \"{token}\" is invalid.")));
         }
@@ -260,6 +294,9 @@ impl Parser<'_> {
     fn unicode(&mut self, out: &mut String) -> Result<()> {
         let low_missing = "Unicode low surrogate must follow a high surrogate.";
         let mut code = self.hex4()?;
+        if self.lenient {
+            return Ok(());
+        }
         if (0xd800..0xdc00).contains(&code) {
             if !self.text[self.at..].starts_with("\\u") {
                 return Err(self.error(low_missing.to_owned()));

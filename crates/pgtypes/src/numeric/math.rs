@@ -246,7 +246,7 @@ impl Numeric {
             ));
         }
         if let Some(n) = exponent.exact_i64().and_then(|n| i32::try_from(n).ok()) {
-            return self.power_int(n, exponent.scale());
+            return self.power_int(n);
         }
         if self.is_zero() {
             return Ok(Self::from_parts(0, 16));
@@ -280,7 +280,7 @@ impl Numeric {
         Ok(Self::from_f64(base.powf(power)))
     }
 
-    fn power_int(&self, n: i32, exponent_scale: u32) -> Result<Self> {
+    fn power_int(&self, n: i32) -> Result<Self> {
         let estimate = if self.is_zero() {
             0.0
         } else {
@@ -293,11 +293,7 @@ impl Numeric {
         if estimate + 1.0 < -(MAX_DISPLAY_SCALE as f64) {
             return Ok(Self::from_parts(0, 1000));
         }
-        let scale = clamp_scale(
-            (MIN_SIG_DIGITS - estimate as i64)
-                .max(i64::from(self.scale()))
-                .max(i64::from(exponent_scale)),
-        );
+        let scale = clamp_scale(MIN_SIG_DIGITS.max(i64::from(self.scale())));
         if self.is_zero() && n != 0 {
             return Ok(Self::from_parts(0, stored_scale(scale)));
         }

@@ -25,7 +25,8 @@ impl Numeric {
         if let Some(sign) = special {
             out.put_u32(0);
             out.put_u16(sign);
-            out.put_u16(0);
+            // PostgreSQL sends a bit of its infinities' header here.
+            out.put_u16(if sign == NAN { 0 } else { 0x20 });
             return;
         }
         let (mantissa, scale) = self.parts().expect("finite");

@@ -6,7 +6,7 @@ use crate::datum::Datum;
 use crate::error::{Result, TypeError, sqlstate};
 
 macro_rules! integers {
-    ($r:ident, $get:ident, $variant:ident, $sql:literal, $name:literal) => {{
+    ($r:ident, $get:ident, $variant:ident, $ty:ty, $sql:literal, $name:literal) => {{
         $r.op(concat!("+(", $name, ",", $name, ") ", $name), |_, a| {
             let sum = $get(&a[0]).checked_add($get(&a[1]));
             sum.map(Datum::$variant).ok_or_else(|| TypeError::out_of_range($sql))
@@ -65,12 +65,28 @@ macro_rules! integers {
             Ok(Datum::$variant($get(&a[0]) ^ $get(&a[1])))
         });
         $r.op(concat!("~(", $name, ") ", $name), |_, a| Ok(Datum::$variant(!$get(&a[0]))));
-        // The hardware takes the shift count modulo the width, and so does PostgreSQL.
+        // The hardware takes the shift count modulo the width (C's int for smallint).
+        #[allow(clippy::unnecessary_cast, reason = "one macro, all widths")]
+        fn shift(value: $ty, by: u32) -> $ty {
+            if <$ty>::BITS == 64 {
+                (value as i64).wrapping_shl(by) as $ty
+            } else {
+                (value as i32).wrapping_shl(by) as $ty
+            }
+        }
+        #[allow(clippy::unnecessary_cast, reason = "one macro, all widths")]
+        fn shift_right(value: $ty, by: u32) -> $ty {
+            if <$ty>::BITS == 64 {
+                (value as i64).wrapping_shr(by) as $ty
+            } else {
+                (value as i32).wrapping_shr(by) as $ty
+            }
+        }
         $r.op(concat!("<<(", $name, ",int4) ", $name), |_, a| {
-            Ok(Datum::$variant($get(&a[0]).wrapping_shl(i4(&a[1]) as u32)))
+            Ok(Datum::$variant(shift($get(&a[0]), i4(&a[1]) as u32)))
         });
         $r.op(concat!(">>(", $name, ",int4) ", $name), |_, a| {
-            Ok(Datum::$variant($get(&a[0]).wrapping_shr(i4(&a[1]) as u32)))
+            Ok(Datum::$variant(shift_right($get(&a[0]), i4(&a[1]) as u32)))
         });
     }};
 }
@@ -136,9 +152,9 @@ macro_rules! floats {
 }
 
 pub(super) fn register(r: &mut Registry) {
-    integers!(r, i2, Int2, "smallint", "int2");
-    integers!(r, i4, Int4, "integer", "int4");
-    integers!(r, i8, Int8, "bigint", "int8");
+    integers!(r, i2, Int2, i16, "smallint", "int2");
+    integers!(r, i4, Int4, i32, "integer", "int4");
+    integers!(r, i8, Int8, i64, "bigint", "int8");
     floats!(r, f4, Float4, "float4", f32);
     floats!(r, f8, Float8, "float8", f64);
     r.op("+(numeric,numeric) numeric", |_, a| num(&a[0]).add(num(&a[1])).map(Datum::Numeric));
@@ -156,5 +172,5 @@ pub(super) fn register(r: &mut Registry) {
         super::math::power(f8(&a[0]), f8(&a[1])).map(Datum::Float8)
     });
     r.op("|/(float8) float8", |_, a| super::math::sqrt(f8(&a[0])).map(Datum::Float8));
-    r.op("||/(float8) float8", |_, a| Ok(Datum::Float8(f8(&a[0]).cbrt())));
+    r.op("||/(float8) float8", |_, a| Ok(Datum::Float8(super::math::cbrt(f8(&a[0])))));
 }

@@ -205,9 +205,7 @@ fn fill(item: &Datum, lengths: &ArrayValue, lowers: Option<&ArrayValue>) -> Resu
 fn trim(value: &ArrayValue, n: i32) -> Result<Datum> {
     let len = value.dims.first().map_or(0, |dim| dim.len);
     if n < 0 || n > len {
-        return Err(subscript(format!(
-            "number of elements to trim must be between 0 and {len}"
-        )));
+        return Err(subscript(format!("number of elements to trim must be between 0 and {len}")));
     }
     if len == n {
         return Ok(Datum::Array(Arc::default()));

@@ -81,8 +81,7 @@ fn field_range(message: String) -> TypeError {
 
 /// Days of year, month, day; negative years are BC.
 fn make_days(year: i32, month: i32, day: i32) -> Result<i64> {
-    let bad =
-        || field_range(format!("date field value out of range: {year}-{month:02}-{day:02}"));
+    let bad = || field_range(format!("date field value out of range: {year}-{month:02}-{day:02}"));
     let astronomical = match year {
         0 => return Err(bad()),
         year if year < 0 => year + 1,
@@ -100,9 +99,8 @@ fn make_days(year: i32, month: i32, day: i32) -> Result<i64> {
 }
 
 fn make_micros(hour: i32, minute: i32, second: f64) -> Result<i64> {
-    let bad = || {
-        field_range(format!("time field value out of range: {hour}:{minute:02}:{second:02}"))
-    };
+    let bad =
+        || field_range(format!("time field value out of range: {hour}:{minute:02}:{second:02}"));
     if !(0..=24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..=60.0).contains(&second) {
         return Err(bad());
     }
@@ -123,8 +121,7 @@ fn make_stamp(a: &[Datum]) -> Result<i64> {
 fn make_interval(a: &[Datum]) -> Result<Datum> {
     let at = |i: usize| a.get(i).map_or(0, i4);
     let overflow = datetime::interval_out_of_range;
-    let months =
-        at(0).checked_mul(12).and_then(|m| m.checked_add(at(1))).ok_or_else(overflow)?;
+    let months = at(0).checked_mul(12).and_then(|m| m.checked_add(at(1))).ok_or_else(overflow)?;
     let days = at(2).checked_mul(7).and_then(|d| d.checked_add(at(3))).ok_or_else(overflow)?;
     let seconds = a.get(6).map_or(0.0, f8);
     let micros = (i64::from(at(4)) * 3600 + i64::from(at(5)) * 60) * 1_000_000
@@ -210,9 +207,11 @@ fn fields(r: &mut Registry) {
 }
 
 fn clock(r: &mut Registry) {
-    for text in
-        ["now() timestamptz", "transaction_timestamp() timestamptz", "current_timestamp() timestamptz"]
-    {
+    for text in [
+        "now() timestamptz",
+        "transaction_timestamp() timestamptz",
+        "current_timestamp() timestamptz",
+    ] {
         r.f(text, |call, _| Ok(Datum::Timestamptz(call.env.transaction_time))).stable();
     }
     r.f("current_timestamp(int4) timestamptz", |call, a| {
@@ -306,12 +305,8 @@ pub(super) fn register(r: &mut Registry) {
         let days = date(&a[0]);
         Ok(Datum::Bool(days != datetime::DATE_INFINITY && days != datetime::DATE_NEG_INFINITY))
     });
-    r.f("isfinite(timestamp) bool", |_, a| {
-        Ok(Datum::Bool(!datetime::is_infinite(stamp(&a[0]))))
-    });
-    r.f("isfinite(timestamptz) bool", |_, a| {
-        Ok(Datum::Bool(!datetime::is_infinite(stamp(&a[0]))))
-    });
+    r.f("isfinite(timestamp) bool", |_, a| Ok(Datum::Bool(!datetime::is_infinite(stamp(&a[0])))));
+    r.f("isfinite(timestamptz) bool", |_, a| Ok(Datum::Bool(!datetime::is_infinite(stamp(&a[0])))));
     r.f("isfinite(interval) bool", |_, _| Ok(Datum::Bool(true)));
     r.f("justify_hours(interval) interval", |_, a| {
         Ok(Datum::Interval(arith::justify_hours(interval(&a[0]))))

@@ -19,10 +19,7 @@ fn date_add(days: i32, more: i64) -> Result<Datum> {
 fn date_sub(a: i32, b: i32) -> Result<Datum> {
     let infinite = |days| days == datetime::DATE_INFINITY || days == datetime::DATE_NEG_INFINITY;
     if infinite(a) || infinite(b) {
-        return Err(TypeError::new(
-            sqlstate::DATETIME_OVERFLOW,
-            "cannot subtract infinite dates",
-        ));
+        return Err(TypeError::new(sqlstate::DATETIME_OVERFLOW, "cannot subtract infinite dates"));
     }
     a.checked_sub(b).map(Datum::Int4).ok_or_else(datetime::date_out_of_range)
 }
@@ -56,10 +53,7 @@ pub(super) fn zone(name: &str) -> Result<TimeZone> {
         return Ok(TimeZone::fixed(-west));
     }
     TimeZone::named(name).or_else(|| TimeZone::parse(name)).ok_or_else(|| {
-        TypeError::new(
-            sqlstate::INVALID_PARAMETER,
-            format!("time zone \"{name}\" not recognized"),
-        )
+        TypeError::new(sqlstate::INVALID_PARAMETER, format!("time zone \"{name}\" not recognized"))
     })
 }
 
@@ -73,8 +67,8 @@ fn interval_zone(span: Interval) -> Result<TimeZone> {
             format!("interval time zone \"{shown}\" must not include months or days"),
         ));
     }
-    let seconds = i32::try_from(span.micros / 1_000_000)
-        .map_err(|_| datetime::interval_out_of_range())?;
+    let seconds =
+        i32::try_from(span.micros / 1_000_000).map_err(|_| datetime::interval_out_of_range())?;
     Ok(TimeZone::fixed(seconds))
 }
 
@@ -112,7 +106,11 @@ fn overlaps(ends: [Option<i128>; 4]) -> Datum {
     let (Some(s1), Some(s2)) = (ts1, ts2) else { return Datum::Null };
     match s1.cmp(&s2) {
         std::cmp::Ordering::Equal => {
-            if te1.is_none() || te2.is_none() { Datum::Null } else { Datum::Bool(true) }
+            if te1.is_none() || te2.is_none() {
+                Datum::Null
+            } else {
+                Datum::Bool(true)
+            }
         }
         std::cmp::Ordering::Greater => match te2 {
             None => Datum::Null,
@@ -169,9 +167,7 @@ fn intervals(r: &mut Registry) {
         let negated = arith::interval_neg(interval(&a[1]))?;
         arith::interval_add(interval(&a[0]), negated).map(Datum::Interval)
     });
-    r.op("-(interval) interval", |_, a| {
-        arith::interval_neg(interval(&a[0])).map(Datum::Interval)
-    });
+    r.op("-(interval) interval", |_, a| arith::interval_neg(interval(&a[0])).map(Datum::Interval));
     r.op("+(interval) interval", |_, a| Ok(a[0].clone()));
     r.op("*(interval,float8) interval", |_, a| {
         arith::interval_mul(interval(&a[0]), f8(&a[1])).map(Datum::Interval)

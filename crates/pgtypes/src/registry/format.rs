@@ -29,7 +29,9 @@ impl Reader<'_> {
                 .checked_mul(10)
                 .and_then(|v| v.checked_add(digit as usize))
                 .filter(|v| i32::try_from(*v).is_ok())
-                .ok_or_else(|| TypeError::new(sqlstate::NUMERIC_OUT_OF_RANGE, "number is out of range"))?;
+                .ok_or_else(|| {
+                    TypeError::new(sqlstate::NUMERIC_OUT_OF_RANGE, "number is out of range")
+                })?;
             value = Some(next);
         }
         Ok(value)
@@ -101,7 +103,10 @@ fn specifier(
             let datum = argument(args, at)?;
             width = Some(match datum {
                 Datum::Null => 0,
-                other => any_text(call, at, other).trim().parse().map_err(|_| bad("width is not an integer"))?,
+                other => any_text(call, at, other)
+                    .trim()
+                    .parse()
+                    .map_err(|_| bad("width is not an integer"))?,
             });
         } else {
             width = reader.number()?.map(|number| number as i64);

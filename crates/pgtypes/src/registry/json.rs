@@ -361,10 +361,7 @@ fn change_array(
 pub(super) fn set(a: &[Datum], how: Change) -> Result<Datum> {
     let value = load(&a[0])?;
     if !matches!(value, Json::Object(_) | Json::Array(_)) {
-        return Err(TypeError::new(
-            sqlstate::INVALID_PARAMETER,
-            "cannot set path in scalar",
-        ));
+        return Err(TypeError::new(sqlstate::INVALID_PARAMETER, "cannot set path in scalar"));
     }
     let Some(steps) = path_steps(&a[1]) else { return Ok(Datum::Null) };
     let new = load(&a[2])?;
@@ -372,12 +369,9 @@ pub(super) fn set(a: &[Datum], how: Change) -> Result<Datum> {
 }
 
 pub(super) fn register(r: &mut Registry) {
-    for text in [
-        "->(json,text) json",
-        "->(json,int4) json",
-        "->(jsonb,text) jsonb",
-        "->(jsonb,int4) jsonb",
-    ] {
+    for text in
+        ["->(json,text) json", "->(json,int4) json", "->(jsonb,text) jsonb", "->(jsonb,int4) jsonb"]
+    {
         r.op(text, |call, a| get(call, a, false));
     }
     for text in [
@@ -406,9 +400,7 @@ pub(super) fn register(r: &mut Registry) {
         Ok(keys(&a[1]).iter().all(|key| has(&value, key)).into())
     });
     r.op("||(jsonb,jsonb) jsonb", |_, a| Ok(jsonb(&concat(load(&a[0])?, load(&a[1])?)?)));
-    r.op("-(jsonb,text) jsonb", |_, a| {
-        Ok(jsonb(&delete_keys(load(&a[0])?, &[text(&a[1])])?))
-    });
+    r.op("-(jsonb,text) jsonb", |_, a| Ok(jsonb(&delete_keys(load(&a[0])?, &[text(&a[1])])?)));
     r.op("-(jsonb,text[]) jsonb", |_, a| Ok(jsonb(&delete_keys(load(&a[0])?, &keys(&a[1]))?)));
     r.op("-(jsonb,int4) jsonb", |_, a| Ok(jsonb(&delete_index(load(&a[0])?, i4(&a[1]))?)));
     r.op("#-(jsonb,text[]) jsonb", |_, a| {

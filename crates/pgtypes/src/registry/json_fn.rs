@@ -51,12 +51,10 @@ fn build_object(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
         if pair[0].is_null() {
             return Err(bad(format!("argument {}: key must not be null", i * 2 + 1)));
         }
-        let container = types[0].array
-            || matches!(types[0].id, TypeId::Json | TypeId::Jsonb | TypeId::Record);
+        let container =
+            types[0].array || matches!(types[0].id, TypeId::Json | TypeId::Jsonb | TypeId::Record);
         if container {
-            return Err(bad(
-                "key value must be scalar, not array, composite, or json".to_owned(),
-            ));
+            return Err(bad("key value must be scalar, not array, composite, or json".to_owned()));
         }
         out.push_str(if i == 0 { "" } else { ", " });
         let key = match &pair[0] {
@@ -117,10 +115,9 @@ fn array_length(a: &[Datum]) -> Result<Datum> {
             sqlstate::INVALID_PARAMETER,
             "cannot get array length of a non-array",
         )),
-        _ => Err(TypeError::new(
-            sqlstate::INVALID_PARAMETER,
-            "cannot get array length of a scalar",
-        )),
+        _ => {
+            Err(TypeError::new(sqlstate::INVALID_PARAMETER, "cannot get array length of a scalar"))
+        }
     }
 }
 
@@ -202,9 +199,7 @@ pub(super) fn register(r: &mut Registry) {
     r.f("jsonb_insert(jsonb,text[],jsonb,bool) jsonb", |_, a| {
         set(a, Change::Insert { after: boolean(&a[3]) })
     });
-    r.f("jsonb_contains(jsonb,jsonb) bool", |_, a| {
-        Ok(load(&a[0])?.contains(&load(&a[1])?).into())
-    });
+    r.f("jsonb_contains(jsonb,jsonb) bool", |_, a| Ok(load(&a[0])?.contains(&load(&a[1])?).into()));
     r.f("jsonb_exists(jsonb,text) bool", |_, a| {
         Ok(load(&a[0])?.member(text(&a[1])).is_some().into())
     });

@@ -21,7 +21,7 @@ pub(super) fn power(base: f64, exponent: f64) -> Result<f64> {
             "zero raised to a negative power is undefined",
         ));
     }
-    if base < 0.0 && base.is_finite() && exponent.is_finite() && exponent.fract() != 0.0 {
+    if base < 0.0 && exponent.is_finite() && exponent.fract() != 0.0 {
         return Err(TypeError::new(
             sqlstate::INVALID_POWER,
             "a negative number raised to a non-integer power yields a complex result",
@@ -83,13 +83,82 @@ fn inverse(value: f64, f: fn(f64) -> f64) -> Result<f64> {
     Ok(f(value))
 }
 
-/// Degrees whose sine and its like are exact in PostgreSQL.
-fn degrees(value: f64, f: fn(f64) -> f64) -> f64 {
-    let result = f(value.rem_euclid(360.0).to_radians());
-    [0.0, 0.5, 1.0, -0.5, -1.0]
-        .into_iter()
-        .find(|exact| (result - exact).abs() < 1e-15)
-        .unwrap_or(result)
+/// Cube root; the library's, made exact by one step of Newton's with a compensated residual.
+pub(super) fn cbrt(value: f64) -> f64 {
+    let root = value.cbrt();
+    if root == 0.0 || !root.is_finite() {
+        return root;
+    }
+    let square = root * root;
+    let square_error = root.mul_add(root, -square);
+    let cube = square * root;
+    let cube_error = square.mul_add(root, -cube) + square_error * root;
+    root - ((cube - value) + cube_error) / (3.0 * square)
+}
+
+/// Sine and its like of degrees, exact at multiples of 30 and 45: PostgreSQL's own reduction.
+mod degrees {
+    fn sin_0_to_30(x: f64) -> f64 {
+        (x.to_radians().sin() / 30f64.to_radians().sin()) / 2.0
+    }
+
+    fn cos_0_to_60(x: f64) -> f64 {
+        let one_minus_cos = 1.0 - x.to_radians().cos();
+        1.0 - (one_minus_cos / (1.0 - 60f64.to_radians().cos())) / 2.0
+    }
+
+    fn sin_q1(x: f64) -> f64 {
+        if x <= 30.0 { sin_0_to_30(x) } else { cos_0_to_60(90.0 - x) }
+    }
+
+    fn cos_q1(x: f64) -> f64 {
+        if x <= 60.0 { cos_0_to_60(x) } else { sin_0_to_30(90.0 - x) }
+    }
+
+    pub(super) fn sin(x: f64) -> f64 {
+        let mut x = x % 360.0;
+        let mut sign = 1.0;
+        if x < 0.0 {
+            (x, sign) = (-x, -sign);
+        }
+        if x > 180.0 {
+            (x, sign) = (360.0 - x, -sign);
+        }
+        if x > 90.0 {
+            x = 180.0 - x;
+        }
+        sign * sin_q1(x)
+    }
+
+    pub(super) fn cos(x: f64) -> f64 {
+        let mut x = (x % 360.0).abs();
+        let mut sign = 1.0;
+        if x > 180.0 {
+            x = 360.0 - x;
+        }
+        if x > 90.0 {
+            (x, sign) = (180.0 - x, -sign);
+        }
+        sign * cos_q1(x)
+    }
+
+    pub(super) fn tan(x: f64) -> f64 {
+        let mut x = x % 360.0;
+        let mut sign = 1.0;
+        if x < 0.0 {
+            (x, sign) = (-x, -sign);
+        }
+        if x > 180.0 {
+            (x, sign) = (360.0 - x, -sign);
+        }
+        if x > 90.0 {
+            (x, sign) = (180.0 - x, -sign);
+        }
+        let tan_45 = sin_q1(45.0) / cos_q1(45.0);
+        let result = sign * ((sin_q1(x) / cos_q1(x)) / tan_45);
+        // No negative zero.
+        if result == 0.0 { 0.0 } else { result }
+    }
 }
 
 pub(super) fn register(r: &mut Registry) {
@@ -105,7 +174,7 @@ pub(super) fn register(r: &mut Registry) {
         "round(float8) float8" |x| Ok(x.round_ties_even());
         "trunc(float8) float8" |x| Ok(x.trunc());
         "sqrt(float8) float8" sqrt;
-        "cbrt(float8) float8" |x| Ok(x.cbrt());
+        "cbrt(float8) float8" |x| Ok(cbrt(x));
         "exp(float8) float8" exp;
         "ln(float8) float8" |x| log(x, f64::ln);
         "log(float8) float8" |x| log(x, f64::log10);
@@ -124,9 +193,9 @@ pub(super) fn register(r: &mut Registry) {
         "cosh(float8) float8" |x| Ok(x.cosh());
         "tanh(float8) float8" |x| Ok(x.tanh());
         "asinh(float8) float8" |x| Ok(x.asinh());
-        "sind(float8) float8" |x| trig(x, |x| degrees(x, f64::sin));
-        "cosd(float8) float8" |x| trig(x, |x| degrees(x, f64::cos));
-        "tand(float8) float8" |x| trig(x, |x| degrees(x, f64::tan));
+        "sind(float8) float8" |x| trig(x, degrees::sin);
+        "cosd(float8) float8" |x| trig(x, degrees::cos);
+        "tand(float8) float8" |x| trig(x, degrees::tan);
         "acosh(float8) float8" |x| if x < 1.0 { Err(out_of_range()) } else { Ok(x.acosh()) };
         "atanh(float8) float8" |x| inverse(x, f64::atanh);
     }

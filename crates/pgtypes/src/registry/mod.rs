@@ -37,8 +37,8 @@ pub use crate::aggregate::{Accumulate, ResolvedAggregate, is_aggregate, resolve_
 pub use like::like_prefix;
 pub(crate) use resolve::{choose, concrete_types, function_error};
 pub use resolve::{resolve_function, resolve_operator};
-pub use string_more::{quote_ident, quote_literal};
 pub(crate) use signature::{ArgSpec, Signature};
+pub use string_more::{quote_ident, quote_literal};
 
 /// When a function's result may change.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

@@ -149,9 +149,8 @@ fn translate(pattern: &str) -> Result<String> {
             }
             ']' if in_class => {
                 // The end of `[:alpha:]` is not the end of the class.
-                in_class = out.ends_with(':') && out.rfind("[:").is_some_and(|at| {
-                    !out[at + 2..].contains(']')
-                });
+                in_class = out.ends_with(':')
+                    && out.rfind("[:").is_some_and(|at| !out[at + 2..].contains(']'));
                 out.push(']');
             }
             '&' | '~' | '-' if in_class && chars.peek() == Some(&c) && c != '-' => {

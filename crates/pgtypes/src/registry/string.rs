@@ -114,10 +114,7 @@ fn right(text: &str, n: i32) -> &str {
 
 fn split_part(text: &str, separator: &str, field: i32) -> Result<String> {
     if field == 0 {
-        return Err(TypeError::new(
-            sqlstate::INVALID_PARAMETER,
-            "field position must not be zero",
-        ));
+        return Err(TypeError::new(sqlstate::INVALID_PARAMETER, "field position must not be zero"));
     }
     if separator.is_empty() {
         return Ok(if field == 1 || field == -1 { text.to_owned() } else { String::new() });
@@ -168,10 +165,7 @@ fn chr(code: i32) -> Result<String> {
 
 fn overlay(text: &str, new: &str, start: i32, length: i32) -> Result<String> {
     if start <= 0 {
-        return Err(TypeError::new(
-            sqlstate::SUBSTRING,
-            "negative substring length not allowed",
-        ));
+        return Err(TypeError::new(sqlstate::SUBSTRING, "negative substring length not allowed"));
     }
     let after = start.checked_add(length).ok_or_else(|| TypeError::out_of_range("integer"))?;
     let head = substr(text, 1, Some(start - 1))?;
@@ -217,8 +211,7 @@ pub(super) fn register(r: &mut Registry) {
     for name in ["length(text) int4", "char_length(text) int4", "character_length(text) int4"] {
         r.f(name, |_, a| Ok(Datum::Int4(char_count(text(&a[0])))));
     }
-    for name in
-        ["length(bpchar) int4", "char_length(bpchar) int4", "character_length(bpchar) int4"]
+    for name in ["length(bpchar) int4", "char_length(bpchar) int4", "character_length(bpchar) int4"]
     {
         r.f(name, |_, a| Ok(Datum::Int4(char_count(text(&a[0]).trim_end_matches(' ')))));
     }

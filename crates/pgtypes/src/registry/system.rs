@@ -64,8 +64,7 @@ pub(super) fn register(r: &mut Registry) {
     for name in ["current_user() name", "user() name", "current_role() name"] {
         r.f(name, |call, _| Ok(Datum::text(call.env.current_user.as_str()))).stable();
     }
-    r.f("session_user() name", |call, _| Ok(Datum::text(call.env.session_user.as_str())))
-        .stable();
+    r.f("session_user() name", |call, _| Ok(Datum::text(call.env.session_user.as_str()))).stable();
     r.f("current_schema() name", |call, _| {
         Ok(call.env.schemas.first().map_or(Datum::Null, |name| Datum::text(name.as_str())))
     })
@@ -75,8 +74,7 @@ pub(super) fn register(r: &mut Registry) {
     })
     .stable();
     r.f("pg_backend_pid() int4", |call, _| Ok(Datum::Int4(call.env.backend_pid))).stable();
-    r.f("current_setting(text) text", |call, a| current_setting(call, text(&a[0]), false))
-        .stable();
+    r.f("current_setting(text) text", |call, a| current_setting(call, text(&a[0]), false)).stable();
     r.f("current_setting(text,bool) text", |call, a| {
         current_setting(call, text(&a[0]), a[1].as_bool().unwrap_or(false))
     })
@@ -104,10 +102,8 @@ pub(super) fn register(r: &mut Registry) {
     r.f("pg_size_pretty(int8) text", |_, a| {
         Ok(Datum::text(size_pretty(a[0].as_i64().unwrap_or(0))))
     });
-    r.f("gen_random_uuid() uuid", |_, _| {
-        Ok(Datum::Uuid(*uuid::Uuid::new_v4().as_bytes()))
-    })
-    .volatile();
+    r.f("gen_random_uuid() uuid", |_, _| Ok(Datum::Uuid(*uuid::Uuid::new_v4().as_bytes())))
+        .volatile();
     r.f("pg_is_in_recovery() bool", |_, _| Ok(Datum::Bool(false))).stable();
     r.f("pg_client_encoding() name", |_, _| Ok(Datum::text("UTF8"))).stable();
     r.f("getdatabaseencoding() name", |_, _| Ok(Datum::text("UTF8"))).stable();

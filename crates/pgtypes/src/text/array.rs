@@ -135,9 +135,12 @@ impl Reader<'_> {
         loop {
             self.space();
             let is_nested = self.peek() == Some(b'{');
-            if nests.replace(is_nested).is_some_and(|before| before != is_nested)
-                || (!is_nested && self.lens.len() > depth + 1)
-            {
+            match nests.replace(is_nested) {
+                Some(false) if is_nested => return Err(self.bad("Unexpected \"{\" character.")),
+                Some(true) if !is_nested => return Err(self.bad("Unexpected array element.")),
+                _ => {}
+            }
+            if !is_nested && self.lens.len() > depth + 1 {
                 return Err(self.bad(
                     "Multidimensional arrays must have sub-arrays with matching dimensions.",
                 ));
@@ -232,8 +235,7 @@ impl Reader<'_> {
                 return Ok(Datum::Null);
             }
         }
-        let datum = parse_text(&text, element, env)?;
-        crate::cast::apply_typmod(datum, element, false)
+        parse_text(&text, element, env)
     }
 
     fn next_char(&mut self) -> Option<char> {
