@@ -330,6 +330,9 @@ impl Coordinator {
             }
             (State::Refreshing { to }, Input::Refreshed(Ok(()))) => {
                 self.verified = to;
+                if self.work.as_ref().is_some_and(|work| work.primary.is_none()) {
+                    return vec![Effect::Answer(Answer::Committed(None)), Effect::Release];
+                }
                 self.attempt()
             }
             (State::Refreshing { .. }, Input::Refreshed(Err(failure))) => self.fail(failure),
@@ -365,8 +368,7 @@ impl Coordinator {
 
     fn begin(&mut self, work: Work) -> Vec<Effect> {
         if work.primary.is_none() {
-            self.state = State::Ended;
-            return vec![Effect::Answer(Answer::Committed(None)), Effect::Release];
+            return self.begin_without_writes(work);
         }
         if self.work.is_none() {
             // Snapshot reads hold at the snapshot; a lock may have been lost since it was taken.
@@ -376,12 +378,26 @@ impl Coordinator {
         self.attempt()
     }
 
+    /// Snapshot reads hold by themselves. What was read under a lock did not raise the read cache, so that
+    /// somebody could commit below the snapshot once the lock is gone; and the lock may have been lost.
+    fn begin_without_writes(&mut self, work: Work) -> Vec<Effect> {
+        if !work.locked_only {
+            self.state = State::Ended;
+            return vec![Effect::Answer(Answer::Committed(None)), Effect::Release];
+        }
+        let to = work.read_ts;
+        self.state = State::Refreshing { to };
+        self.work = Some(work);
+        vec![Effect::Refresh { to }]
+    }
+
     /// Sends the writes, or first finds the timestamp for them.
     fn attempt(&mut self) -> Vec<Effect> {
         let work = self.work.as_ref().expect("committing");
         let exact = match work.placement {
-            // The range verifies all by itself, and chooses the timestamp.
-            Placement::OneRange => None,
+            // The range verifies all by itself, and chooses the timestamp, unless the one it would
+            // choose has not been issued yet.
+            Placement::OneRange => (self.attempts > 0).then_some(self.verified),
             Placement::OneRangeReadsElsewhere | Placement::ManyRanges => {
                 (work.reads || work.locked_only).then_some(self.verified)
             }

@@ -279,6 +279,11 @@ impl LockTable {
         self.txns.get(&txn).into_iter().flat_map(|known| known.held.iter())
     }
 
+    /// Keys that a transaction waits for, in order.
+    pub fn waits_of(&self, txn: TxnId) -> impl Iterator<Item = &Key> + '_ {
+        self.txns.get(&txn).into_iter().flat_map(|known| known.waits.iter())
+    }
+
     /// Every holder and waiter, by key, for people to look at.
     pub fn rows(&self) -> impl Iterator<Item = (&Key, Owner, Strength, bool)> + '_ {
         self.entries.iter().flat_map(move |(key, entry)| {

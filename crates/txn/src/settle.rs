@@ -159,6 +159,12 @@ impl Settle {
         (settle, vec![Effect::Query { push_above }])
     }
 
+    /// Where the transaction is decided.
+    #[must_use]
+    pub fn primary(&self) -> &Key {
+        &self.primary
+    }
+
     /// Advances by one answer.
     pub fn step(&mut self, input: Input) -> Vec<Effect> {
         match (self.step, input) {

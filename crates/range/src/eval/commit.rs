@@ -9,6 +9,13 @@
 //! 6. What was read must hold up to it.
 //! 7. Propose the versions. The locks are handed on when they are applied.
 //!
+//! # Why a timestamp that was not issued yet is not verified up to
+//!
+//! A commit timestamp may be one above the largest issued (a reader at that one pushed it). Verifying
+//! reads up to it would put it into the read cache, the next writer there would commit two above, and so
+//! on: soon a commit is acknowledged above what the next transaction draws, and that one does not see it.
+//! So the command is refused, and comes again with a fresh timestamp.
+//!
 //! No lock is ever replicated, and there is no record: the version on the first key is the memory of the
 //! outcome. A rolled-back record there (settlement of an ambiguous result) stops a late command.
 //!
@@ -74,8 +81,12 @@ impl Evaluator {
             }
         }
         writing.check_versions(&newest)?;
+        self.note_issued(writing.read_ts.max(writing.exact_ts).max(owner.start));
         let at = self.commit_ts(&writing, &newest)?;
         let spans = &commit.read_spans;
+        if !spans.is_empty() && at > self.issued {
+            return Err(too_low(at));
+        }
         if let Some(wait) = self.verify(engine, spans, writing.read_ts, at, owner.txn, work)? {
             return Ok(Step::Wait(wait));
         }
@@ -131,8 +142,7 @@ impl Evaluator {
             return Ok(at);
         }
         if at > writing.exact_ts {
-            let too_low = kv::TimestampTooLow { min_ts: at.0 };
-            return Err(Refusal::new(Error::TimestampTooLow(too_low)));
+            return Err(too_low(at));
         }
         Ok(writing.exact_ts)
     }
@@ -222,6 +232,10 @@ fn install(writing: &Writing<'_>, at: Timestamp) -> WriteBatch {
         }
     }
     batch
+}
+
+fn too_low(min: Timestamp) -> Refusal {
+    Refusal::new(Error::TimestampTooLow(kv::TimestampTooLow { min_ts: min.0 }))
 }
 
 fn committed(at: Timestamp) -> Step {

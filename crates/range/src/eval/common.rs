@@ -148,6 +148,11 @@ impl Evaluator {
         Ok(self.replicated != Replicated::Count(0))
     }
 
+    /// A timestamp has come from the oracle.
+    pub(super) fn note_issued(&mut self, ts: Timestamp) {
+        self.issued = self.issued.max(ts);
+    }
+
     pub(super) fn add_replicated(&mut self, new: usize) {
         if let Replicated::Count(count) = &mut self.replicated {
             *count += new;

@@ -7,7 +7,7 @@
 //! The newest version of a key can't change while the key is held: what is in flight for it was put
 //! there by its holder.
 
-use base::Key;
+use base::{Key, Timestamp};
 use proto::kv::{self, kv_error::Error, range_response::Response};
 use storage::EngineRead;
 use storage::mvcc;
@@ -29,6 +29,7 @@ impl Evaluator {
     ) -> Evaluated {
         let owner = require(txn)?;
         self.check_alive(engine, owner.txn)?;
+        self.note_issued(owner.start.max(Timestamp(owner.txn.0)));
         let strength = match lock.strength() {
             kv::Strength::Shared => Strength::Shared,
             kv::Strength::Exclusive => Strength::Exclusive,
@@ -117,6 +118,10 @@ impl Evaluator {
             // A replicated lock is not given back: it is settled.
             let replicated = self.locks.replicated_holder(bytes);
             if replicated.is_none_or(|holder| holder.txn != owner.txn) {
+                // A request that still waits for the key starts over.
+                if let Some(tokens) = self.lock_waits.remove(&(key(bytes), owner.txn)) {
+                    self.ready.extend(tokens);
+                }
                 self.locks.release(bytes, owner.txn, &mut grants);
             }
         }

@@ -193,6 +193,8 @@ pub struct Evaluator {
     /// Processes known to have ended: up to which incarnation.
     gone: BTreeMap<NodeId, u64>,
     ended: Ended,
+    /// The highest timestamp that the oracle is known to have issued.
+    issued: Timestamp,
     settling: BTreeMap<TxnId, Micros>,
     gc_point: Option<Timestamp>,
     gc_resume: (Option<Key>, Option<Key>),
@@ -274,6 +276,7 @@ impl Evaluator {
             heartbeats: BTreeMap::new(),
             gone: BTreeMap::new(),
             ended: Ended::default(),
+            issued: low_water,
             settling: BTreeMap::new(),
             gc_point: None,
             gc_resume: (None, None),
@@ -530,8 +533,9 @@ impl Evaluator {
         match after {
             After::Nothing => {}
             After::Ended(txn) => {
-                self.locks.release_txn(txn, &mut grants);
                 self.ended.add(txn);
+                self.wake_waits_of(txn);
+                self.locks.release_txn(txn, &mut grants);
             }
             After::Placed { txn, keys, new } => {
                 self.add_replicated(new);
@@ -548,8 +552,10 @@ impl Evaluator {
         self.wake_granted(grants);
     }
 
-    /// A transaction's locks on some keys are over, in the data and in memory.
+    /// A transaction is decided, and its locks on some keys are over, in the data and in memory.
     fn settle_keys(&mut self, txn: TxnId, keys: &[Key], grants: &mut Vec<Grant>) {
+        self.ended.add(txn);
+        self.wake_waits_of(txn);
         for key in keys {
             self.locks.release(key.as_bytes(), txn, grants);
             if let Some(tokens) = self.foreign_waits.remove(key.as_bytes()) {

@@ -100,6 +100,7 @@ impl Evaluator {
         if ts < gc_point {
             return Err(Refusal::new(Error::BelowGc(kv::BelowGc { safe_point: gc_point.0 })));
         }
+        self.note_issued(ts);
         Ok(ts)
     }
 }

@@ -28,6 +28,7 @@ impl Evaluator {
         if to == Timestamp::MAX {
             return Err(Refusal::invalid("a refresh needs a timestamp from the oracle"));
         }
+        self.note_issued(to);
         if let Some(wait) = self.verify(engine, &refresh.spans, from, to, reader, work)? {
             return Ok(Step::Wait(wait));
         }

@@ -170,6 +170,16 @@ impl Evaluator {
         }
     }
 
+    /// Wakes what a transaction that is over waits for in the lock table, to be refused: its waits there
+    /// are about to end without a grant.
+    pub(super) fn wake_waits_of(&mut self, txn: TxnId) {
+        for key in self.locks.waits_of(txn) {
+            if let Some(tokens) = self.lock_waits.remove(&(key.clone(), txn)) {
+                self.ready.extend(tokens);
+            }
+        }
+    }
+
     /// Refuses what a transaction that is over still waits for.
     pub(super) fn refuse_parked_of(&mut self, txn: TxnId, reason: &str, out: &mut Vec<Effect>) {
         if self.parked.is_empty() {
