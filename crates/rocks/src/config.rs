@@ -17,9 +17,9 @@ const INFO_LOG_FILES: usize = 3;
 /// How much of the machine the engine may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RocksConfig {
-    /// Bytes of blocks, indexes and filters kept in memory.
+    /// Bytes of blocks, indexes and filters kept in memory, and of what is not flushed yet.
     pub cache_bytes: usize,
-    /// Bytes of all families together that may lie unflushed.
+    /// How many of these bytes may be unflushed data, of all families together.
     pub write_buffer_bytes: usize,
     /// Threads for flushes and compactions.
     pub background_jobs: i32,
@@ -52,7 +52,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { file_bytes: 64 << 20, tail_bytes_per_range: 1 << 20, tail_bytes: 64 << 20 }
+        LogConfig { file_bytes: 32 << 20, tail_bytes_per_range: 1 << 20, tail_bytes: 32 << 20 }
     }
 }
 
@@ -98,8 +98,9 @@ pub(crate) fn family_options(family: Family, config: &RocksConfig, cache: &Cache
         options.set_memtable_prefix_bloom_ratio(0.02);
     }
     options.set_block_based_table_factory(&table);
-    // The buffer manager bounds the sum; one family alone may take most of it.
-    options.set_write_buffer_size(config.write_buffer_bytes / 2);
+    // One family full means a flush of all. Early, so that the log can be truncated while its entries
+    // are still in memory; the buffer manager bounds what piles up behind a slow flush.
+    options.set_write_buffer_size(config.write_buffer_bytes / 4);
     options.set_max_write_buffer_number(4);
     options.set_target_file_size_base(TARGET_FILE_BYTES);
     options.set_max_bytes_for_level_base(LEVEL_BASE_BYTES);

@@ -51,8 +51,11 @@ impl RocksEngine {
     pub fn open(path: &Path, config: RocksConfig) -> Result<Self, EngineError> {
         let cache = Cache::new_hyper_clock_cache(config.cache_bytes, 0);
         // Stalling would block the store loop inside a write; RocksDB slows down by itself first.
-        let buffers =
-            WriteBufferManager::new_write_buffer_manager(config.write_buffer_bytes, false);
+        let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            config.write_buffer_bytes,
+            false,
+            cache.clone(),
+        );
         let options = engine_options(&config, &buffers);
         let default = ColumnFamilyDescriptor::new("default", rocksdb::Options::default());
         let families = Family::ALL.map(|family| {

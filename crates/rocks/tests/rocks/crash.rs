@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use base::{KeyRange, RangeId};
 use storage::{
-    Engine as _, EngineRead as _, Family, IterOptions, LogBatch, LogEntry, LogStore as _,
-    WriteBatch,
+    Engine as _, EngineRead as _, Family, IterOptions, LogBatch, LogEntry, LogPosition,
+    LogStore as _, WriteBatch,
 };
 
 const CHILD: &str = "ROCKS_CRASH_DIRECTORY";
@@ -122,7 +122,7 @@ fn log_child() {
         if index > 300 && index.is_multiple_of(100) {
             let upto = index - 300;
             if let Some(term) = log.term(RangeId(2), upto).expect("term") {
-                batch.compact(RangeId(2), storage::LogPosition { index: upto, term });
+                batch.compact(RangeId(2), LogPosition { index: upto, term });
             }
         }
         log.append(&batch, true).expect("append");
@@ -150,4 +150,85 @@ fn synced_entries_survive_a_kill() {
             }
         }
     }
+}
+
+/// What entry `index` does to the engine: it moves a counter of each of ten keys, unevenly.
+fn effect(index: u64, engine: &rocks::RocksEngine) -> WriteBatch {
+    let key = [b'c', (index % 10) as u8];
+    let before = engine.get(Family::Data, &key).expect("get");
+    let before = before.map_or(0, |n| u64::from_be_bytes(n[..8].try_into().expect("a number")));
+    let mut batch = WriteBatch::new();
+    let counter = [&(before + index).to_be_bytes()[..], &[index as u8; 2000]].concat();
+    batch.put(Family::Data, &key, &counter);
+    batch.put(Family::Lock, &key, &index.to_be_bytes());
+    batch.put(Family::Local, b"applied", &index.to_be_bytes());
+    batch
+}
+
+fn applied(stored: Option<bytes::Bytes>) -> u64 {
+    stored.map_or(0, |n| u64::from_be_bytes(n[..].try_into().expect("a number")))
+}
+
+/// Appends, applies, and truncates the log behind what the engine says is durable, as a replica does.
+#[test]
+#[ignore = "the child of the_log_reaches_back_to_what_was_flushed"]
+fn replica_child() {
+    let Some(directory) = directory() else { return };
+    let engine = crate::open_engine(&directory.join("kv"));
+    let log = crate::open_log(&directory.join("log"));
+    let range = RangeId(1);
+    let last = log.state(range).expect("state").map_or(0, |state| state.last.index);
+    for index in applied(engine.get(Family::Local, b"applied").expect("get")) + 1.. {
+        let mut batch = LogBatch::new();
+        if index > last {
+            let entry = LogEntry { index, term: 1, data: index.to_be_bytes().to_vec().into() };
+            batch.append(range, vec![entry]);
+        }
+        if index % 64 == 0 {
+            let durable = engine.get_durable(Family::Local, b"applied").expect("get");
+            let upto = LogPosition { index: applied(durable), term: 1 };
+            let truncated = log.state(range).expect("state").expect("known").truncated;
+            if upto.index > truncated.index {
+                batch.compact(range, upto);
+            }
+        }
+        log.append(&batch, true).expect("append");
+        engine.write(&effect(index, &engine)).expect("write");
+        promise(index);
+    }
+}
+
+/// The engine has no log of its own: what it loses in a crash must still be in the Raft log, and
+/// applying that again must give what an engine that never crashed would hold.
+#[test]
+fn the_log_reaches_back_to_what_was_flushed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mut lost, mut truncated) = (0, 0);
+    for round in 0..ROUNDS {
+        let child = child("crash::replica_child", directory.path());
+        let promised = kill_after(child, 1500 + 700 * round);
+        let engine = crate::open_engine(&directory.path().join("kv"));
+        let log = crate::open_log(&directory.path().join("log"));
+        let state = log.state(RangeId(1)).expect("state").expect("known");
+        let durable = applied(engine.get(Family::Local, b"applied").expect("get"));
+        assert!(state.truncated.index <= durable, "a gap: applied {durable}, {state:?}");
+        assert!(state.last.index >= promised, "G3");
+        lost += state.last.index - durable;
+        truncated = state.truncated.index;
+        for index in durable + 1..=state.last.index {
+            let entries = log.entries(RangeId(1), index, index + 1, 0).expect("entries");
+            assert_eq!(entries.expect("in the log")[0].data[..], index.to_be_bytes());
+            engine.write(&effect(index, &engine)).expect("write");
+        }
+        for residue in 0..10 {
+            let counter = engine.get(Family::Data, &[b'c', residue as u8]).expect("get");
+            let expected: u64 = (1..=state.last.index).filter(|n| n % 10 == residue).sum();
+            assert_eq!(counter.expect("there")[..8], expected.to_be_bytes());
+        }
+        // Half of the rounds go on from the replayed state, half from what the crash left.
+        if round % 2 == 0 {
+            engine.flush().expect("flush");
+        }
+    }
+    assert!(lost > 0 && truncated > 0, "nothing was put to the test: {lost} {truncated}");
 }
