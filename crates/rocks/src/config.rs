@@ -52,7 +52,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { file_bytes: 32 << 20, tail_bytes_per_range: 1 << 20, tail_bytes: 32 << 20 }
+        LogConfig { file_bytes: 32 << 20, tail_bytes_per_range: 32 << 10, tail_bytes: 8 << 20 }
     }
 }
 

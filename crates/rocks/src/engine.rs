@@ -40,7 +40,6 @@ pub(crate) struct Db {
     pub(crate) path: PathBuf,
     pub(crate) config: RocksConfig,
     pub(crate) cache: Cache,
-    buffers: WriteBufferManager,
     write: WriteOptions,
     read: ReadOptions,
     read_durable: ReadOptions,
@@ -73,7 +72,6 @@ impl RocksEngine {
             path: path.to_owned(),
             config,
             cache,
-            buffers,
             write,
             read: ReadOptions::default(),
             read_durable,
@@ -152,6 +150,13 @@ impl Db {
 
     fn property(&self, family: Family, name: &properties::PropName) -> u64 {
         self.db.property_int_value_cf(self.family(family), name).ok().flatten().unwrap_or(0)
+    }
+
+    /// Bytes of what is not flushed; a memtable without entries has buffers too, which do not count.
+    fn unflushed(&self, family: Family) -> u64 {
+        let entries = self.property(family, properties::NUM_ENTRIES_ACTIVE_MEM_TABLE)
+            + self.property(family, properties::NUM_ENTRIES_IMM_MEM_TABLES);
+        if entries == 0 { 0 } else { self.property(family, properties::CUR_SIZE_ALL_MEM_TABLES) }
     }
 
     fn sum(&self, name: &properties::PropName) -> u64 {
@@ -254,7 +259,7 @@ impl Engine for RocksEngine {
         let db = &self.db;
         EngineStats {
             block_cache_bytes: db.cache.get_usage() as u64,
-            write_buffer_bytes: db.buffers.get_usage() as u64,
+            write_buffer_bytes: Family::ALL.iter().map(|family| db.unflushed(*family)).sum(),
             table_reader_bytes: db.sum(properties::ESTIMATE_TABLE_READERS_MEM),
             disk_bytes: db.sum(properties::TOTAL_SST_FILES_SIZE),
             compaction_debt_bytes: db.sum(properties::ESTIMATE_PENDING_COMPACTION_BYTES),

@@ -85,6 +85,7 @@ fn the_figures_are_of_this_engine() {
         engine.get(Family::Data, &n.to_be_bytes()).expect("get");
     }
     let after = engine.stats();
+    assert_eq!(after.write_buffer_bytes, 0, "{after:?}");
     assert!(after.disk_bytes > 1_000_000, "{after:?}");
     assert!(after.block_cache_bytes > 1_000_000, "{after:?}");
 }

@@ -5,6 +5,7 @@ mod conformance;
 mod corruption;
 mod crash;
 mod speed;
+mod threads;
 
 use std::path::Path;
 
