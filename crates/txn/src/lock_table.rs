@@ -153,6 +153,8 @@ impl LockTable {
             return Verdict::Granted;
         }
         if !wait {
+            // Who waits already, for more perhaps, is refused by what it waits for.
+            let wish = entry.waiters.get(&rank).map_or(wish, |&waiting| waiting.max(wish));
             let ahead = entry.blockers(rank, wish).next().expect("a refusal has a reason");
             return Verdict::Refused(self.txns[&ahead.txn].owner);
         }
