@@ -247,8 +247,10 @@ async fn serializable_reruns_a_statement_whose_own_reads_changed() {
     assert_eq!(txn.get(&key("a")).await.unwrap(), Some(val("2")));
     txn.lock(&[key("a")], Strength::Exclusive, WaitPolicy::Block).await.unwrap();
     txn.put(key("a"), val("3")).unwrap();
-    // And now b changes, which no retry of a statement can mend.
+    // And now b changes, and somebody reads a as it was: the commit lies after both, which no retry
+    // of a statement can mend.
     put(&db, "b", "2").await;
+    assert_eq!(get(&db, "a").await.as_deref(), Some("2"));
     let result = txn.commit().await;
     assert!(matches!(result, Err(KvError::Serialization { .. })), "{result:?}");
 }

@@ -152,6 +152,14 @@ impl FakeCluster {
         self.fake.store.lock().lock_counts()
     }
 
+    /// What a coordinator leaves behind that dies in the middle of a parallel commit of `rows`, with
+    /// the locks of all of them placed, or without the primary's (the first in key order).
+    pub fn abandon_commit(&self, rows: &[(Key, bytes::Bytes)], complete: bool) {
+        let mut store = self.fake.store.lock();
+        let id = store.draw(1);
+        store.abandon(id, rows, complete);
+    }
+
     /// The largest timestamp given out.
     #[must_use]
     pub fn newest_timestamp(&self) -> Timestamp {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use base::Key;
 use bytes::Bytes;
 use proto::kv;
 use proto::kv::checked_key::State as Checked;
@@ -10,7 +11,7 @@ use proto::kv::range_response::Response;
 use proto::kv::txn_state::State;
 
 use super::eval::Evaluated;
-use super::store::{Fate, Store};
+use super::store::{Fate, Placed, Store};
 
 impl Store {
     pub(super) fn end_txn(&mut self, end: &kv::EndTxn) -> Evaluated {
@@ -93,6 +94,26 @@ impl Store {
             state.secondaries = lock.secondaries.clone();
         }
         state
+    }
+
+    /// Places the locks of a parallel commit whose coordinator has died.
+    pub(super) fn abandon(&mut self, id: u64, rows: &[(Key, Bytes)], complete: bool) {
+        let owner = kv::TxnMeta { id, start_ts: id, coordinator: 99, ..kv::TxnMeta::default() };
+        let primary = rows[0].0.0.clone();
+        for (key, value) in &rows[usize::from(!complete)..] {
+            let write =
+                kv::Write { key: key.0.clone(), value: value.clone(), ..kv::Write::default() };
+            let placed = Placed {
+                owner: owner.clone(),
+                write,
+                primary: primary.clone(),
+                secondaries: rows[1..].iter().map(|(key, _)| key.0.clone()).collect(),
+                parallel: true,
+                min_commit_ts: self.min_commit_ts(key.as_bytes(), &owner, id),
+                expires: Instant::now() + Duration::from_millis(100),
+            };
+            self.placed.insert(key.0.clone(), placed);
+        }
     }
 
     pub(super) fn check_keys(&mut self, check: &kv::CheckKeys) -> Response {

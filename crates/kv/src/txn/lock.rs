@@ -173,10 +173,11 @@ impl Inner {
         let (sender, killed) = oneshot::channel();
         self.state.lock().waits.push(sender);
         let _waiting = Waiting { inner: self };
-        match select(future, killed).await {
-            Either::Left((output, _)) => Ok(output),
-            Either::Right((Ok(error), _)) => Err(error),
-            Either::Right((Err(oneshot::Canceled), _)) => {
+        // The kill comes first: it makes the ranges refuse what waits, for a lesser reason.
+        match select(killed, future).await {
+            Either::Right((output, _)) => Ok(output),
+            Either::Left((Ok(error), _)) => Err(error),
+            Either::Left((Err(oneshot::Canceled), _)) => {
                 Err(KvError::NotUsable("it ended while it waited for a lock"))
             }
         }
@@ -197,12 +198,12 @@ impl Inner {
             (std::mem::take(&mut state.waits), active)
         };
         self.shared.router.metrics.deadlocks.inc();
-        if active {
-            self.release_locks();
-        }
         for wait in waits {
             // A wait that has just ended otherwise finds the transaction killed.
             drop(wait.send(error.clone()));
+        }
+        if active {
+            self.release_locks();
         }
     }
 }
