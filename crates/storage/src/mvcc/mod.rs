@@ -41,5 +41,5 @@ pub use read::{
 };
 pub use record::{TxnRecord, delete_record, get_record, put_record};
 pub use scan::{Row, ScanOptions, ScanPage, scan_at};
-pub use split::{SpanStats, span_stats, split_key};
+pub use split::{SpanStats, span_stats, split_key, split_point};
 pub use version::put_version;

@@ -192,19 +192,21 @@ impl PageBuilder {
 pub(crate) struct VersionIter<'a> {
     iter: Box<dyn EngineIter + 'a>,
     ts: Timestamp,
+    /// The engine key under the iterator. A copy, because asking the engine costs more, several times
+    /// over for each row.
+    key: KeyBuf,
     /// The encoded user key being left, kept while the iterator moves on.
     left: KeyBuf,
 }
 
 impl<'a> VersionIter<'a> {
     pub(crate) fn new(iter: Box<dyn EngineIter + 'a>) -> Self {
-        VersionIter { iter, ts: Timestamp::ZERO, left: KeyBuf::new() }
+        VersionIter { iter, ts: Timestamp::ZERO, key: KeyBuf::new(), left: KeyBuf::new() }
     }
 
     /// The encoded user key.
     pub(crate) fn user(&self) -> &[u8] {
-        let key = self.iter.key();
-        &key[..key.len() - TS_BYTES]
+        &self.key[..self.key.len() - TS_BYTES]
     }
 
     /// The timestamp of the version.
@@ -214,22 +216,22 @@ impl<'a> VersionIter<'a> {
 
     /// Bytes of the entry.
     pub(crate) fn bytes(&self) -> usize {
-        self.iter.key().len() + self.iter.value().as_slice().len()
+        self.key.len() + self.iter.value().as_slice().len()
     }
 
     /// The whole engine key.
     pub(crate) fn engine_key(&self) -> &[u8] {
-        self.iter.key()
+        &self.key
     }
 
     /// Whether the version is a deletion.
     pub(crate) fn deleted(&self) -> Result<bool, EngineError> {
-        Ok(version::head(self.iter.key(), self.ts, &self.iter.value())?.deleted)
+        Ok(version::head(&self.key, self.ts, &self.iter.value())?.deleted)
     }
 
     fn add_to(&self, page: &mut PageBuilder) -> Result<(), EngineError> {
         let value = self.iter.value();
-        let head = version::head(self.iter.key(), self.ts, &value)?;
+        let head = version::head(&self.key, self.ts, &value)?;
         if !head.deleted {
             page.add(self.user(), self.ts, &value.as_slice()[head.skip..])?;
         }
@@ -238,15 +240,16 @@ impl<'a> VersionIter<'a> {
 
     fn landed(&mut self, found: bool) -> Result<bool, EngineError> {
         if found {
-            self.ts = split_data_key(self.iter.key())?.1;
+            self.key.clear();
+            self.key.extend_from_slice(self.iter.key());
+            self.ts = split_data_key(&self.key)?.1;
         }
         Ok(found)
     }
 
     fn leave(&mut self) {
-        let key = self.iter.key();
-        self.left.clear();
-        self.left.extend_from_slice(&key[..key.len() - TS_BYTES]);
+        std::mem::swap(&mut self.key, &mut self.left);
+        self.left.truncate(self.left.len() - TS_BYTES);
     }
 
     fn same_key(&self) -> bool {

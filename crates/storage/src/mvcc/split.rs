@@ -32,6 +32,14 @@ pub fn span_stats(engine: &dyn EngineRead, span: &KeyRange) -> Result<SpanStats,
 /// data; nothing if the span holds fewer than two keys. A pass over all of its data: not for a thread
 /// that others wait on.
 pub fn split_key(engine: &dyn EngineRead, span: &KeyRange) -> Result<Option<Key>, EngineError> {
+    split_point(engine, span).map(|(_, key)| key)
+}
+
+/// [`span_stats`] and [`split_key`] in one pass.
+pub fn split_point(
+    engine: &dyn EngineRead,
+    span: &KeyRange,
+) -> Result<(SpanStats, Option<Key>), EngineError> {
     let mut marks: Vec<(u64, KeyBuf)> = Vec::new();
     let mut interval = FIRST_INTERVAL_BYTES;
     let mut next_mark = 0;
@@ -54,7 +62,8 @@ pub fn split_key(engine: &dyn EngineRead, span: &KeyRange) -> Result<Option<Key>
     })?;
     let middle = stats.bytes / 2;
     let nearest = marks.into_iter().min_by_key(|(before, _)| before.abs_diff(middle));
-    nearest.map(|(_, key)| user_key(Family::Data, &key)).transpose()
+    let key = nearest.map(|(_, key)| user_key(Family::Data, &key)).transpose()?;
+    Ok((stats, key))
 }
 
 /// Calls `key` with every encoded user key and the bytes before it.
