@@ -107,8 +107,8 @@ impl Replica {
         self.after_raft(ctx, out);
     }
 
-    /// Takes a received snapshot. An error means that it was damaged on the way; the replica is as
-    /// before.
+    /// Takes a received snapshot. An error means that it was damaged on the way, or that the replica is
+    /// on its way out; the replica is as before.
     pub fn receive_snapshot(
         &mut self,
         ctx: &Ctx<'_>,
@@ -118,6 +118,9 @@ impl Replica {
     ) -> Result<(), EngineError> {
         let wrong = || EngineError::malformed("snapshot header", "no descriptor");
         let descriptor = header.descriptor.ok_or_else(wrong)?;
+        if !self.is_active() {
+            return Err(EngineError::malformed("replica", "stopped or removed"));
+        }
         let spans = spans(&descriptor);
         let mut writer = IntoBatch(WriteBatch::new());
         for chunk in chunks {
@@ -132,6 +135,7 @@ impl Replica {
             ..Default::default()
         };
         self.step(ctx, message, out);
+        out.push(Effect::Schedule);
         Ok(())
     }
 

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::{NodeId, RangeId};
 use cluster::{Outcome, SYSTEM, USER, World};
 use proto::kv::range_request::Request;
-use proto::kv::{Get, RangeRequest, TxnMeta};
+use proto::kv::{ChangeReplicas, Get, RangeRequest, TxnMeta};
+use proto::meta::Replica as ReplicaOf;
 use range::{Ctx, Token};
 use storage::Engine;
 
@@ -40,7 +41,7 @@ impl Model {
 
 fn fault(world: &mut World) {
     let index = world.rng.below(3) as usize;
-    match world.rng.below(14) {
+    match world.rng.below(17) {
         0 | 1 => {
             if world.nodes.iter().filter(|n| n.up).count() == 3 {
                 world.kill(index);
@@ -80,6 +81,8 @@ fn fault(world: &mut World) {
             let at = format!("k{:02}", world.rng.below(30));
             ask_once(world, |w| w.locate(&key(&at)), split_at(&at));
         }
+        13 => change_members(world, index as u64 + 1),
+        14 => world.collect_garbage(),
         _ => {
             let to = world.rng.below(3) + 1;
             let range = if world.rng.chance(30) { SYSTEM } else { USER };
@@ -87,6 +90,29 @@ fn fault(world: &mut World) {
             ask_once(world, |_| range, Request::TransferLeader(transfer));
         }
     }
+}
+
+/// Removes a node from a range, or brings it back one step.
+fn change_members(world: &mut World, node: u64) {
+    let ranges: BTreeSet<RangeId> =
+        world.nodes.iter().flat_map(|n| n.replicas.keys().copied()).collect();
+    let which = world.rng.below(ranges.len() as u64) as usize;
+    let Some(range) = ranges.into_iter().nth(which) else { return };
+    let Some(holder) = world.holder(range) else { return };
+    let descriptor = world.nodes[holder].replicas[&range].descriptor();
+    let mut change = ChangeReplicas { generation: descriptor.generation, ..Default::default() };
+    let known = descriptor.replicas.iter().find(|replica| replica.node_id == node);
+    match known.map(|replica| replica.learner) {
+        Some(false) if descriptor.replicas.len() == 3 => change.remove.push(node),
+        Some(false) => {
+            let missing = (1..=3).find(|n| !descriptor.has_replica(NodeId(*n)));
+            let node_id = missing.expect("fewer than three");
+            change.add.push(ReplicaOf { node_id, learner: true });
+        }
+        Some(true) => change.add.push(ReplicaOf { node_id: node, learner: false }),
+        None => change.add.push(ReplicaOf { node_id: node, learner: true }),
+    }
+    ask_once(world, |_| range, Request::ChangeReplicas(change));
 }
 
 fn key(name: &str) -> bytes::Bytes {

@@ -25,9 +25,14 @@ impl Group {
             Ok(Kind::Removed) | Err(_) => return,
         }
         let Some(raft_message) = decode(&message.message) else { return };
-        let addressed = raft_message.to == self.config.node.0 && raft_message.from == from.0;
-        if addressed && self.admits(now, liveness, &raft_message) {
+        if raft_message.to != self.config.node.0 || raft_message.from != from.0 {
+            return;
+        }
+        if self.admits(now, liveness, &raft_message) {
             self.admit(liveness, raft_message, message.support_epoch);
+        } else if self.pledge_holds(liveness) {
+            // Somebody knows of no leader. Ours may have ended without our hearing of it.
+            self.ask_pledged();
         }
     }
 
@@ -39,10 +44,6 @@ impl Group {
         let handed_over = asks_vote && message.context == CAMPAIGN_TRANSFER;
         // P5.
         if asks_vote && !handed_over && liveness.abstains(now) {
-            return false;
-        }
-        // A replica that has nothing yet has nothing to vote with.
-        if asks_vote && self.members.voters.is_empty() {
             return false;
         }
         if !self.pledge_holds(liveness)

@@ -6,6 +6,11 @@
 //!
 //! *Apply:* Raft's configuration changes, and the descriptor is made from it, so that they can't differ.
 //!
+//! A removal is flushed before anybody hears of it. Otherwise:
+//!
+//! 1. Of two voters one is removed; it acknowledges, is told, and destroys itself.
+//! 2. The other crashes, forgets that this was committed, and waits for the vote of the first, for ever.
+//!
 //! *After:* the leader sends snapshots to new replicas and tells removed ones. A replica that is no
 //! longer a member destroys itself (`remove.rs`).
 
@@ -111,11 +116,15 @@ impl Replica {
 
     // ---- apply ----
 
-    pub(crate) fn apply_change(&mut self, change: &Bytes, batch: &mut WriteBatch) {
+    /// Answers who is no longer a member.
+    pub(crate) fn apply_change(&mut self, change: &Bytes, batch: &mut WriteBatch) -> Vec<NodeId> {
+        let before = self.group.members().clone();
         let members = self.group.apply_change(change).clone();
         self.descriptor.generation += 1;
         self.descriptor.replicas = replicas(&members);
         put_state(batch, self.id, &self.descriptor, &members);
+        let everybody = [before.voters, before.learners, before.outgoing].concat();
+        everybody.into_iter().filter(|node| !members.contains(*node)).map(NodeId).collect()
     }
 
     // ---- after ----
@@ -125,11 +134,15 @@ impl Replica {
         ctx: &Ctx<'_>,
         proposed: bool,
         term: u64,
+        removed: Vec<NodeId>,
         out: &mut Vec<Effect>,
     ) {
         out.push(Effect::DescriptorChanged(self.descriptor.clone()));
         if !self.group.is_leader() {
             return;
+        }
+        for node in removed.into_iter().filter(|node| *node != self.node) {
+            out.push(self.removed_notice(node));
         }
         let fresh: Vec<NodeId> =
             self.group.peers().filter(|peer| peer.matched == 0).map(|peer| peer.node).collect();

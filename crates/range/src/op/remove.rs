@@ -4,6 +4,11 @@
 //! 2. The engine is flushed: from here on neither a crash nor an old message brings it back.
 //! 3. The driver's next append removes the log. If the crash comes before, opening does it.
 //!
+//! What a replica has acknowledged must not be lost while it counts, and it may have been added again
+//! since the news of its removal were written: so it obeys only if it has nothing in its log that could
+//! have come after. News from a member name the index they are of; the directory's name none, so there
+//! the log must hold nothing that is not applied.
+//!
 //! A removed replica often does not hear of it: the leader stops sending as it applies the removal. So
 //! the leader tells it once, members tell strangers that ask for votes, and the driver compares with
 //! the directory now and then ([`Replica::is_removed_by`]).
@@ -21,13 +26,15 @@ use crate::state::{Tombstone, put_tombstone};
 use crate::{Ctx, Effect};
 
 impl Replica {
-    /// Whether the range went on without this replica: `descriptor` comes from the directory.
+    /// Whether the range went on without this replica: `descriptor` comes from the directory, or from the
+    /// range's leader.
     #[must_use]
     pub fn is_removed_by(&self, descriptor: &RangeDescriptor) -> bool {
         self.is_initialised()
             && descriptor.range_id == self.id.0
             && descriptor.generation > self.descriptor.generation
             && !descriptor.has_replica(self.node)
+            && self.group.status().last == self.applied.index
     }
 
     /// Removes this replica, if [`Replica::is_removed_by`] says so.
@@ -45,8 +52,11 @@ impl Replica {
 
     /// A member says that this replica is none.
     pub(crate) fn told_removed(&mut self, ctx: &Ctx<'_>, at: &Bytes, out: &mut Vec<Effect>) {
-        let generation = at.as_ref().try_into().map_or(0, u64::from_be_bytes);
-        if self.is_initialised() && generation > self.descriptor.generation {
+        let Some((generation, index)) = at.split_first_chunk::<8>() else { return };
+        let generation = u64::from_be_bytes(*generation);
+        let index = index.try_into().map_or(0, u64::from_be_bytes);
+        let nothing_after = self.group.status().last <= index;
+        if self.is_initialised() && generation > self.descriptor.generation && nothing_after {
             self.destroy_or_stop(ctx, generation, out);
         }
     }
@@ -65,6 +75,8 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) -> Result<(), EngineError> {
         self.step_down(ctx, out);
+        // It may have been the leader: a removal proposed by its predecessor.
+        self.resign(out);
         let status = self.group.status();
         let tombstone = Tombstone {
             generation: self.descriptor.generation,
@@ -94,12 +106,14 @@ impl Replica {
 
     /// Tells a node that it is no member as of what is applied here.
     pub(crate) fn removed_notice(&self, to: NodeId) -> Effect {
+        let generation = self.descriptor.generation.to_be_bytes();
+        let at = [generation, self.applied.index.to_be_bytes()].concat();
         Effect::Send(RaftMessage {
             range_id: self.id.0,
             to: to.0,
             from: self.node.0,
             kind: Kind::Removed as i32,
-            message: Bytes::copy_from_slice(&self.descriptor.generation.to_be_bytes()),
+            message: Bytes::from(at),
             ..Default::default()
         })
     }

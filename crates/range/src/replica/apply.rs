@@ -7,6 +7,7 @@
 //! What is applied depends on the entries and the replicated state only. A leader knows more (who waits
 //! for what), and that decides nothing.
 
+use base::NodeId;
 use bytes::Bytes;
 use consensus::{Committed, Payload};
 use prost::Message;
@@ -28,7 +29,19 @@ enum After {
     /// The range was split; `took_effect` or found outdated.
     Split { term: u64, id: u64, split: Option<SplitCommand> },
     /// Members changed.
-    Changed { proposed: bool, term: u64 },
+    Changed { proposed: bool, term: u64, removed: Vec<NodeId> },
+}
+
+impl After {
+    /// Whether others may act on it in a way that takes for granted that this replica knows it: see
+    /// `op/split.rs` and `op/membership.rs`.
+    fn must_be_durable(&self) -> bool {
+        match self {
+            After::Split { split, .. } => split.is_some(),
+            After::Changed { removed, .. } => !removed.is_empty(),
+            After::Done { .. } | After::Command { .. } => false,
+        }
+    }
 }
 
 impl Replica {
@@ -55,7 +68,7 @@ impl Replica {
         }
         put_applied(&mut batch, self.id, last);
         ctx.engine.write(&batch)?;
-        if afters.iter().any(|after| matches!(after, After::Split { split: Some(_), .. })) {
+        if afters.iter().any(After::must_be_durable) {
             ctx.engine.flush()?;
         }
         self.group.applied(last.index);
@@ -94,8 +107,9 @@ impl Replica {
                 }
             }
             Payload::Change { change, context } => {
-                self.apply_change(&change, batch);
-                afters.push(After::Changed { proposed: !context.is_empty(), term: at.term });
+                let removed = self.apply_change(&change, batch);
+                let proposed = !context.is_empty();
+                afters.push(After::Changed { proposed, term: at.term, removed });
             }
         }
         self.applied = at;
@@ -147,7 +161,9 @@ impl Replica {
                 let mine = self.take_waiter(term, id).is_some();
                 self.after_split(ctx, mine, split, out);
             }
-            After::Changed { proposed, term } => self.after_change(ctx, proposed, term, out),
+            After::Changed { proposed, term, removed } => {
+                self.after_change(ctx, proposed, term, removed, out);
+            }
         }
     }
 

@@ -25,10 +25,12 @@ mod route;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use base::{NodeId, RangeId};
+use base::{KeyRange, NodeId, RangeId};
 use consensus::{Committed, Group, GroupConfig, Members, Status};
 use meta::SystemState;
 use proto::meta::RangeDescriptor;
+use proto::node::RaftMessage;
+use proto::node::raft_message::Kind;
 use storage::{Engine, EngineError, EngineRead, LogBatch, LogPosition, LogStore, WriteBatch};
 
 use crate::eval::{self, Evaluator};
@@ -106,6 +108,8 @@ pub struct Replica {
     pub(crate) committed: VecDeque<Committed>,
     pub(crate) lead: Option<Lead>,
     pub(crate) staged: Option<Staged>,
+    /// The span of a snapshot under way.
+    pub(crate) reserved: Option<KeyRange>,
     pub(crate) system: Option<SystemState>,
     /// About how many bytes the range holds.
     pub(crate) bytes: u64,
@@ -211,9 +215,64 @@ impl Replica {
         if !log.is_empty() {
             open.logs.append(&log, true)?;
         }
-        let descriptor = RangeDescriptor { range_id: range.0, ..Default::default() };
+        // Of no key: it is in nobody's way.
+        let nowhere = bytes::Bytes::from_static(&[0]);
+        let descriptor = RangeDescriptor {
+            range_id: range.0,
+            start: nowhere.clone(),
+            end: nowhere,
+            ..Default::default()
+        };
         let (members, applied) = (Members::default(), LogPosition::default());
         Self::open(engine, open, range, Found { descriptor, members, applied }).map(Some)
+    }
+
+    /// Makes a replica that has nothing yet, for a message to a range of which there is none here; nothing
+    /// if the message is not worth it, or the replica was removed.
+    ///
+    /// Only for requests for votes. A split makes the replicas of a new range; but where the old
+    /// range's replica got past the split by a snapshot, or was removed before it applied it, nobody
+    /// makes them, and the new range might not find enough voters to elect the leader who would send
+    /// them its snapshot. An empty replica may vote: it has acknowledged nothing.
+    pub fn for_message(
+        engine: &dyn Engine,
+        open: &Open,
+        message: &RaftMessage,
+    ) -> Result<Option<Replica>, EngineError> {
+        let is_raft = message.kind == Kind::Raft as i32;
+        if !is_raft || !consensus::asks_vote(&message.message) {
+            return Ok(None);
+        }
+        Self::uninitialised(engine, open, RangeId(message.range_id), 0)
+    }
+
+    /// Takes a replica without data out of service: another object is about to stand for it. What it
+    /// has handed out and not persisted is void.
+    pub fn retire(&mut self) {
+        assert!(!self.is_initialised(), "{} has data", self.id);
+        self.life = Life::Gone;
+    }
+
+    /// Whether the replica is gone, its log included.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.life == Life::Gone
+    }
+
+    /// The span that this replica holds or is about to hold: no other replica on this node may be
+    /// given any of it.
+    #[must_use]
+    pub fn occupies(&self) -> KeyRange {
+        match &self.reserved {
+            Some(reserved) if !self.is_initialised() => reserved.clone(),
+            _ => self.descriptor.span(),
+        }
+    }
+
+    /// Reserves the span of a snapshot that is about to be handed over, after making sure that no
+    /// other replica [`Replica::occupies`] any of it.
+    pub fn reserve(&mut self, descriptor: &RangeDescriptor) {
+        self.reserved = Some(descriptor.span());
     }
 
     fn open(
@@ -237,6 +296,7 @@ impl Replica {
             committed: VecDeque::new(),
             lead: None,
             staged: None,
+            reserved: None,
             system,
             bytes: 0,
             split_above: open.config.split_bytes,

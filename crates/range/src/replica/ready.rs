@@ -46,13 +46,20 @@ impl Replica {
             Life::Gone | Life::Stopped => return false,
         }
         self.propose_queued(ctx, out);
-        self.truncate(ctx, log, out);
-        let ready = self.group.ready(log);
+        let mut changes = LogBatch::new();
+        self.truncate(ctx, &mut changes, out);
+        let ready = self.group.ready(&mut changes);
         if let Some(error) = self.group.take_failure() {
             self.stop(ctx, error, out);
             return false;
         }
-        self.take_ready(ctx, ready, out)
+        let must_persist = self.take_ready(ctx, ready, out);
+        // N3, and a log must not be reset to a snapshot that could not be installed.
+        if self.life != Life::Active {
+            return false;
+        }
+        log.ops.append(&mut changes.ops);
+        must_persist
     }
 
     /// The append after `ready` is durable.
@@ -78,10 +85,11 @@ impl Replica {
         if let Some(point) = &ready.snapshot
             && let Err(error) = self.install(ctx, point, out)
         {
-            // The log must not be reset to a state that is not there: the driver drops its batch.
             self.stop(ctx, error, out);
             return false;
         }
+        // Raft has taken it, or did not want it.
+        (self.staged, self.reserved) = (None, None);
         self.send(ctx, ready.messages, out);
         self.committed.extend(ready.committed);
         ready.must_persist

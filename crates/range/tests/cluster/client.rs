@@ -96,7 +96,9 @@ impl World {
                 let view = self.with(index, range, |r, ctx, _| Some(r.view(ctx)));
                 let Some(view) = view else { continue };
                 let (raft, lease) = (view.raft, view.leaseholder);
-                text += &format!("\nn{} {range} lease {lease} {raft:?}", index + 1);
+                let members: Vec<(u64, bool)> =
+                    view.descriptor.replicas.iter().map(|r| (r.node_id, r.learner)).collect();
+                text += &format!("\nn{} {range} lease {lease} {raft:?} {members:?}", index + 1);
             }
         }
         text
@@ -217,12 +219,24 @@ impl World {
     pub fn check_replicas_agree(&mut self) {
         use storage::mvcc::{RawReader, range_spans};
         self.run_for(3_000_000);
+        self.collect_garbage();
+        let mut newest: std::collections::BTreeMap<RangeId, (u64, Vec<u64>)> =
+            std::collections::BTreeMap::new();
+        for replica in self.nodes.iter().flat_map(|node| node.replicas.values()) {
+            let descriptor = replica.descriptor();
+            let entry = newest.entry(replica.id()).or_default();
+            if descriptor.generation > entry.0 {
+                let nodes = descriptor.replicas.iter().map(|r| r.node_id).collect();
+                *entry = (descriptor.generation, nodes);
+            }
+        }
         let mut seen: std::collections::BTreeMap<RangeId, (NodeId, Vec<Bytes>)> =
             std::collections::BTreeMap::new();
         for node in self.nodes.iter().filter(|node| node.up) {
             for replica in node.replicas.values().filter(|r| r.is_initialised()) {
                 let descriptor = replica.descriptor();
-                if !descriptor.has_replica(node.id) {
+                // One that was removed need not know it.
+                if !newest[&replica.id()].1.contains(&node.id.0) {
                     continue;
                 }
                 let mut reader = RawReader::new(range_spans(&descriptor.span()));

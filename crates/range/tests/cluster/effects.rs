@@ -75,9 +75,11 @@ impl World {
                 clock: &clock,
                 wall_ms: now / 1000,
             };
+            if let Some(mut empty) = node.replicas.remove(&range) {
+                empty.retire();
+            }
             let replica = Replica::open_split(&ctx, &open, new, &mut out).expect("memory");
-            let replaced = node.replicas.insert(range, replica);
-            assert!(replaced.is_none_or(|old| !old.is_initialised()), "{range} was there");
+            node.replicas.insert(range, replica);
             self.schedule(index, range);
             self.carry_out(index, range, out);
         }
@@ -146,7 +148,8 @@ impl World {
         let accepted = self.make_room(index, &descriptor);
         if accepted {
             self.with(index, range, |replica, ctx, out| {
-                replica.receive_snapshot(ctx, header, &chunks, out).expect("undamaged");
+                // It may be on its way out.
+                let _refused = replica.receive_snapshot(ctx, header, &chunks, out);
             });
             self.run_store(index);
         }
@@ -158,26 +161,22 @@ impl World {
         let span = descriptor.span();
         let open = self.open(index);
         let node = &mut self.nodes[index];
-        let overlaps = node.replicas.values().any(|other| {
-            other.id() != descriptor.id()
-                && other.is_initialised()
-                && other.descriptor().span().overlaps(&span)
-        });
+        let overlaps = node
+            .replicas
+            .values()
+            .any(|other| other.id() != descriptor.id() && other.occupies().overlaps(&span));
         if overlaps {
             return false;
         }
-        if node.replicas.contains_key(&descriptor.id()) {
-            return true;
+        let range = descriptor.id();
+        if !node.replicas.contains_key(&range) {
+            let generation = descriptor.generation;
+            let made = Replica::uninitialised(&*node.engine, &open, range, generation);
+            let Some(replica) = made.expect("memory") else { return false };
+            node.replicas.insert(range, replica);
         }
-        let generation = descriptor.generation;
-        let made = Replica::uninitialised(&*node.engine, &open, descriptor.id(), generation);
-        match made.expect("memory") {
-            Some(replica) => {
-                node.replicas.insert(descriptor.id(), replica);
-                true
-            }
-            None => false,
-        }
+        node.replicas.get_mut(&range).expect("just made").reserve(descriptor);
+        true
     }
 
     /// Compares with the directory, as the driver does now and then.

@@ -333,6 +333,13 @@ impl World {
         if self.nodes[index].replicas.contains_key(&range) {
             return self.with(index, range, |replica, ctx, out| replica.step(ctx, message, out));
         }
+        let open = self.open(index);
+        let node = &mut self.nodes[index];
+        let made = Replica::for_message(&*node.engine, &open, &message).expect("memory");
+        if let Some(replica) = made {
+            node.replicas.insert(range, replica);
+            return self.with(index, range, |replica, ctx, out| replica.step(ctx, message, out));
+        }
         if let Some(answer) = consensus::answer_for_missing(&message) {
             let me = self.nodes[index].id;
             self.send(me, from, Packet::Raft(answer));
