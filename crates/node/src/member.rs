@@ -50,7 +50,7 @@ pub(crate) struct Core {
     logs: Arc<RocksLogStore>,
     metrics: Arc<Metrics>,
     running: watch::Sender<Option<Arc<Running>>>,
-    sql: watch::Sender<Option<Arc<sql::Engine>>>,
+    sql: watch::Sender<Option<Arc<sql::session::Engine>>>,
     ready: watch::Sender<bool>,
     draining: AtomicBool,
     /// Held while the node gets its identity: `init` and joining exclude each other.
@@ -122,7 +122,7 @@ impl Core {
     }
 
     /// The SQL layer, when the cluster is there to read the catalog from.
-    pub(crate) async fn sql_engine(&self) -> Arc<sql::Engine> {
+    pub(crate) async fn sql_engine(&self) -> Arc<sql::session::Engine> {
         let sql = wait(&self.sql, Option::is_some).await;
         sql.expect("just seen")
     }
@@ -237,16 +237,16 @@ impl Core {
 
     /// Opens the SQL layer when the cluster answers.
     async fn start_sql(self: Arc<Self>, running: Arc<Running>) {
-        let config = sql::EngineConfig {
+        let config = sql::session::EngineConfig {
             sql_memory: self.config.sql_memory_bytes,
-            ..sql::EngineConfig::default()
+            ..sql::session::EngineConfig::default()
         };
         // A node serves when it can reach the cluster's catalog.
         while let Err(error) = running.db.now().await {
             tracing::debug!(%error, "the cluster does not answer yet");
             tokio::time::sleep(RETRY).await;
         }
-        let engine = sql::Engine::new(running.db.clone(), config);
+        let engine = sql::session::Engine::new(running.db.clone(), config);
         self.sql.send_replace(Some(engine));
     }
 

@@ -179,5 +179,7 @@ async fn serve_sql(core: Arc<Core>, listener: TcpListener, stop: watch::Receiver
         ..gateway::GatewayConfig::default()
     };
     core.set_ready();
-    gateway::serve(listener, sql, config, wait_for(stop)).await;
+    if let Err(error) = gateway::serve(listener, sql, config, wait_for(stop)).await {
+        tracing::error!(%error, "SQL");
+    }
 }

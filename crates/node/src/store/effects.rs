@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Key, NodeId};
+use base::{NodeId, RangeId};
 use kv::{IdKind, Transport};
 use proto::kv::RangeResponse;
 use proto::meta::system_command::Command;
@@ -17,6 +17,7 @@ use proto::node::{RaftMessage, Reply};
 use range::eval::ForeignLock;
 use range::{Effect, NewRange};
 use storage::{EngineError, Remedy};
+use txn::settle::Verdict;
 
 use super::requests::NodeTransport;
 use super::{Cell, CellState, Store, Waiter, snapshots};
@@ -86,7 +87,7 @@ impl Store {
                 Effect::Notice { to, notice } => {
                     NodeTransport(Arc::clone(self)).send_wait_notice(to, notice);
                 }
-                Effect::Settle(lock) => self.settle(lock),
+                Effect::Settle(lock) => self.settle(cell, lock),
                 Effect::Destroyed => self.retire(cell),
                 Effect::Stop { error } => self.stopped(cell, &error),
             }
@@ -134,7 +135,7 @@ impl Store {
         self.errand(
             cell,
             move |db| async move { db.allocate_ids(IdKind::Range, count).await },
-            move |replica, ctx, first, out| replica.range_ids(ctx, ticket, first, out),
+            move |replica, ctx, first, out| replica.range_ids(ctx, ticket, RangeId(first), out),
         );
     }
 
@@ -170,7 +171,7 @@ impl Store {
             match found {
                 Ok(Ok((Some(key), _))) => {
                     tracing::info!(range = %cell.id, bytes, at = %key, "splitting by size");
-                    if let Err(error) = db.split(&[Key(key.0)]).await {
+                    if let Err(error) = db.split(&[key]).await {
                         tracing::debug!(range = %cell.id, %error, "not split");
                     }
                 }
@@ -183,12 +184,24 @@ impl Store {
         });
     }
 
-    fn settle(self: &Arc<Self>, lock: ForeignLock) {
-        let store = Arc::clone(self);
+    fn settle(self: &Arc<Self>, cell: &Arc<Cell>, lock: ForeignLock) {
+        let (store, cell) = (Arc::clone(self), Arc::clone(cell));
         self.runtime.spawn(async move {
             let Some(db) = store.db().cloned() else { return };
-            if let Err(error) = db.settle(super::foreign(lock)).await {
-                tracing::debug!(%error, "a lock is not settled yet");
+            let txn = lock.owner.txn;
+            let verdict = db
+                .settle(kv::ForeignLock {
+                    key: lock.key,
+                    txn,
+                    coordinator: lock.owner.coordinator,
+                    incarnation: lock.owner.incarnation,
+                    primary: lock.primary,
+                    push_above: lock.push_above,
+                })
+                .await;
+            // A lock that is gone was resolved by a request to the range itself.
+            if let Verdict::Pushed(min_commit) = verdict {
+                store.touch(&cell, |replica, ctx, out| replica.pushed(ctx, txn, min_commit, out));
             }
         });
     }

@@ -37,7 +37,7 @@ use crate::transport::{Peer, Peers};
 
 pub(crate) use maintenance::maintain;
 pub(crate) use open::bootstrap;
-use open::{foreign, split_point};
+use open::split_point;
 pub(crate) use requests::{NodeTransport, Outcome};
 
 /// Who waits for an answer.

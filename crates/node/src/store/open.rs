@@ -11,7 +11,6 @@ use consensus::{Liveness, LivenessConfig};
 use parking_lot::{Mutex, RwLock};
 use proto::meta::RangeDescriptor;
 use proto::node::SnapshotHeader;
-use range::eval::ForeignLock;
 use range::{NewRange, Replica};
 use rocks::{RocksEngine, RocksLogStore};
 use storage::{Engine, EngineError, LogStore, mvcc};
@@ -41,18 +40,6 @@ pub(super) fn split_point(
     let stats = mvcc::span_stats(&*snapshot, span)?;
     let key = mvcc::split_key(&*snapshot, span)?;
     Ok((key, stats.bytes))
-}
-
-/// A lock as `kv` settles it.
-pub(super) fn foreign(lock: ForeignLock) -> kv::ForeignLock {
-    kv::ForeignLock {
-        key: lock.key,
-        owner: lock.owner,
-        primary: lock.primary,
-        parallel: lock.parallel,
-        min_commit: lock.min_commit,
-        push_above: lock.push_above,
-    }
 }
 
 impl Store {
@@ -130,16 +117,21 @@ impl Store {
         let id = RangeId(header.range_id);
         let descriptor = header.descriptor.clone().ok_or("no descriptor")?;
         let cell = {
+            // Under this lock no other snapshot can reserve any of the span.
             let mut cells = self.cells.write();
             for (other, cell) in cells.iter() {
-                let overlaps =
-                    self.view(cell).is_some_and(|v| v.descriptor.span().overlaps(&descriptor.span()));
-                if *other != id && overlaps {
+                let occupied = cell.state.lock().replica.occupies();
+                // A replica that waits for its first snapshot, of which nothing has come, has no
+                // span yet.
+                if *other != id
+                    && occupied != KeyRange::ALL
+                    && occupied.overlaps(&descriptor.span())
+                {
                     // A split not applied here yet, most likely: it makes the range.
                     return Err(format!("overlaps {other} here"));
                 }
             }
-            match cells.get(&id) {
+            let cell = match cells.get(&id) {
                 Some(cell) => Arc::clone(cell),
                 None => {
                     let replica = Replica::uninitialised(
@@ -154,7 +146,9 @@ impl Store {
                     cells.insert(id, Arc::clone(&cell));
                     cell
                 }
-            }
+            };
+            cell.state.lock().replica.reserve(&descriptor);
+            cell
         };
         let mut outcome = Ok(());
         self.touch(&cell, |replica, ctx, out| {
