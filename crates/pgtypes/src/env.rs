@@ -56,9 +56,31 @@ pub enum ByteaOutput {
     Escape,
 }
 
+/// What the catalog says of names and oids. The session knows; kernels ask.
+pub trait SystemNames: Send + Sync {
+    /// The oid that a `regclass`, `regnamespace`, … of this name stands for.
+    fn oid_of(&self, kind: crate::TypeId, name: &str) -> Option<u32>;
+    /// The name that such an oid is printed as.
+    fn name_of(&self, kind: crate::TypeId, oid: u32) -> Option<String>;
+    /// A function over the catalog (`pg_get_indexdef`, …), NULL where it has nothing to say.
+    fn call(&self, function: &str, args: &[crate::Datum]) -> crate::Datum;
+}
+
+/// The catalog of a statement, if it has one.
+#[derive(Clone, Default)]
+pub struct Names(pub Option<std::sync::Arc<dyn SystemNames>>);
+
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Names" } else { "no names" })
+    }
+}
+
 /// Settings and clock of one statement.
 #[derive(Clone, Debug)]
 pub struct EvalEnv {
+    /// What names and oids mean.
+    pub names: Names,
     /// `TimeZone`.
     pub time_zone: TimeZone,
     /// Output half of `DateStyle`.
@@ -96,6 +118,7 @@ pub struct EvalEnv {
 impl Default for EvalEnv {
     fn default() -> Self {
         Self {
+            names: Names::default(),
             time_zone: TimeZone::utc(),
             date_format: DateFormat::default(),
             date_order: DateOrder::default(),

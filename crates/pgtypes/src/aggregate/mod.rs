@@ -175,6 +175,7 @@ pub fn resolve_aggregate(name: &str, types: &[PgType]) -> Result<ResolvedAggrega
     let entries: &'static [AggEntry] = aggregates().0.get(name).map_or(&[], Vec::as_slice);
     let entry = crate::registry::choose(entries, |entry| &entry.signature, types)
         .map_err(|why| crate::registry::function_error(name, types, &why))?;
+    crate::registry::check_polymorphic(&entry.signature, types)?;
     let (args, result) = crate::registry::concrete_types(&entry.signature, types);
     Ok(ResolvedAggregate { name: entry.name, args, result, strict: entry.strict, entry })
 }

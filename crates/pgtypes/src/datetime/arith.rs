@@ -186,8 +186,8 @@ pub fn age(a: i64, b: i64) -> Result<Interval> {
         days -= 1;
     }
     if days < 0 {
-        // Days are borrowed from the month of the first argument if negative, else of the second.
-        let (year, month) = if negative { (y1, m1) } else { (y2, m2) };
+        // Days are borrowed from the month of the earlier one.
+        let (year, month) = (y2, m2);
         let year = i32::try_from(year).expect("within range");
         let month = u32::try_from(month).expect("1 to 12");
         days += i64::from(civil::days_in_month(year, month));

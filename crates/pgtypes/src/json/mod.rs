@@ -120,7 +120,8 @@ impl Json {
         self.contains(other)
     }
 
-    fn is_scalar(&self) -> bool {
+    /// Neither array nor object?
+    pub fn is_scalar(&self) -> bool {
         !matches!(self, Self::Array(_) | Self::Object(_))
     }
 

@@ -28,10 +28,9 @@ fn concat(a: &ArrayValue, b: &ArrayValue) -> Result<Datum> {
     if b.items.is_empty() {
         return Ok(Datum::Array(Arc::new(a.clone())));
     }
-    let incompatible = || {
-        Err(subscript("cannot concatenate incompatible arrays").with_detail(
-            "Arrays with differing element dimensions are not compatible for concatenation.",
-        ))
+    let incompatible = |why: String| {
+        Err(subscript("cannot concatenate incompatible arrays")
+            .with_detail(format!("Arrays {why} are not compatible for concatenation.")))
     };
     let mut items = a.items.clone();
     items.extend(b.items.iter().cloned());
@@ -43,7 +42,12 @@ fn concat(a: &ArrayValue, b: &ArrayValue) -> Result<Datum> {
             dims = b.dims.clone();
             dims[0].len += 1;
         }
-        _ => return incompatible(),
+        0 => return incompatible("with differing element dimensions".to_owned()),
+        -1 | 1 => return incompatible("with differing dimensions".to_owned()),
+        _ => {
+            let (a, b) = (a.dims.len(), b.dims.len());
+            return incompatible(format!("of {a} and {b} dimensions"));
+        }
     }
     Ok(make(dims, items))
 }
@@ -60,7 +64,7 @@ fn append(value: &Datum, item: &Datum, front: bool) -> Result<Datum> {
     };
     if value.dims.len() > 1 {
         return Err(TypeError::new(
-            sqlstate::ARRAY_SUBSCRIPT,
+            "22000",
             "argument must be empty or one-dimensional array",
         ));
     }
@@ -92,7 +96,9 @@ fn position_of(value: &ArrayValue, item: &Datum, start: Option<i32>) -> Result<D
 }
 
 /// All places of an element; `array_positions`.
-fn positions_of(value: &ArrayValue, item: &Datum) -> Datum {
+fn positions_of(value: &ArrayValue, item: &Datum) -> Result<Datum> {
+    one_dimensional(value, "searching for elements in multidimensional arrays is not supported")
+        .map_err(|error| TypeError { sqlstate: sqlstate::NOT_SUPPORTED, ..error })?;
     let lower = value.dims.first().map_or(1, |dim| dim.lower);
     let found = value
         .items
@@ -100,7 +106,7 @@ fn positions_of(value: &ArrayValue, item: &Datum) -> Datum {
         .enumerate()
         .filter(|(_, candidate)| equal(candidate, item))
         .map(|(at, _)| Datum::Int4(lower + i32::try_from(at).expect("in an array")));
-    Datum::array(found.collect())
+    Ok(Datum::array(found.collect()))
 }
 
 fn to_string(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
@@ -284,7 +290,7 @@ pub(super) fn register(r: &mut Registry) {
     })
     .nonstrict();
     r.f("array_positions(anycompatiblearray,anycompatible) int4[]", |_, a| {
-        Ok(if a[0].is_null() { Datum::Null } else { positions_of(array(&a[0]), &a[1]) })
+        if a[0].is_null() { Ok(Datum::Null) } else { positions_of(array(&a[0]), &a[1]) }
     })
     .nonstrict();
     r.f("array_to_string(anyarray,text) text", to_string).stable();

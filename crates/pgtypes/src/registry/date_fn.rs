@@ -8,6 +8,8 @@ use crate::datum::{Datum, Interval};
 use crate::env::{EvalEnv, UNIX_EPOCH_MICROS};
 use crate::error::{Result, TypeError, sqlstate};
 use crate::numeric::Numeric;
+use crate::text::print_f64;
+use crate::ty::TypeId;
 
 /// A field of a value, by the value's own class.
 fn part(call: &Call<'_>, name: &str, value: &Datum) -> Result<Option<Numeric>> {
@@ -15,8 +17,12 @@ fn part(call: &Call<'_>, name: &str, value: &Datum) -> Result<Option<Numeric>> {
     let canonical = field::canonical(name).ok_or_else(|| field::unknown(name, &type_name))?;
     let found = match value {
         Datum::Date(days) => match *days {
-            datetime::DATE_INFINITY => return Ok(field::of_infinite(canonical, true)),
-            datetime::DATE_NEG_INFINITY => return Ok(field::of_infinite(canonical, false)),
+            days @ (datetime::DATE_INFINITY | datetime::DATE_NEG_INFINITY)
+                if canonical == "epoch" || field::of_date(canonical, 0).is_some() =>
+            {
+                return Ok(field::of_infinite(canonical, days == datetime::DATE_INFINITY));
+            }
+            datetime::DATE_INFINITY | datetime::DATE_NEG_INFINITY => None,
             days if canonical == "epoch" => {
                 Some(Numeric::from((i64::from(days) + 10_957) * 86_400))
             }
@@ -46,20 +52,43 @@ fn extract(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
 }
 
 fn date_part(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
+    if let Datum::Date(days) = a[1] {
+        // PostgreSQL's is defined by a cast to timestamp.
+        let stamp = Datum::Timestamp(datetime::date_to_timestamp(days)?);
+        let args = [call.args[0], TypeId::Timestamp.into()];
+        return date_part(&Call { args: &args, ..*call }, &[a[0].clone(), stamp]);
+    }
+    if let (Datum::Interval(span), Some("epoch")) = (&a[1], field::canonical(text(&a[0]))) {
+        // In floats from the start, with their rounding.
+        let (years, months) = (f64::from(span.months / 12), f64::from(span.months % 12));
+        let seconds = span.micros as f64 / 1_000_000.0 + 31_557_600.0 * years;
+        return Ok(Datum::Float8(seconds + 2_592_000.0 * months + 86_400.0 * f64::from(span.days)));
+    }
     Ok(part(call, text(&a[0]), &a[1])?
         .map_or(Datum::Null, |value| Datum::Float8(value.to_f64_lossy())))
 }
 
+/// A field `date_trunc` knows: those that only `extract` has are unknown to it.
+fn trunc_field(name: &str, type_name: &str) -> Result<&'static str> {
+    match field::canonical(name) {
+        None | Some("epoch" | "dow" | "isodow" | "doy" | "isoyear" | "julian") => {
+            Err(field::unknown(name, type_name))
+        }
+        Some(canonical) => Ok(canonical),
+    }
+}
+
 fn trunc_local(name: &str, local: i64, type_name: &str) -> Result<i64> {
-    let canonical = field::canonical(name).ok_or_else(|| field::unknown(name, type_name))?;
-    field::trunc_timestamp(canonical, local)
+    if datetime::is_infinite(local) {
+        return Ok(local);
+    }
+    field::trunc_timestamp(trunc_field(name, type_name)?, local)
         .unwrap_or_else(|| Err(field::unsupported(name, type_name)))
 }
 
 fn trunc_utc(name: &str, utc: i64, env: &EvalEnv) -> Result<Datum> {
     let type_name = "timestamp with time zone";
     if datetime::is_infinite(utc) {
-        trunc_local(name, 0, type_name)?;
         return Ok(Datum::Timestamptz(utc));
     }
     let local = datetime::utc_to_local(utc, env)?;
@@ -141,7 +170,12 @@ fn to_timestamp(seconds: f64) -> Result<Datum> {
         return Err(field_range("timestamp cannot be NaN".to_owned()));
     }
     let micros = (seconds - (UNIX_EPOCH_MICROS / 1_000_000) as f64) * 1_000_000.0;
-    let out = || field_range(format!("timestamp out of range: \"{seconds}\""));
+    let out = || {
+        let mut shown = String::new();
+        // C's %g.
+        print_f64(seconds, -9, &mut shown).expect("writing to a string");
+        field_range(format!("timestamp out of range: \"{shown}\""))
+    };
     if micros.abs() > 9.3e18 {
         return Err(out());
     }
@@ -188,7 +222,7 @@ fn fields(r: &mut Registry) {
     .stable();
     r.f("date_trunc(text,interval) interval", |_, a| {
         let name = text(&a[0]);
-        let canonical = field::canonical(name).ok_or_else(|| field::unknown(name, "interval"))?;
+        let canonical = trunc_field(name, "interval")?;
         field::trunc_interval(canonical, interval(&a[1])).map(Datum::Interval).ok_or_else(|| {
             let error = field::unsupported(name, "interval");
             if canonical == "week" {

@@ -128,6 +128,8 @@ fn get(call: &Call<'_>, a: &[Datum], bare: bool) -> Result<Datum> {
     if binary {
         let value = load(&a[0])?;
         let found = match index {
+            // A scalar counts as an array of itself.
+            Some(0 | -1) if value.is_scalar() => Some(&value),
             Some(index) => value.element(index),
             None => value.member(text(&a[1])),
         };
@@ -186,8 +188,8 @@ fn keys(datum: &Datum) -> Vec<&str> {
 }
 
 /// `jsonb || jsonb`
-fn concat(a: Json, b: Json) -> Result<Json> {
-    Ok(match (a, b) {
+fn concat(a: Json, b: Json) -> Json {
+    match (a, b) {
         (Json::Object(mut a), Json::Object(b)) => {
             a.extend(b);
             Json::object(a)
@@ -196,9 +198,7 @@ fn concat(a: Json, b: Json) -> Result<Json> {
             a.extend(b);
             Json::Array(a)
         }
-        (Json::Object(_), Json::Array(b)) | (Json::Array(b), Json::Object(_)) if b.is_empty() => {
-            return Err(invalid_concat());
-        }
+        // Whatever is no array counts as an array of itself.
         (Json::Array(mut a), b) => {
             a.push(b);
             Json::Array(a)
@@ -207,13 +207,8 @@ fn concat(a: Json, b: Json) -> Result<Json> {
             b.insert(0, a);
             Json::Array(b)
         }
-        (Json::Object(_), _) | (_, Json::Object(_)) => return Err(invalid_concat()),
         (a, b) => Json::Array(vec![a, b]),
-    })
-}
-
-fn invalid_concat() -> TypeError {
-    TypeError::new(sqlstate::INVALID_PARAMETER, "invalid concatenation of jsonb objects")
+    }
 }
 
 fn cannot_delete(from: &str) -> TypeError {
@@ -357,11 +352,22 @@ fn change_array(
     Ok(Json::Array(items))
 }
 
+fn is_empty(value: &Json) -> bool {
+    match value {
+        Json::Array(items) => items.is_empty(),
+        Json::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
 /// `jsonb_set`, `jsonb_insert`.
 pub(super) fn set(a: &[Datum], how: Change) -> Result<Datum> {
     let value = load(&a[0])?;
     if !matches!(value, Json::Object(_) | Json::Array(_)) {
         return Err(TypeError::new(sqlstate::INVALID_PARAMETER, "cannot set path in scalar"));
+    }
+    if is_empty(&value) && how == (Change::Set { create: false }) {
+        return Ok(a[0].clone());
     }
     let Some(steps) = path_steps(&a[1]) else { return Ok(Datum::Null) };
     let new = load(&a[2])?;
@@ -399,7 +405,7 @@ pub(super) fn register(r: &mut Registry) {
         let value = load(&a[0])?;
         Ok(keys(&a[1]).iter().all(|key| has(&value, key)).into())
     });
-    r.op("||(jsonb,jsonb) jsonb", |_, a| Ok(jsonb(&concat(load(&a[0])?, load(&a[1])?)?)));
+    r.op("||(jsonb,jsonb) jsonb", |_, a| Ok(jsonb(&concat(load(&a[0])?, load(&a[1])?))));
     r.op("-(jsonb,text) jsonb", |_, a| Ok(jsonb(&delete_keys(load(&a[0])?, &[text(&a[1])])?)));
     r.op("-(jsonb,text[]) jsonb", |_, a| Ok(jsonb(&delete_keys(load(&a[0])?, &keys(&a[1]))?)));
     r.op("-(jsonb,int4) jsonb", |_, a| Ok(jsonb(&delete_index(load(&a[0])?, i4(&a[1]))?)));
@@ -407,6 +413,9 @@ pub(super) fn register(r: &mut Registry) {
         let value = load(&a[0])?;
         if !matches!(value, Json::Object(_) | Json::Array(_)) {
             return Err(cannot_delete("path in scalar"));
+        }
+        if is_empty(&value) {
+            return Ok(a[0].clone());
         }
         let Some(steps) = path_steps(&a[1]) else { return Ok(Datum::Null) };
         Ok(jsonb(&change(value, &steps, None, Change::Delete, 0)?))

@@ -13,22 +13,16 @@ enum Piece {
     /// `_`
     One,
     Char(char),
+    /// An escape character with nothing behind it: an error once a match comes here.
+    Dangling,
 }
 
-fn pieces(pattern: &str, escape: Option<char>) -> Result<Vec<Piece>> {
+fn pieces(pattern: &str, escape: Option<char>) -> Vec<Piece> {
     let mut out = Vec::with_capacity(pattern.len());
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
         if Some(c) == escape {
-            match chars.next() {
-                Some(next) => out.push(Piece::Char(next)),
-                None => {
-                    return Err(TypeError::new(
-                        sqlstate::INVALID_ESCAPE,
-                        "LIKE pattern must not end with escape character",
-                    ));
-                }
-            }
+            out.push(chars.next().map_or(Piece::Dangling, Piece::Char));
             continue;
         }
         match c {
@@ -38,11 +32,11 @@ fn pieces(pattern: &str, escape: Option<char>) -> Result<Vec<Piece>> {
             _ => out.push(Piece::Char(c)),
         }
     }
-    Ok(out)
+    out
 }
 
 /// Matches with one point to come back to: the last `%`. Linear in text times pattern at worst.
-fn matches(text: &str, pattern: &[Piece]) -> bool {
+fn matches(text: &str, pattern: &[Piece]) -> Result<bool> {
     let mut rest = text;
     let mut at = 0;
     let mut back: Option<(&str, usize)> = None;
@@ -53,10 +47,16 @@ fn matches(text: &str, pattern: &[Piece]) -> bool {
                 back = Some((rest, at));
                 continue;
             }
-            None if rest.is_empty() => return true,
+            None if rest.is_empty() => return Ok(true),
+            Some(Piece::Dangling) if !rest.is_empty() => {
+                return Err(TypeError::new(
+                    sqlstate::INVALID_ESCAPE,
+                    "LIKE pattern must not end with escape character",
+                ));
+            }
             Some(piece) => {
                 let mut chars = rest.chars();
-                let Some(c) = chars.next() else { return false };
+                let Some(c) = chars.next() else { return Ok(false) };
                 if *piece == Piece::One || *piece == Piece::Char(c) {
                     rest = chars.as_str();
                     at += 1;
@@ -65,10 +65,10 @@ fn matches(text: &str, pattern: &[Piece]) -> bool {
             }
             None => {}
         }
-        let Some((from, after)) = back else { return false };
+        let Some((from, after)) = back else { return Ok(false) };
         let mut chars = from.chars();
         if chars.next().is_none() {
-            return false;
+            return Ok(false);
         }
         rest = chars.as_str();
         at = after;
@@ -78,7 +78,7 @@ fn matches(text: &str, pattern: &[Piece]) -> bool {
 
 /// `text LIKE pattern`, escape character backslash.
 pub(super) fn like(text: &str, pattern: &str) -> Result<bool> {
-    Ok(matches(text, &pieces(pattern, Some('\\'))?))
+    matches(text, &pieces(pattern, Some('\\')))
 }
 
 fn ilike(text: &str, pattern: &str) -> Result<bool> {
@@ -88,12 +88,15 @@ fn ilike(text: &str, pattern: &str) -> Result<bool> {
 /// The text a LIKE pattern begins with, and whether the pattern is nothing but that text. `None`
 /// for a malformed pattern.
 pub fn like_prefix(pattern: &str) -> Option<(String, bool)> {
-    let pieces = pieces(pattern, Some('\\')).ok()?;
+    let pieces = pieces(pattern, Some('\\'));
+    if pieces.contains(&Piece::Dangling) {
+        return None;
+    }
     let prefix: String = pieces
         .iter()
         .map_while(|piece| match piece {
             Piece::Char(c) => Some(*c),
-            Piece::Any | Piece::One => None,
+            Piece::Any | Piece::One | Piece::Dangling => None,
         })
         .collect();
     let exact = pieces.iter().all(|piece| matches!(piece, Piece::Char(_)));

@@ -7,6 +7,7 @@
 mod args;
 mod arith;
 mod array;
+mod catalog_fn;
 mod compare;
 mod date_fn;
 mod date_op;
@@ -35,7 +36,7 @@ use crate::ty::PgType;
 pub use crate::aggregate::{Accumulate, ResolvedAggregate, is_aggregate, resolve_aggregate};
 
 pub use like::like_prefix;
-pub(crate) use resolve::{choose, concrete_types, function_error};
+pub(crate) use resolve::{check_polymorphic, choose, concrete_types, function_error};
 pub use resolve::{resolve_function, resolve_operator};
 pub(crate) use signature::{ArgSpec, Signature};
 pub use string_more::{quote_ident, quote_literal};
@@ -53,6 +54,7 @@ pub enum Volatility {
 }
 
 /// What a kernel knows besides its arguments.
+#[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) env: &'a EvalEnv,
     /// Types of the arguments as called.
@@ -177,6 +179,7 @@ pub(crate) fn registry() -> &'static Registry {
         json_fn::register(r);
         array::register(r);
         system::register(r);
+        catalog_fn::register(r);
         registry
     })
 }

@@ -34,7 +34,7 @@ pub fn resolve_operator(name: &str, types: &[PgType]) -> Result<Resolved> {
             return Ok(concrete(entry, &same));
         }
     }
-    choose(entries, |entry| &entry.signature, types).map(|entry| concrete(entry, types)).map_err(
+    let entry = choose(entries, |entry| &entry.signature, types).map_err(
         |why| {
             let words = match types {
                 [operand] => format!("{name} {}", operand.sql_name()),
@@ -60,14 +60,32 @@ pub fn resolve_operator(name: &str, types: &[PgType]) -> Result<Resolved> {
                 ),
             }
         },
-    )
+    )?;
+    check_polymorphic(&entry.signature, types)?;
+    Ok(concrete(entry, types))
+}
+
+/// 42804 where `anyelement` and its kind have nothing to stand for.
+pub(crate) fn check_polymorphic(signature: &Signature, types: &[PgType]) -> Result<()> {
+    let Some(specs) = signature.expand(types.len()) else { return Ok(()) };
+    let is_element =
+        |spec: &ArgSpec| matches!(spec, ArgSpec::Element | ArgSpec::NonArray | ArgSpec::Array);
+    let bound = bind_polymorphic(&specs, types).unwrap_or_default();
+    if specs.iter().any(is_element) && bound.element.is_none() {
+        return Err(TypeError::new(
+            sqlstate::DATATYPE_MISMATCH,
+            "could not determine polymorphic type because input has type unknown",
+        ));
+    }
+    Ok(())
 }
 
 /// The function `name` means for these arguments.
 pub fn resolve_function(name: &str, types: &[PgType]) -> Result<Resolved> {
-    choose(registry().functions(name), |entry| &entry.signature, types)
-        .map(|entry| concrete(entry, types))
-        .map_err(|why| function_error(name, types, &why))
+    let entry = choose(registry().functions(name), |entry| &entry.signature, types)
+        .map_err(|why| function_error(name, types, &why))?;
+    check_polymorphic(&entry.signature, types)?;
+    Ok(concrete(entry, types))
 }
 
 /// The error for a function that does not exist or is ambiguous.

@@ -153,13 +153,18 @@ fn chr(code: i32) -> Result<String> {
     if code == 0 {
         return Err(TypeError::new(sqlstate::LIMIT_EXCEEDED, "null character not permitted"));
     }
-    u32::try_from(code).ok().and_then(char::from_u32).map(String::from).ok_or_else(|| {
-        let message = if code < 0 {
-            "character number must be positive".to_owned()
-        } else {
-            format!("requested character not valid for encoding: {code}")
-        };
-        TypeError::new(sqlstate::LIMIT_EXCEEDED, message)
+    let Ok(unsigned) = u32::try_from(code) else {
+        return Err(TypeError::new(
+            sqlstate::INVALID_PARAMETER,
+            "character number must be positive",
+        ));
+    };
+    char::from_u32(unsigned).map(String::from).ok_or_else(|| {
+        let why = if unsigned > 0x10_ffff { "too large" } else { "not valid" };
+        TypeError::new(
+            sqlstate::LIMIT_EXCEEDED,
+            format!("requested character {why} for encoding: {code}"),
+        )
     })
 }
 

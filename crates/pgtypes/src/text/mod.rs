@@ -59,7 +59,7 @@ pub fn parse_text(text: &str, ty: PgType, env: &EvalEnv) -> Result<Datum> {
         TypeId::Oid | TypeId::Xid => Datum::Oid(parse_oid(text, ty.id.name())?),
         TypeId::Regtype => Datum::Oid(scalar::parse_regtype(text)?),
         TypeId::Regclass | TypeId::Regproc | TypeId::Regnamespace | TypeId::Regrole => {
-            Datum::Oid(scalar::parse_reg(text, ty.id)?)
+            Datum::Oid(scalar::parse_reg(text, ty.id, env)?)
         }
         TypeId::Void => Datum::text(""),
         TypeId::Record => {
@@ -101,7 +101,7 @@ fn print<W: Write>(datum: &Datum, ty: PgType, env: &EvalEnv, out: &mut W) -> fmt
         Datum::Timestamptz(micros) => datetime::format::timestamptz(*micros, env, out),
         Datum::Interval(value) => datetime::interval::print(*value, env, out),
         Datum::Uuid(bytes) => print_uuid(bytes, out),
-        Datum::Oid(value) => scalar::print_oid(*value, ty.id, out),
+        Datum::Oid(value) => scalar::print_oid(*value, ty.id, env, out),
         Datum::Array(value) => array::print(value, ty.element(), env, out),
         Datum::Record(fields) => array::print_record(fields, env, out),
     }

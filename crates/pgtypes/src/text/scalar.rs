@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use crate::env::EvalEnv;
 use crate::error::{Result, TypeError, sqlstate};
 use crate::ty::{PgType, TypeId};
 use crate::typmod;
@@ -71,10 +72,13 @@ pub fn parse_oid(text: &str, type_name: &str) -> Result<u32> {
     })
 }
 
-/// `-` or a number; names need the catalog and are resolved by the binder before they come here.
-pub(super) fn parse_reg(text: &str, id: TypeId) -> Result<u32> {
+/// `-`, a number, or a name that the catalog knows.
+pub(super) fn parse_reg(text: &str, id: TypeId, env: &EvalEnv) -> Result<u32> {
     if text == "-" {
         return Ok(0);
+    }
+    if let Some(oid) = env.names.0.as_ref().and_then(|names| names.oid_of(id, text)) {
+        return Ok(oid);
     }
     parse_oid(text, id.name()).map_err(|_| {
         let (kind, code) = match id {
@@ -99,7 +103,12 @@ pub(super) fn parse_regtype(text: &str) -> Result<u32> {
     })
 }
 
-pub(super) fn print_oid<W: Write>(value: u32, id: TypeId, out: &mut W) -> fmt::Result {
+pub(super) fn print_oid<W: Write>(
+    value: u32,
+    id: TypeId,
+    env: &EvalEnv,
+    out: &mut W,
+) -> fmt::Result {
     match id {
         TypeId::Regtype | TypeId::Regclass | TypeId::Regproc if value == 0 => out.write_str("-"),
         TypeId::Regnamespace | TypeId::Regrole if value == 0 => out.write_str("-"),
@@ -107,7 +116,11 @@ pub(super) fn print_oid<W: Write>(value: u32, id: TypeId, out: &mut W) -> fmt::R
             Some(ty) => out.write_str(&ty.sql_name()),
             None => write!(out, "{value}"),
         },
-        _ => write!(out, "{value}"),
+        TypeId::Oid | TypeId::Xid => write!(out, "{value}"),
+        _ => match env.names.0.as_ref().and_then(|names| names.name_of(id, value)) {
+            Some(name) => out.write_str(&name),
+            None => write!(out, "{value}"),
+        },
     }
 }
 
