@@ -76,7 +76,8 @@ pub(crate) fn family_options(family: Family, config: &RocksConfig, cache: &Cache
     table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
     // A seek walks half an interval, entry by entry.
     table.set_block_restart_interval(4);
-    // Indexes and filters count as cache, so that memory stays bounded, but are not looked up in it.
+    // Indexes and filters count as cache, so that memory stays bounded, but are not looked up in
+    // it.
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_top_level_index_pinning_tier(BlockBasedTablePinningTier::All);
@@ -98,8 +99,8 @@ pub(crate) fn family_options(family: Family, config: &RocksConfig, cache: &Cache
         options.set_memtable_prefix_bloom_ratio(0.02);
     }
     options.set_block_based_table_factory(&table);
-    // One family full means a flush of all. Early, so that the log can be truncated while its entries
-    // are still in memory; the buffer manager bounds what piles up behind a slow flush.
+    // One family full means a flush of all. Early, so that the log can be truncated while its
+    // entries are still in memory; the buffer manager bounds what piles up behind a slow flush.
     options.set_write_buffer_size(config.write_buffer_bytes / 4);
     options.set_max_write_buffer_number(4);
     options.set_target_file_size_base(TARGET_FILE_BYTES);

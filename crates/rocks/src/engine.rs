@@ -1,8 +1,8 @@
 //! The engine: four families of one RocksDB instance without a write-ahead log.
 //!
 //! What is durable is what was flushed, of all families at once (`atomic_flush`); see E1 to E4 of
-//! [`storage::Engine`]. A block whose checksum does not match is an error that names its file, on the
-//! first read and on every later one.
+//! [`storage::Engine`]. A block whose checksum does not match is an error that names its file, on
+//! the first read and on every later one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -152,7 +152,8 @@ impl Db {
         self.db.property_int_value_cf(self.family(family), name).ok().flatten().unwrap_or(0)
     }
 
-    /// Bytes of what is not flushed; a memtable without entries has buffers too, which do not count.
+    /// Bytes of what is not flushed; a memtable without entries has buffers too, which do not
+    /// count.
     fn unflushed(&self, family: Family) -> u64 {
         let entries = self.property(family, properties::NUM_ENTRIES_ACTIVE_MEM_TABLE)
             + self.property(family, properties::NUM_ENTRIES_IMM_MEM_TABLES);

@@ -11,7 +11,8 @@ pub(crate) fn engine_error(error: Error) -> EngineError {
     let detail = error.into_string();
     match kind {
         ErrorKind::Corruption => EngineError::Corrupt { file: file_of(&detail), detail },
-        // The data directory is wrong in a way that no retry mends: a file is missing or is no table.
+        // The data directory is wrong in a way that no retry mends: a file is missing or is no
+        // table.
         ErrorKind::InvalidArgument => EngineError::Io { detail },
         _ if detail.contains("No space left") || detail.contains("Disk quota exceeded") => {
             EngineError::NoSpace { detail }

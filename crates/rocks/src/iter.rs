@@ -1,8 +1,8 @@
 //! Iterators, and the pool of them that point reads draw from.
 //!
-//! Making an iterator costs more than using it once. A point read therefore takes one from the pool,
-//! refreshes it (cheap while no file or memtable has come or gone), seeks, and puts it back. As an idle
-//! iterator keeps the memtables of its last use alive, the pool is emptied now and then.
+//! Making an iterator costs more than using it once. A point read therefore takes one from the
+//! pool, refreshes it (cheap while no file or memtable has come or gone), seeks, and puts it back.
+//! As an idle iterator keeps the memtables of its last use alive, the pool is emptied now and then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,16 +1,16 @@
 //! The log store: one RocksDB instance whose write-ahead log is the Raft log of the whole node.
 //!
 //! ```text
-//!   range id u64 | 0                term, vote, commit, truncated index, truncated term     u64 each
-//!   range id u64 | 1 | index u64    term u64, data
+//!   range id u64 | 0               term, vote, commit, truncated index and term, u64 each
+//!   range id u64 | 1 | index u64   term u64, data
 //! ```
 //!
-//! An append is one RocksDB write: one record in the write-ahead log, one fdatasync, whatever the number
-//! of ranges. State and newest entries of every range are kept in memory ([`Tail`]). The promises are G1
-//! to G4 of [`storage::LogStore`].
+//! An append is one RocksDB write: one record in the write-ahead log, one fdatasync, whatever the
+//! number of ranges. State and newest entries of every range are kept in memory ([`Tail`]). The
+//! promises are G1 to G4 of [`storage::LogStore`].
 //!
-//! Truncated entries go by range deletion. Most of them are dropped when the memtable is flushed and
-//! never reach a sorted file.
+//! Truncated entries go by range deletion. Most of them are dropped when the memtable is flushed
+//! and never reach a sorted file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,8 +36,8 @@ pub struct RocksLogStore {
     db: DB,
     config: LogConfig,
     tails: RwLock<Tails>,
-    /// Appends read-lock it from the write until memory follows. Who finds the two at odds write-locks
-    /// it to look again.
+    /// Appends read-lock it from the write until memory follows. Who finds the two at odds
+    /// write-locks it to look again.
     appending: RwLock<()>,
     write: WriteOptions,
     write_synced: WriteOptions,

@@ -1,5 +1,5 @@
-//! The newest entries of one range in memory: what the leader sends and what is about to be applied is
-//! nearly always here, and a log store that is asked for it reads nothing.
+//! The newest entries of one range in memory: what the leader sends and what is about to be applied
+//! is nearly always here, and a log store that is asked for it reads nothing.
 
 use std::collections::VecDeque;
 

@@ -3,10 +3,11 @@
 //! # What an engine promises
 //!
 //! - **E1** A write batch is visible, and becomes durable, as a whole over all families.
-//! - **E2** Durable is what a [`Engine::flush`] that returned covers; a crash keeps some prefix of the
-//!   writes that is no shorter. An engine may make more durable at any time by itself.
+//! - **E2** Durable is what a [`Engine::flush`] that returned covers; a crash keeps some prefix of
+//!   the writes that is no shorter. An engine may make more durable at any time by itself.
 //! - **E3** An iterator and a snapshot see the state at their creation, whatever is written later.
-//! - **E4** Bytes come back as they were written, or as [`EngineError::Corrupt`]: never as other bytes.
+//! - **E4** Bytes come back as they were written, or as [`EngineError::Corrupt`]: never as other
+//!   bytes.
 //!
 //! The engine knows no log. Who replays after a crash finds the applied index among the data it
 //! describes (E1), and drops log entries only behind [`Engine::get_durable`] of it.
@@ -75,8 +76,8 @@ pub trait EngineRead: Send + Sync {
     /// The value of a key.
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
 
-    /// An iterator over the keys of a family inside `span`, not yet on any entry. It sees the state at
-    /// its creation (E3).
+    /// An iterator over the keys of a family inside `span`, not yet on any entry. It sees the state
+    /// at its creation (E3).
     fn iter(
         &self,
         family: Family,
@@ -85,9 +86,9 @@ pub trait EngineRead: Send + Sync {
     ) -> Result<Box<dyn EngineIter + '_>, EngineError>;
 
     /// Visits the first entry at or after `from` that shares its first `prefix_len` bytes, and says
-    /// whether there is one. This is the point read of versioned data: an engine answers it with one
-    /// seek and may use a filter on the prefix. In [`Family::Data`] the prefix must be an encoded user
-    /// key (all but the last 8 bytes of `from`).
+    /// whether there is one. This is the point read of versioned data: an engine answers it with
+    /// one seek and may use a filter on the prefix. In [`Family::Data`] the prefix must be an
+    /// encoded user key (all but the last 8 bytes of `from`).
     fn first_with_prefix(
         &self,
         family: Family,
@@ -135,8 +136,8 @@ impl<'a> ValueRef<'a> {
     }
 }
 
-/// A position in one family. Movements say whether they ended on an entry inside the span; if not, only
-/// a seek may follow.
+/// A position in one family. Movements say whether they ended on an entry inside the span; if not,
+/// only a seek may follow.
 pub trait EngineIter: Send {
     /// Moves to the first entry at or after `key`.
     fn seek(&mut self, key: &[u8]) -> Result<bool, EngineError>;
@@ -158,7 +159,8 @@ pub trait EngineIter: Send {
 
 /// The store of one node.
 pub trait Engine: EngineRead + 'static {
-    /// The state of now, for as long as the result lives. Long-lived snapshots hold back reclaiming.
+    /// The state of now, for as long as the result lives. Long-lived snapshots hold back
+    /// reclaiming.
     fn snapshot(&self) -> Arc<dyn EngineRead>;
 
     /// Applies a batch atomically. Visible at once, durable after a flush.
@@ -167,8 +169,8 @@ pub trait Engine: EngineRead + 'static {
     /// Makes all that was written before the call durable, all families together.
     fn flush(&self) -> Result<(), EngineError>;
 
-    /// The value of a key as a crash right now would leave it, or an older durable one. A caller that
-    /// finds an applied index here may drop the log up to it.
+    /// The value of a key as a crash right now would leave it, or an older durable one. A caller
+    /// that finds an applied index here may drop the log up to it.
     fn get_durable(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
 
     /// Opens a writer for much sorted data, as of a snapshot.
@@ -185,7 +187,8 @@ pub trait Engine: EngineRead + 'static {
 /// after a crash some of the data may be there. The caller marks the range as being installed (and
 /// flushes) before, and clears what it finds of a range so marked.
 pub trait BulkWriter: Send {
-    /// Adds an entry. Keys of one family must come in ascending order and must not be in the engine.
+    /// Adds an entry. Keys of one family must come in ascending order and must not be in the
+    /// engine.
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), EngineError>;
     /// Adds everything to the engine and makes it durable.
     fn finish(self: Box<Self>) -> Result<(), EngineError>;

@@ -19,6 +19,7 @@ mod error;
 mod local;
 mod log;
 mod mem_engine;
+mod mem_iter;
 mod mem_log;
 pub mod mvcc;
 mod varint;

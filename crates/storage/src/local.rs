@@ -5,8 +5,8 @@
 //!   01 | range id u64 | suffix   one replica: descriptor, applied state, state of the system range
 //! ```
 //!
-//! Nothing here is part of a range's span of user keys: it stays when the span splits, and a snapshot
-//! carries what its sender chooses to.
+//! Nothing here is part of a range's span of user keys: it stays when the span splits, and a
+//! snapshot carries what its sender chooses to.
 
 use base::{KeyRange, RangeId};
 

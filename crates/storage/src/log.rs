@@ -1,7 +1,7 @@
 //! The Raft logs of all groups of a node, as a trait.
 //!
-//! One append carries the entries and hard states of every group touched in a turn of the store loop,
-//! and one sync makes them durable: the flush is shared, never per group.
+//! One append carries the entries and hard states of every group touched in a turn of the store
+//! loop, and one sync makes them durable: the flush is shared, never per group.
 //!
 //! ```text
 //!   truncated     first = truncated + 1          last
@@ -172,12 +172,13 @@ pub trait LogStore: Send + Sync + 'static {
     ///
     /// # Panics
     ///
-    /// If entries are not consecutive or would leave a gap (G1), or a compaction lies outside the log:
-    /// the caller has lost track of its own log, and going on would lose entries.
+    /// If entries are not consecutive or would leave a gap (G1), or a compaction lies outside the
+    /// log: the caller has lost track of its own log, and going on would lose entries.
     fn append(&self, batch: &LogBatch, sync: bool) -> Result<(), EngineError>;
 
-    /// The entries from `low` up to but without `high`, as many as fit into `max_bytes` of data but at
-    /// least one. The caller asks only for entries that exist; one below the first is `Ok(None)`.
+    /// The entries from `low` up to but without `high`, as many as fit into `max_bytes` of data but
+    /// at least one. The caller asks only for entries that exist; one below the first is
+    /// `Ok(None)`.
     fn entries(
         &self,
         range: RangeId,

@@ -1,8 +1,8 @@
 //! The engine in memory: for tests and simulation, where a crash must lose what was not flushed.
 //!
-//! Each key keeps the versions that some snapshot or the present still needs, tagged with the number of
-//! the write that made them. What a crash would restore is remembered per key changed since the last
-//! flush, so that flushing costs nothing and crashing costs what it loses.
+//! Each key keeps the versions that some snapshot or the present still needs, tagged with the
+//! number of the write that made them. What a crash would restore is remembered per key changed
+//! since the last flush, so that flushing costs nothing and crashing costs what it loses.
 //!
 //! # Invariants
 //!
@@ -20,6 +20,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
+use crate::mem_iter::{MemIter, MemSnapshot};
 use crate::{
     BulkWriter, Engine, EngineError, EngineIter, EngineRead, EngineStats, Family, IterOptions, Op,
     ValueRef, WriteBatch,
@@ -33,14 +34,14 @@ pub struct MemEngine {
 }
 
 /// Versions of one key, oldest first: the number of the write, and the value or a deletion.
-type Versions = SmallVec<[(u64, Option<Bytes>); 1]>;
+pub(crate) type Versions = SmallVec<[(u64, Option<Bytes>); 1]>;
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     written: u64,
-    families: [BTreeMap<Bytes, Versions>; 4],
+    pub(crate) families: [BTreeMap<Bytes, Versions>; 4],
     /// Live snapshots and iterators by the write they see, counted.
-    snapshots: BTreeMap<u64, usize>,
+    pub(crate) snapshots: BTreeMap<u64, usize>,
     /// Keys that may hold versions only snapshots need.
     superseded: Vec<(Family, Bytes)>,
     durable: [BTreeMap<Bytes, Option<Bytes>>; 4],
@@ -60,8 +61,8 @@ impl MemEngine {
         MemEngine { write_buffer_bytes: Some(bytes), ..Self::default() }
     }
 
-    /// Loses everything written since the last flush, over all families. Snapshots and iterators must
-    /// be gone: no process outlives its own crash.
+    /// Loses everything written since the last flush, over all families. Snapshots and iterators
+    /// must be gone: no process outlives its own crash.
     pub fn crash(&self) {
         let mut state = self.shared.write();
         assert!(state.snapshots.is_empty(), "a snapshot outlives the crash: {:?}", state.snapshots);
@@ -110,7 +111,7 @@ impl State {
         self.visible(family, key, u64::MAX)
     }
 
-    fn visible(&self, family: Family, key: &[u8], at: u64) -> Option<Bytes> {
+    pub(crate) fn visible(&self, family: Family, key: &[u8], at: u64) -> Option<Bytes> {
         self.families[family.index()].get(key).and_then(|versions| visible(versions, at)).cloned()
     }
 
@@ -183,11 +184,11 @@ impl State {
     }
 }
 
-fn visible(versions: &Versions, at: u64) -> Option<&Bytes> {
+pub(crate) fn visible(versions: &Versions, at: u64) -> Option<&Bytes> {
     versions.iter().rev().find(|(written, _)| *written <= at).and_then(|(_, value)| value.as_ref())
 }
 
-fn upper(end: &[u8]) -> Bound<&[u8]> {
+pub(crate) fn upper(end: &[u8]) -> Bound<&[u8]> {
     if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(end) }
 }
 
@@ -205,9 +206,9 @@ fn in_span<'a>(
 }
 
 /// Holds one state visible.
-struct Pin {
-    shared: Arc<RwLock<State>>,
-    at: u64,
+pub(crate) struct Pin {
+    pub(crate) shared: Arc<RwLock<State>>,
+    pub(crate) at: u64,
 }
 
 impl Drop for Pin {
@@ -253,7 +254,7 @@ impl EngineRead for MemEngine {
     }
 }
 
-fn first_with_prefix(
+pub(crate) fn first_with_prefix(
     state: &State,
     at: u64,
     family: Family,
@@ -316,133 +317,6 @@ impl Engine for MemEngine {
     fn stats(&self) -> EngineStats {
         let state = self.shared.read();
         EngineStats { write_buffer_bytes: state.unflushed_bytes as u64, ..EngineStats::default() }
-    }
-}
-
-struct MemSnapshot {
-    pin: Pin,
-}
-
-impl EngineRead for MemSnapshot {
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        Ok(self.pin.shared.read().visible(family, key, self.pin.at))
-    }
-
-    fn iter(
-        &self,
-        family: Family,
-        span: &KeyRange,
-        _options: IterOptions,
-    ) -> Result<Box<dyn EngineIter + '_>, EngineError> {
-        let at = self.pin.at;
-        *self.pin.shared.write().snapshots.entry(at).or_default() += 1;
-        let pin = Pin { shared: Arc::clone(&self.pin.shared), at };
-        Ok(Box::new(MemIter { pin, family, span: span.clone(), current: None }))
-    }
-
-    fn first_with_prefix(
-        &self,
-        family: Family,
-        from: &[u8],
-        prefix_len: usize,
-        visit: &mut dyn FnMut(&[u8], ValueRef<'_>),
-    ) -> Result<bool, EngineError> {
-        let state = self.pin.shared.read();
-        Ok(first_with_prefix(&state, self.pin.at, family, from, prefix_len, visit))
-    }
-}
-
-struct MemIter {
-    pin: Pin,
-    family: Family,
-    span: KeyRange,
-    current: Option<(Bytes, Bytes)>,
-}
-
-impl MemIter {
-    /// Moves to the first entry within `lower` and the span's end.
-    fn forward(&mut self, lower: Bound<&[u8]>) -> bool {
-        let (Bound::Included(from) | Bound::Excluded(from)) = lower else {
-            unreachable!("every forward movement starts somewhere")
-        };
-        let found = if !self.span.end.0.is_empty() && from >= self.span.end.as_bytes() {
-            None
-        } else {
-            let state = self.pin.shared.read();
-            state.families[self.family.index()]
-                .range::<[u8], _>((lower, upper(self.span.end.as_bytes())))
-                .find_map(|(key, v)| Some((key.clone(), visible(v, self.pin.at)?.clone())))
-        };
-        self.current = found;
-        self.current.is_some()
-    }
-
-    /// Moves to the last entry within the span's start and `upper`.
-    fn backward(&mut self, upper: Bound<&[u8]>) -> bool {
-        let start = self.span.start.as_bytes();
-        let nothing = match upper {
-            Bound::Included(to) => to < start,
-            Bound::Excluded(to) => to <= start,
-            Bound::Unbounded => false,
-        };
-        let found = if nothing {
-            None
-        } else {
-            let state = self.pin.shared.read();
-            state.families[self.family.index()]
-                .range::<[u8], _>((Bound::Included(start), upper))
-                .rev()
-                .find_map(|(key, v)| Some((key.clone(), visible(v, self.pin.at)?.clone())))
-        };
-        self.current = found;
-        self.current.is_some()
-    }
-
-    fn entry(&self) -> &(Bytes, Bytes) {
-        self.current.as_ref().expect("the last movement ended on an entry")
-    }
-}
-
-impl EngineIter for MemIter {
-    fn seek(&mut self, key: &[u8]) -> Result<bool, EngineError> {
-        let from = self.span.start.clone();
-        Ok(self.forward(Bound::Included(key.max(from.as_bytes()))))
-    }
-
-    fn seek_for_prev(&mut self, key: &[u8]) -> Result<bool, EngineError> {
-        let end = self.span.end.clone();
-        if !end.0.is_empty() && key >= end.as_bytes() {
-            return self.seek_to_last();
-        }
-        Ok(self.backward(Bound::Included(key)))
-    }
-
-    fn seek_to_first(&mut self) -> Result<bool, EngineError> {
-        let from = self.span.start.clone();
-        Ok(self.forward(Bound::Included(from.as_bytes())))
-    }
-
-    fn seek_to_last(&mut self) -> Result<bool, EngineError> {
-        let end = self.span.end.clone();
-        Ok(self.backward(upper(end.as_bytes())))
-    }
-
-    fn next(&mut self) -> Result<bool, EngineError> {
-        let at = self.entry().0.clone();
-        Ok(self.forward(Bound::Excluded(&at)))
-    }
-
-    fn prev(&mut self) -> Result<bool, EngineError> {
-        let at = self.entry().0.clone();
-        Ok(self.backward(Bound::Excluded(&at)))
-    }
-
-    fn key(&self) -> &[u8] {
-        &self.entry().0
-    }
-
-    fn value(&self) -> ValueRef<'_> {
-        ValueRef::Shared(&self.entry().1)
     }
 }
 

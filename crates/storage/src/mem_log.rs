@@ -1,8 +1,8 @@
 //! The log store in memory: for tests and simulation, where a crash must lose what was not synced.
 //!
-//! The promises to callers are G1 to G4 of [`crate::LogStore`]. The rules for one range's log live in
-//! [`RangeLog`]; batches that were not synced are kept beside the durable state, so a crash can keep
-//! any prefix of them.
+//! The promises to callers are G1 to G4 of [`crate::LogStore`]. The rules for one range's log live
+//! in [`RangeLog`]; batches that were not synced are kept beside the durable state, so a crash can
+//! keep any prefix of them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -37,8 +37,8 @@ impl MemLogStore {
         Self::default()
     }
 
-    /// Loses what was not synced, but for the first `kept` of those appends: a crash may fall at any
-    /// point of writing.
+    /// Loses what was not synced, but for the first `kept` of those appends: a crash may fall at
+    /// any point of writing.
     pub fn crash(&self, kept: usize) {
         let mut state = self.state.write();
         let unsynced = std::mem::take(&mut state.unsynced);

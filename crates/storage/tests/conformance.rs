@@ -1,5 +1,5 @@
-//! The engine and the log store in memory keep the promises of their traits, and a crash loses what it
-//! may lose.
+//! The engine and the log store in memory keep the promises of their traits, and a crash loses what
+//! it may lose.
 
 use std::sync::Arc;
 

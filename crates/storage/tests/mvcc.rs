@@ -1,4 +1,5 @@
-//! Reads, scans and garbage collection agree with a naive model, and encodings keep order and content.
+//! Reads, scans and garbage collection agree with a naive model, and encodings keep order and
+//! content.
 
 use std::collections::BTreeMap;
 
@@ -78,7 +79,7 @@ proptest! {
     ) {
         let long = |key: &[u8]| [key, &vec![0; zeros], &tail].concat();
         for (a, b) in [(a.clone(), b.clone()), (long(&a), long(&b)), (long(&a), b.clone())] {
-            let (ea, eb) = (mvcc::encoding::encode_user_key(&a), mvcc::encoding::encode_user_key(&b));
+            let [ea, eb] = [&a, &b].map(|key| mvcc::encoding::encode_user_key(key));
             prop_assert_eq!(a.cmp(&b), ea.cmp(&eb), "{:?} {:?}", a, b);
             prop_assert!(a == b || !eb.starts_with(&ea), "{:?} {:?}", a, b);
             let mut back = Vec::new();
@@ -96,7 +97,9 @@ proptest! {
     }
 
     #[test]
-    fn damaged_user_keys_are_refused_not_misread(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+    fn damaged_user_keys_are_refused_not_misread(
+        bytes in prop::collection::vec(any::<u8>(), 0..12)
+    ) {
         let mut key = Vec::new();
         if mvcc::encoding::decode_user_key(&bytes, &mut key).is_ok() {
             // What decodes is the only encoding of it, or a longer way to write a run of zeros.
@@ -109,7 +112,8 @@ proptest! {
 
     #[test]
     fn reads_agree_with_the_model(
-        all in versions(), a in key(), b in key(), ts in 0u64..22, rows in 0usize..4, bytes in 0usize..12
+        all in versions(), a in key(), b in key(), ts in 0u64..22, rows in 0usize..4,
+        bytes in 0usize..12
     ) {
         let (engine, model) = build(&all);
         let keys: Vec<_> = model.keys().cloned().chain([a.clone()]).collect();
@@ -135,19 +139,22 @@ proptest! {
     }
 
     #[test]
-    fn changes_agree_with_the_model(all in versions(), a in key(), b in key(), from in 0u64..20, to in 0u64..20) {
+    fn changes_agree_with_the_model(
+        all in versions(), a in key(), b in key(), from in 0u64..20, to in 0u64..20
+    ) {
         let (engine, model) = build(&all);
         let (from, to) = (from.min(to), from.max(to));
         let changed = |versions: &BTreeMap<u64, _>| {
             versions.keys().rev().copied().find(|ts| (from + 1..=to).contains(ts))
         };
         for (key, versions) in &model {
-            let got = mvcc::changed_key(&engine, key, Timestamp(from), Timestamp(to)).expect("changed");
-            prop_assert_eq!(got.map(|ts| ts.0), changed(versions));
+            let got = mvcc::changed_key(&engine, key, Timestamp(from), Timestamp(to));
+            prop_assert_eq!(got.expect("changed").map(|ts| ts.0), changed(versions));
         }
         for span in ranges_of(a, b) {
             let mut inside = model.iter().filter(|(key, _)| span.contains(key));
-            let expected = inside.find_map(|(key, versions)| Some((key.clone(), changed(versions)?)));
+            let expected =
+                inside.find_map(|(key, versions)| Some((key.clone(), changed(versions)?)));
             let got = mvcc::changed_in_span(&engine, &span, Timestamp(from), Timestamp(to));
             let got = got.expect("changed").map(|(key, ts)| (key.0.to_vec(), ts.0));
             prop_assert_eq!(got, expected);
@@ -159,16 +166,15 @@ proptest! {
         all in versions(), safe in 0u64..22, bytes in 1usize..60, examined in 0usize..5
     ) {
         let (engine, model) = build(&all);
-        let before: Vec<_> =
-            (safe..22).map(|ts| scan(&engine, &KeyRange::ALL, ts, ScanOptions::default())).collect();
+        let all_at = |ts| scan(&engine, &KeyRange::ALL, ts, ScanOptions::default());
+        let before: Vec<_> = (safe..22).map(all_at).collect();
         let mut span = KeyRange::ALL;
         loop {
             let page = mvcc::gc(&engine, &span, Timestamp(safe), bytes, examined).expect("gc");
             prop_assert!(page.batch.byte_size() < bytes + 40);
             engine.write(&page.batch).expect("write");
             for (ts, expected) in (safe..22).zip(&before) {
-                let now = scan(&engine, &KeyRange::ALL, ts, ScanOptions::default());
-                prop_assert_eq!(&now, expected, "V4: at {} with safe point {}", ts, safe);
+                prop_assert_eq!(&all_at(ts), expected, "V4: at {} with safe point {}", ts, safe);
             }
             let Some(resume) = page.resume else { break };
             prop_assert!(page.dropped > 0 || resume > span.start, "the collection does not end");
@@ -177,7 +183,8 @@ proptest! {
         // What is left is exactly what somebody may see, and the deletions above the safe point.
         let kept: u64 = model.values().map(|versions| {
             let above = versions.range(safe + 1..).count() as u64;
-            let visible = versions.range(..=safe).next_back().is_some_and(|(_, value)| value.is_some());
+            let below = versions.range(..=safe).next_back();
+            let visible = below.is_some_and(|(_, value)| value.is_some());
             above + u64::from(visible)
         }).sum();
         prop_assert_eq!(mvcc::span_stats(&engine, &KeyRange::ALL).expect("stats").versions, kept);
@@ -205,7 +212,8 @@ proptest! {
     #[test]
     fn locks_come_back(
         numbers in prop::array::uniform6(any::<u64>()), kind in 0..3, parallel: bool,
-        primary in key(), value in key(), secondaries in prop::collection::vec(key(), 0..4), at in key(),
+        primary in key(), value in key(),
+        secondaries in prop::collection::vec(key(), 0..4), at in key(),
     ) {
         let [txn, start, min, ttl, node, incarnation] = numbers;
         let lock = Lock {
@@ -243,7 +251,8 @@ proptest! {
 
     #[test]
     fn batches_come_back(
-        ops in prop::collection::vec((0usize..4, 0..3, key(), key()), 0..20), cut in any::<prop::sample::Index>()
+        ops in prop::collection::vec((0usize..4, 0..3, key(), key()), 0..20),
+        cut: prop::sample::Index,
     ) {
         let mut batch = WriteBatch::new();
         for (family, kind, a, b) in &ops {
@@ -283,7 +292,9 @@ proptest! {
     }
 
     #[test]
-    fn a_snapshot_arrives_whole(all in versions(), a in key(), b in key(), max in 1usize..200, flip: prop::sample::Index) {
+    fn a_snapshot_arrives_whole(
+        all in versions(), a in key(), b in key(), max in 1usize..200, flip: prop::sample::Index
+    ) {
         let (source, model) = build(&all);
         let mut batch = WriteBatch::new();
         let id = base::RangeId(3);

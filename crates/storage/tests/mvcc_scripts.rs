@@ -1,4 +1,5 @@
-//! Runs `scripts/mvcc`: what versions, locks, records and garbage collection do, one behaviour a file.
+//! Runs `scripts/mvcc`: what versions, locks, records and garbage collection do, one behaviour a
+//! file.
 //!
 //! ```text
 //!   put ts=5 [txn=5] a=1 b=2      versions                  del ts=7 [txn=7] a b

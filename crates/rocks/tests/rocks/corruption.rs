@@ -1,5 +1,5 @@
-//! The disk returns other bytes than were written. Whatever byte of a sorted file is flipped, a read
-//! gives the row as it was or an error that names the file: never another row, and never none.
+//! The disk returns other bytes than were written. Whatever byte of a sorted file is flipped, a
+//! read gives the row as it was or an error that names the file: never another row, and never none.
 
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};

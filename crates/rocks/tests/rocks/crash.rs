@@ -1,5 +1,5 @@
-//! The process is killed while it writes. The test runs itself as a child that tells on its standard
-//! output what it was promised, and is killed without warning.
+//! The process is killed while it writes. The test runs itself as a child that tells on its
+//! standard output what it was promised, and is killed without warning.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -50,7 +50,8 @@ fn promise(number: u64) {
     out.flush().expect("tell the parent");
 }
 
-/// Writes numbered batches over all families, each of which replaces the one before, and flushes some.
+/// Writes numbered batches over all families, each of which replaces the one before, and flushes
+/// some.
 #[test]
 #[ignore = "the child of families_agree_after_a_kill"]
 fn engine_child() {
@@ -169,7 +170,8 @@ fn applied(stored: Option<bytes::Bytes>) -> u64 {
     stored.map_or(0, |n| u64::from_be_bytes(n[..].try_into().expect("a number")))
 }
 
-/// Appends, applies, and truncates the log behind what the engine says is durable, as a replica does.
+/// Appends, applies, and truncates the log behind what the engine says is durable, as a replica
+/// does.
 #[test]
 #[ignore = "the child of the_log_reaches_back_to_what_was_flushed"]
 fn replica_child() {

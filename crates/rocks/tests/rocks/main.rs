@@ -1,5 +1,5 @@
-//! RocksDB keeps the promises of the traits: in an orderly life, when the process is killed, and when
-//! the disk lies. One binary, because each would link all of RocksDB.
+//! RocksDB keeps the promises of the traits: in an orderly life, when the process is killed, and
+//! when the disk lies. One binary, because each would link all of RocksDB.
 
 mod conformance;
 mod corruption;

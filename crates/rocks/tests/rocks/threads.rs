@@ -9,8 +9,8 @@ const KEYS: u64 = 50;
 const WRITES: u64 = 20_000;
 const READERS: u64 = 3;
 
-/// A read that begins after a write has returned sees it, on every thread, while memtables and files
-/// come and go.
+/// A read that begins after a write has returned sees it, on every thread, while memtables and
+/// files come and go.
 #[test]
 fn a_read_sees_every_write_before_it() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,7 +1,7 @@
 //! What every engine and every log store must do, as tests that each implementation runs on itself.
 //!
-//! The cases panic on the first deviation. They are deterministic: the one with many operations draws
-//! them from a fixed sequence.
+//! The cases panic on the first deviation. They are deterministic: the one with many operations
+//! draws them from a fixed sequence.
 //!
 //! ```text
 //!   for (name, case) in conformance::ENGINE { case(&mut harness()) }
@@ -22,8 +22,8 @@ use crate::{Engine, LogStore};
 pub trait EngineHarness {
     /// The engine as it runs now.
     fn engine(&self) -> Arc<dyn Engine>;
-    /// Ends it, without a chance to flush where that can be had, and opens it again. The cases keep no
-    /// handle over it.
+    /// Ends it, without a chance to flush where that can be had, and opens it again. The cases keep
+    /// no handle over it.
     fn restart(&mut self);
 }
 

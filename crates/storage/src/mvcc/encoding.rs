@@ -1,7 +1,7 @@
 //! How user keys, timestamps and transaction ids become engine keys.
 //!
-//! A user key is encoded so that encoded order is key order, no encoded key is a prefix of another, and
-//! runs of zero bytes, of which table keys consist for the most part, shrink to two bytes:
+//! A user key is encoded so that encoded order is key order, no encoded key is a prefix of another,
+//! and runs of zero bytes, of which table keys consist for the most part, shrink to two bytes:
 //!
 //! ```text
 //!   a byte other than 0                         itself

@@ -1,7 +1,7 @@
 //! What nobody can read any more, as batches of deletions.
 //!
-//! At a safe point, the newest version at or below it answers every read allowed; the ones below are
-//! garbage, and so is that version itself if it is a deletion.
+//! At a safe point, the newest version at or below it answers every read allowed; the ones below
+//! are garbage, and so is that version itself if it is a deletion.
 //!
 //! ```text
 //!   safe point 20     a@25   a@18   a@11   a@3      b@19(deleted)  b@7
@@ -32,8 +32,8 @@ pub struct GcPage {
     pub dropped: u64,
 }
 
-/// Collects versions that no read at or above `safe_point` can need. A page ends when its batch reaches
-/// `max_batch_bytes` or when `max_examined` versions were looked at (zero for no limit).
+/// Collects versions that no read at or above `safe_point` can need. A page ends when its batch
+/// reaches `max_batch_bytes` or when `max_examined` versions were looked at (zero for no limit).
 pub fn gc(
     engine: &dyn EngineRead,
     span: &KeyRange,
@@ -48,7 +48,8 @@ pub fn gc(
     let iter = engine.iter(Family::Data, &encoded_span(span), IterOptions { bulk: true })?;
     let mut versions = VersionIter::new(iter);
     let mut key = KeyBuf::new();
-    // Whether the newest version at or below the safe point was seen, and the deletion if it is one.
+    // Whether the newest version at or below the safe point was seen, and the deletion if it is
+    // one.
     let (mut seen, mut deletion) = (false, None::<KeyBuf>);
     let mut examined = 0;
     let mut found = versions.first()?;
@@ -83,8 +84,8 @@ pub fn gc(
     Ok(page)
 }
 
-/// Collects records of transactions with an id below `below`: rolled back, or committed and settled. The
-/// caller vouches that the range refuses their prewrites.
+/// Collects records of transactions with an id below `below`: rolled back, or committed and
+/// settled. The caller vouches that the range refuses their prewrites.
 pub fn collect_records(
     engine: &dyn EngineRead,
     span: &KeyRange,

@@ -1,8 +1,9 @@
 //! Replicated locks: placed by prewrite, gone when their transaction is settled.
 //!
 //! ```text
-//!   form u8 | flags u8 | txn | start ts | min commit ts | ttl ms | coordinator | incarnation    (varints)
-//!   | primary | value | count and secondaries                                          (length first)
+//!   form u8 | flags u8
+//!   | txn | start ts | min commit ts | ttl ms | coordinator | incarnation     varints
+//!   | primary | value | count and secondaries                                 length first
 //! ```
 
 use base::{Key, KeyRange, NodeId, Timestamp, TxnId};
@@ -143,7 +144,8 @@ pub fn get_lock(engine: &dyn EngineRead, key: &[u8]) -> Result<Option<Lock>, Eng
     stored.map(|stored| decode(&encoded, &stored)).transpose()
 }
 
-/// Places or replaces the lock of a key. The caller vouches that no other transaction holds it (V2).
+/// Places or replaces the lock of a key. The caller vouches that no other transaction holds it
+/// (V2).
 pub fn put_lock(batch: &mut WriteBatch, key: &[u8], lock: &Lock) {
     batch.put(Family::Lock, &encode_user_key(key), &lock.encode());
 }

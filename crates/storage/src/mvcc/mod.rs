@@ -1,8 +1,8 @@
 //! Versions, replicated locks and transaction records of user keys, on an [`crate::Engine`].
 //!
-//! Everything here reads from an [`crate::EngineRead`] (the present or a snapshot) and writes into a
-//! [`crate::WriteBatch`] that the caller proposes. Nothing here decides: who may commit when is the
-//! business of `txn` and `range`.
+//! Everything here reads from an [`crate::EngineRead`] (the present or a snapshot) and writes into
+//! a [`crate::WriteBatch`] that the caller proposes. Nothing here decides: who may commit when is
+//! the business of `txn` and `range`.
 //!
 //! ```text
 //!   family   key                                   value
@@ -11,8 +11,8 @@
 //!   txn      user key | txn id                    transaction record: committed(ts), rolled back
 //! ```
 //!
-//! A user key is encoded the same way in all three ([`encoding`]), so a range is one contiguous span
-//! of each: [`encoding::encoded_span`].
+//! A user key is encoded the same way in all three ([`encoding`]), so a range is one contiguous
+//! span of each: [`encoding::encoded_span`].
 //!
 //! # Invariants
 //!

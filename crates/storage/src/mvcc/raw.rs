@@ -1,4 +1,5 @@
-//! Everything a range holds, as checksummed chunks for a snapshot to another node, and the way back.
+//! Everything a range holds, as checksummed chunks for a snapshot to another node, and the way
+//! back.
 //!
 //! ```text
 //!   chunk   crc32c u32 | write batch of puts
@@ -16,8 +17,8 @@ use crate::{BulkWriter, EngineError, EngineRead, Family, IterOptions, Op, WriteB
 
 const CRC_BYTES: usize = 4;
 
-/// The spans of engine keys that hold a range's user data. State of the replica in the local family is
-/// not among them: see [`crate::local_span`].
+/// The spans of engine keys that hold a range's user data. State of the replica in the local family
+/// is not among them: see [`crate::local_span`].
 #[must_use]
 pub fn range_spans(span: &KeyRange) -> Vec<(Family, KeyRange)> {
     let encoded = encoded_span(span);
@@ -81,8 +82,8 @@ impl RawReader {
     }
 }
 
-/// Checks a chunk and hands its entries to a bulk writer. Nothing of a damaged chunk is handed over, nor
-/// of one with entries outside of `spans`.
+/// Checks a chunk and hands its entries to a bulk writer. Nothing of a damaged chunk is handed
+/// over, nor of one with entries outside of `spans`.
 pub fn apply_chunk(
     chunk: &[u8],
     spans: &[(Family, KeyRange)],

@@ -1,7 +1,8 @@
-//! What one key holds at a timestamp, what it holds at last, and whether it has changed between two.
+//! What one key holds at a timestamp, what it holds at last, and whether it has changed between
+//! two.
 //!
-//! A read of one key is one seek: versions lie newest first, so the entry at or after (key, ts) is the
-//! answer if it belongs to the key. Locks are not looked at: see [`super::get_lock`].
+//! A read of one key is one seek: versions lie newest first, so the entry at or after (key, ts) is
+//! the answer if it belongs to the key. Locks are not looked at: see [`super::get_lock`].
 
 use base::{Key, KeyRange, Timestamp, TxnId};
 use bytes::Bytes;

@@ -41,7 +41,8 @@ pub fn get_record(
     decode(&key, &stored).map(Some)
 }
 
-/// Writes the record of a transaction. The caller vouches that there is none of the other outcome (V3).
+/// Writes the record of a transaction. The caller vouches that there is none of the other outcome
+/// (V3).
 pub fn put_record(batch: &mut WriteBatch, key: &[u8], txn: TxnId, record: TxnRecord) {
     let key = txn_key(key, txn);
     match record {

@@ -1,7 +1,8 @@
-//! The rows of a span at a timestamp, in either direction, and the locks that forbid to return them.
+//! The rows of a span at a timestamp, in either direction, and the locks that forbid to return
+//! them.
 //!
-//! Walking on to the next entry is cheap and seeking is not, but a key may have any number of versions
-//! that the scan does not want: so it steps a few times and then seeks.
+//! Walking on to the next entry is cheap and seeking is not, but a key may have any number of
+//! versions that the scan does not want: so it steps a few times and then seeks.
 //!
 //! ```text
 //!   read at 20        a@25  a@18  a@11  |  b@19(deleted)  b@7  |  c@40
@@ -56,8 +57,8 @@ pub struct ScanPage {
     pub rows: Vec<Row>,
     /// The rest of the span, if a limit cut the scan short.
     pub resume: Option<KeyRange>,
-    /// Replicated locks of others in what was read that could commit at or below the timestamp: they
-    /// must be settled first.
+    /// Replicated locks of others in what was read that could commit at or below the timestamp:
+    /// they must be settled first.
     pub locks: Vec<(Key, Lock)>,
 }
 
@@ -149,8 +150,8 @@ fn scan_reverse(
     Ok(())
 }
 
-/// Rows under construction: keys and values in one buffer, so that a page is one allocation and not two
-/// for every row.
+/// Rows under construction: keys and values in one buffer, so that a page is one allocation and not
+/// two for every row.
 struct PageBuilder {
     options: ScanOptions,
     buffer: Vec<u8>,
@@ -188,12 +189,13 @@ impl PageBuilder {
     }
 }
 
-/// Walks the versions of many keys, key by key. Each movement says whether there is a version under it.
+/// Walks the versions of many keys, key by key. Each movement says whether there is a version under
+/// it.
 pub(crate) struct VersionIter<'a> {
     iter: Box<dyn EngineIter + 'a>,
     ts: Timestamp,
-    /// The engine key under the iterator. A copy, because asking the engine costs more, several times
-    /// over for each row.
+    /// The engine key under the iterator. A copy, because asking the engine costs more, several
+    /// times over for each row.
     key: KeyBuf,
     /// The encoded user key being left, kept while the iterator moves on.
     left: KeyBuf,

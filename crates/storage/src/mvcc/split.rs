@@ -1,7 +1,7 @@
 //! How big a span is, and where to cut it in two halves of about the same size.
 //!
-//! One pass over the data keeps a mark every few kilobytes and picks the one nearest to the middle when
-//! the total is known; if marks become many, every second is dropped.
+//! One pass over the data keeps a mark every few kilobytes and picks the one nearest to the middle
+//! when the total is known; if marks become many, every second is dropped.
 
 use base::{Key, KeyRange};
 
@@ -29,8 +29,8 @@ pub fn span_stats(engine: &dyn EngineRead, span: &KeyRange) -> Result<SpanStats,
 }
 
 /// The key that cuts a span in two halves of about the same size, each with at least one key of the
-/// data; nothing if the span holds fewer than two keys. A pass over all of its data: not for a thread
-/// that others wait on.
+/// data; nothing if the span holds fewer than two keys. A pass over all of its data: not for a
+/// thread that others wait on.
 pub fn split_key(engine: &dyn EngineRead, span: &KeyRange) -> Result<Option<Key>, EngineError> {
     split_point(engine, span).map(|(_, key)| key)
 }

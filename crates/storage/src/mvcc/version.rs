@@ -4,9 +4,9 @@
 //!   kind u8 (0 delete, 1 put) | commit ts - txn id, varint | value
 //! ```
 //!
-//! The transaction is kept so that settlement can tell whether a key that holds no lock any more was
-//! committed by the transaction it asks about. As both numbers come from the oracle, moments apart,
-//! the difference takes two to five bytes.
+//! The transaction is kept so that settlement can tell whether a key that holds no lock any more
+//! was committed by the transaction it asks about. As both numbers come from the oracle, moments
+//! apart, the difference takes two to five bytes.
 
 use base::{Timestamp, TxnId};
 
@@ -16,8 +16,8 @@ use crate::{EngineError, Family, ValueRef, WriteBatch, varint};
 const DELETE: u8 = 0;
 const PUT: u8 = 1;
 
-/// Adds a version to a key: a value, or its deletion. The caller vouches that the key has none at this
-/// timestamp (V1).
+/// Adds a version to a key: a value, or its deletion. The caller vouches that the key has none at
+/// this timestamp (V1).
 pub fn put_version(
     batch: &mut WriteBatch,
     key: &[u8],
