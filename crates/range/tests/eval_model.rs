@@ -25,7 +25,7 @@ fn run(seed: u64, faults: world::Faults) {
     if std::env::var("SEEDS").is_ok() {
         let fates = world.clients.iter().map(|c| c.fate.clone());
         let committed = fates.filter(|f| matches!(f, Some(client::Fate::Committed(Some(_)))));
-        println!("{seed}: {} of {} committed", committed.count(), world.clients.len());
+        eprintln!("{seed}: {} of {} committed", committed.count(), world.clients.len());
     }
 }
 

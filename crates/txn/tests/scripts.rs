@@ -26,7 +26,6 @@ fn run_all<R: Runner>(folder: &str, new: impl Fn() -> R) {
     paths.sort();
     assert!(!paths.is_empty(), "no scripts in {}", folder.display());
     for path in paths {
-        println!("{}", path.display());
         goldenscript::run(&mut new(), &path).expect("the script runs");
     }
 }

@@ -102,7 +102,7 @@ impl World {
     pub fn note(&mut self, line: impl FnOnce() -> String) {
         if self.verbose {
             let line = format!("{} {}", self.now, line());
-            println!("{line}");
+            eprintln!("{line}");
             self.trace.push(line);
         }
     }
