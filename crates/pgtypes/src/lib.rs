@@ -22,6 +22,7 @@ pub mod datetime;
 pub mod datum;
 pub mod env;
 pub mod error;
+mod format;
 pub mod json;
 pub mod numeric;
 pub mod registry;

@@ -85,10 +85,11 @@ fn aggregate(rest: &str, rows: &str, env: &EvalEnv) -> Result<String, TypeError>
     first.merge(&second.state())?;
     let result = show(&whole.finish()?, aggregate.result, &env);
     let merged = show(&first.finish()?, aggregate.result, &env);
-    let close = result == merged || match (result.parse::<f64>(), merged.parse::<f64>()) {
-        (Ok(a), Ok(b)) => (a - b).abs() <= a.abs() * 1e-12,
-        _ => false,
-    };
+    let close = result == merged
+        || match (result.parse::<f64>(), merged.parse::<f64>()) {
+            (Ok(a), Ok(b)) => (a - b).abs() <= a.abs() * 1e-12,
+            _ => false,
+        };
     assert!(close, "{name} in two parts: {merged}, at once: {result}");
     Ok(result)
 }

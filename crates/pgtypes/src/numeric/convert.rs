@@ -127,4 +127,43 @@ impl Numeric {
             (Mantissa::Big(_), _) => None,
         }
     }
+
+    /// Rounded to an integer, if that fits.
+    pub(crate) fn exact_or_rounded(&self) -> Option<i64> {
+        self.to_i64().ok()
+    }
+
+    /// Times `10^n`.
+    pub(crate) fn shifted(&self, n: usize) -> Self {
+        let n = u32::try_from(n).unwrap_or(u32::MAX).min(super::MAX_SCALE);
+        match self.parts() {
+            None => self.clone(),
+            Some((mantissa, scale)) => {
+                let scale = u16::try_from(scale).expect("scales are 14 bits");
+                Self::from_big(mantissa.to_big() * super::pow10_big(n), scale)
+            }
+        }
+    }
+
+    /// `1.50e+03` with this many digits behind the point.
+    pub(crate) fn to_scientific(&self, post: usize) -> String {
+        let Some((mantissa, scale)) = self.parts() else { return self.to_string() };
+        let big = mantissa.to_big();
+        let digits = big.magnitude().to_string();
+        let exponent = if self.is_zero() {
+            0
+        } else {
+            i64::try_from(digits.len()).expect("short") - 1 - i64::from(scale)
+        };
+        // Rounding may give 10.0: PostgreSQL leaves it at that.
+        let shift = i64::from(scale) + exponent;
+        let significand = match u16::try_from(shift) {
+            Ok(scale) => Self::from_big(big, scale),
+            Err(_) => Self::from_big(big * super::pow10_big((-shift) as u32), 0),
+        };
+        let shown = significand.abs().round(i32::try_from(post).unwrap_or(i32::MAX));
+        let sign = if self.signum() == Some(-1) { "-" } else { "" };
+        let e_sign = if exponent < 0 { '-' } else { '+' };
+        format!("{sign}{shown}e{e_sign}{:02}", exponent.abs())
+    }
 }

@@ -63,10 +63,7 @@ fn append(value: &Datum, item: &Datum, front: bool) -> Result<Datum> {
         _ => &empty,
     };
     if value.dims.len() > 1 {
-        return Err(TypeError::new(
-            "22000",
-            "argument must be empty or one-dimensional array",
-        ));
+        return Err(TypeError::new("22000", "argument must be empty or one-dimensional array"));
     }
     let mut items = value.items.clone();
     let lower = value.dims.first().map_or(1, |dim| dim.lower);

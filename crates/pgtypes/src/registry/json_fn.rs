@@ -59,6 +59,10 @@ fn build_object(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
         out.push_str(if i == 0 { "" } else { ", " });
         let key = match &pair[0] {
             Datum::Bool(value) => value.to_string(),
+            // `jsonb` writes times into keys as it does into values.
+            stamp @ (Datum::Timestamp(_) | Datum::Timestamptz(_)) if binary => {
+                value_text(call, stamp, types[0])?.trim_matches('"').to_owned()
+            }
             other => text_of(other, types[0], call.env),
         };
         escape(&key, &mut out).expect("writing to a string");

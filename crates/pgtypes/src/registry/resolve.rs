@@ -34,33 +34,31 @@ pub fn resolve_operator(name: &str, types: &[PgType]) -> Result<Resolved> {
             return Ok(concrete(entry, &same));
         }
     }
-    let entry = choose(entries, |entry| &entry.signature, types).map_err(
-        |why| {
-            let words = match types {
-                [operand] => format!("{name} {}", operand.sql_name()),
-                [left, right] => format!("{} {name} {}", left.sql_name(), right.sql_name()),
-                _ => name.to_owned(),
-            };
-            match why {
-                NoChoice::None => TypeError::new(
-                    sqlstate::UNDEFINED_FUNCTION,
-                    format!("operator does not exist: {words}"),
-                )
-                .with_hint(
-                    "No operator matches the given name and argument types. You might need to \
+    let entry = choose(entries, |entry| &entry.signature, types).map_err(|why| {
+        let words = match types {
+            [operand] => format!("{name} {}", operand.sql_name()),
+            [left, right] => format!("{} {name} {}", left.sql_name(), right.sql_name()),
+            _ => name.to_owned(),
+        };
+        match why {
+            NoChoice::None => TypeError::new(
+                sqlstate::UNDEFINED_FUNCTION,
+                format!("operator does not exist: {words}"),
+            )
+            .with_hint(
+                "No operator matches the given name and argument types. You might need to \
                      add explicit type casts.",
-                ),
-                NoChoice::Ambiguous => TypeError::new(
-                    sqlstate::AMBIGUOUS_FUNCTION,
-                    format!("operator is not unique: {words}"),
-                )
-                .with_hint(
-                    "Could not choose a best candidate operator. You might need to add explicit \
+            ),
+            NoChoice::Ambiguous => TypeError::new(
+                sqlstate::AMBIGUOUS_FUNCTION,
+                format!("operator is not unique: {words}"),
+            )
+            .with_hint(
+                "Could not choose a best candidate operator. You might need to add explicit \
                      type casts.",
-                ),
-            }
-        },
-    )?;
+            ),
+        }
+    })?;
     check_polymorphic(&entry.signature, types)?;
     Ok(concrete(entry, types))
 }
