@@ -81,6 +81,9 @@ pub struct Column {
     pub nullable: bool,
     /// Default expression, as SQL.
     pub default: Option<String>,
+    /// The sequence that gives the column its value where none is given (SERIAL).
+    #[serde(default)]
+    pub sequence: Option<u32>,
     /// What a row written before the column was added holds, as [`crate::RowCodec`] encodes one
     /// value; `None` is NULL.
     #[serde(default)]

@@ -3,6 +3,7 @@
 //! ```text
 //!   08 | v             -> version u64: raised by every transaction that changes a descriptor
 //!   08 | d s r t | id  -> descriptor, JSON
+//!   08 | q | id        -> next value of a sequence, i64; no descriptor, and not transactional
 //! ```
 //!
 //! # The rule
@@ -32,6 +33,7 @@ const DATABASE: u8 = b'd';
 const SCHEMA: u8 = b's';
 const ROLE: u8 = b'r';
 const TABLE: u8 = b't';
+const SEQUENCE: u8 = b'q';
 
 /// Rows of the catalog fetched at a time.
 const PAGE_BYTES: u64 = 1 << 20;
@@ -51,6 +53,12 @@ pub fn decode_version(value: Option<&Bytes>) -> Result<u64, CatalogError> {
         detail: format!("{} bytes where 8 belong", value.len()),
     })?;
     Ok(u64::from_be_bytes(*bytes))
+}
+
+/// Where the next value of a sequence is kept.
+#[must_use]
+pub fn sequence_key(sequence: u32) -> Key {
+    descriptor_key(SEQUENCE, sequence)
 }
 
 fn descriptor_key(kind: u8, id: u32) -> Key {
@@ -133,7 +141,7 @@ fn decode(key: &Key, value: &Bytes) -> Result<Option<Change>, CatalogError> {
             .map_err(|e| CatalogError::Corrupt { key: key.clone(), detail: e.to_string() })
     }
     Ok(Some(match key.as_bytes().get(1) {
-        Some(&VERSION) => return Ok(None),
+        Some(&VERSION | &SEQUENCE) => return Ok(None),
         Some(&DATABASE) => Change::PutDatabase(json(key, value)?),
         Some(&SCHEMA) => Change::PutSchema(json(key, value)?),
         Some(&ROLE) => Change::PutRole(json(key, value)?),

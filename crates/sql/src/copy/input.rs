@@ -18,7 +18,7 @@ use crate::dml::{Names, Writes, check_not_null, codec_error};
 use crate::ir::{self, CatalogView, Relation, Scalar};
 use crate::point::Defaults;
 use crate::session::api::{CopyShape, Sink};
-use crate::session::{CatalogDefaults, Session, Tag};
+use crate::session::{CatalogDefaults, Engine, Generated, Session, Tag};
 use crate::{SqlError, SqlState};
 
 /// Rows handed to the transaction at a time.
@@ -38,6 +38,7 @@ struct Rows {
     env: Arc<EvalEnv>,
     options: Options,
     line: u64,
+    generated: Generated,
 }
 
 pub(super) async fn run(
@@ -95,12 +96,15 @@ fn rows(
     let source = CatalogDefaults { view, env: session.env() };
     let mut defaults = Vec::new();
     for position in 0..table.columns.len() {
-        if !positions.contains(&position) && table.columns[position].default.is_some() {
+        let column = &table.columns[position];
+        let has_default = column.default.is_some() && column.sequence.is_none();
+        if !positions.contains(&position) && has_default {
             defaults.push((position, source.default_of(&table, position)?));
         }
     }
     Ok(Rows {
         schema: source.schema_of(&table),
+        generated: Generated::of(&table),
         table,
         positions,
         defaults,
@@ -263,7 +267,6 @@ impl Rows {
                 })
                 .map_err(|e| self.column_context(e.into(), &column.name, value))?;
         }
-        check_not_null(&self.table, &self.schema, &row, &self.env).map_err(|e| self.context(e))?;
         Ok(row)
     }
 
@@ -289,6 +292,7 @@ struct Target {
     txn: Arc<Txn>,
     catalog: Arc<CatalogSnapshot>,
     db: kv::Db,
+    engine: Arc<Engine>,
     /// Nothing but the commit looks for duplicates.
     lone: bool,
     ids: std::ops::Range<u64>,
@@ -317,7 +321,8 @@ impl Target {
         } else {
             Way::Buffer { writes: Writes::default(), rows: 0 }
         };
-        Target { txn, catalog, db, lone: session.is_lone(), ids: 0..0, way }
+        let engine = session.engine().clone();
+        Target { txn, catalog, db, engine, lone: session.is_lone(), ids: 0..0, way }
     }
 
     async fn row_id(&mut self) -> Result<u64, SqlError> {
@@ -328,8 +333,15 @@ impl Target {
         Ok(self.ids.next().expect("just filled"))
     }
 
-    async fn add(&mut self, rows: &Rows, row: Vec<Datum>) -> Result<(), SqlError> {
+    async fn add(&mut self, rows: &mut Rows, mut row: Vec<Datum>) -> Result<(), SqlError> {
+        if !rows.generated.is_empty() {
+            let given = &rows.positions;
+            let needed = |p: usize| usize::from(!given.contains(&p));
+            rows.generated.fetch(&self.engine.sequences, &self.db, needed).await?;
+            rows.generated.fill(&rows.table, &mut row, |p| given.contains(&p))?;
+        }
         let table = &rows.table;
+        check_not_null(table, &rows.schema, &row, &rows.env).map_err(|e| rows.context(e))?;
         let id = if table.has_hidden_row_id() { Some(self.row_id().await?) } else { None };
         let names = Names { catalog: &self.catalog, env: &rows.env };
         match &mut self.way {

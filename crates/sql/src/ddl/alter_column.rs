@@ -99,6 +99,9 @@ async fn add(
         ));
     }
     let (mut added, keys) = column(session, ddl, table.next_column, definition, text)?;
+    if added.sequence.is_some() {
+        return Err(SqlError::unsupported("ADD COLUMN of type serial"));
+    }
     if !keys.is_empty() {
         return Err(SqlError::unsupported("ADD COLUMN with a key")
             .hint("Add the column first, then the constraint."));
@@ -187,8 +190,12 @@ async fn alter(
         }
         AlterColumnOperation::SetDefault { value } => {
             column.default = default_of(session, ddl, value, column.ty, text)?;
+            column.sequence = None;
         }
-        AlterColumnOperation::DropDefault => column.default = None,
+        AlterColumnOperation::DropDefault => {
+            column.default = None;
+            column.sequence = None;
+        }
         AlterColumnOperation::SetDataType { data_type, using: None, .. } => {
             let ty = type_of(data_type)?;
             return set_type(session, ddl, table, at, ty).await.map(Some);

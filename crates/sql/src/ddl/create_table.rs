@@ -97,6 +97,20 @@ pub(super) fn storage_parameter(option: &SqlOption) -> Result<(String, String), 
     Ok((name, value))
 }
 
+/// The integer type behind SERIAL and its kin.
+fn serial_type(ty: &sqlparser::ast::DataType) -> Option<pgtypes::PgType> {
+    let sqlparser::ast::DataType::Custom(name, modifiers) = ty else { return None };
+    if !modifiers.is_empty() {
+        return None;
+    }
+    match name.to_string().to_ascii_lowercase().as_str() {
+        "serial" | "serial4" => Some(pgtypes::PgType::INT4),
+        "bigserial" | "serial8" => Some(pgtypes::PgType::INT8),
+        "smallserial" | "serial2" => Some(pgtypes::PgType::INT2),
+        _ => None,
+    }
+}
+
 /// A column and the keys its definition carries.
 pub(super) fn column(
     session: &Session,
@@ -106,8 +120,20 @@ pub(super) fn column(
     text: &str,
 ) -> Result<(Column, Vec<KeyDef>), SqlError> {
     let name = fold(&definition.name);
-    let ty = type_of(&definition.data_type)?;
-    let mut column = Column { id, name, ty, nullable: true, default: None, missing: None };
+    let serial = serial_type(&definition.data_type);
+    let ty = match serial {
+        Some(ty) => ty,
+        None => type_of(&definition.data_type)?,
+    };
+    let mut column = Column {
+        id,
+        name,
+        ty,
+        nullable: serial.is_none(),
+        default: None,
+        sequence: serial.map(|_| 0),
+        missing: None,
+    };
     let mut keys = Vec::new();
     let key = |option_name: &Option<sqlparser::ast::Ident>, column: &Column, primary| KeyDef {
         name: option_name.as_ref().map(fold),
@@ -118,6 +144,12 @@ pub(super) fn column(
         match &option.option {
             ColumnOption::Null => {}
             ColumnOption::NotNull => column.nullable = false,
+            ColumnOption::Default(_) if serial.is_some() => {
+                return Err(SqlError::syntax(format!(
+                    "multiple default values specified for column \"{}\"",
+                    column.name
+                )));
+            }
             ColumnOption::Default(expr) => {
                 column.default = default_of(session, ddl, expr, ty, text)?;
             }
@@ -251,7 +283,15 @@ pub(super) async fn run(
             format!("multiple primary keys for table \"{name}\" are not allowed"),
         ));
     }
-    let oid = new_oids(session, 2 + keys.len() as u64).await?;
+    let serials = columns.iter().filter(|c| c.sequence.is_some()).count();
+    let oid = new_oids(session, 2 + (keys.len() + serials) as u64).await?;
+    let mut next = oid + 2 + u32::try_from(keys.len()).unwrap_or(0);
+    for column in columns.iter_mut().filter(|c| c.sequence.is_some()) {
+        column.sequence = Some(next);
+        // Shown to those who ask; values come from the sequence by its id.
+        column.default = Some(format!("nextval('{name}_{}_seq'::regclass)", column.name));
+        next += 1;
+    }
     let mut taken = vec![name.clone()];
     let mut index_name = |key: &KeyDef| {
         let chosen = key.name.clone().unwrap_or_else(|| {

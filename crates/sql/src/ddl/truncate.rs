@@ -1,7 +1,7 @@
 //! TRUNCATE: the table gets new, empty indexes; the old ones are emptied after the commit.
 
 use catalog::{Change, Table};
-use sqlparser::ast::{CascadeOption, Truncate};
+use sqlparser::ast::{CascadeOption, Truncate, TruncateIdentityOption};
 
 use super::Ddl;
 use super::alter::new_storage;
@@ -17,8 +17,9 @@ pub(super) async fn run(
     if truncate.partitions.is_some() || truncate.on_cluster.is_some() {
         return Err(SqlError::unsupported("a clause of TRUNCATE"));
     }
-    // There are no sequences and no foreign keys: RESTART IDENTITY and CASCADE have nothing to do.
-    let _: (&Option<_>, &Option<CascadeOption>) = (&truncate.identity, &truncate.cascade);
+    // There are no foreign keys: CASCADE has nothing to do.
+    let _: &Option<CascadeOption> = &truncate.cascade;
+    let restart = matches!(truncate.identity, Some(TruncateIdentityOption::Restart));
     let mut ddl = Ddl::begin(session).await?;
     let mut changes = Vec::new();
     for target in &truncate.table_names {
@@ -27,6 +28,9 @@ pub(super) async fn run(
             None if truncate.if_exists => continue,
             None => return Err(ddl.table(session, &target.name).expect_err("it was not found")),
         };
+        if restart && table.columns.iter().any(|c| c.sequence.is_some()) {
+            return Err(SqlError::unsupported("TRUNCATE … RESTART IDENTITY"));
+        }
         let mut next = Table::clone(&table);
         new_storage(session, &mut next).await?;
         session.note_dropped(&table);

@@ -11,7 +11,7 @@ use crate::SqlError;
 use crate::ir::{self, InsertSource, Rel, Scalar};
 use crate::point::{Defaults, row_ids};
 use crate::session::api::Sink;
-use crate::session::{DmlContext, result_columns};
+use crate::session::{DmlContext, Generated, result_columns};
 
 /// Rows handed to the transaction at a time.
 const BATCH_ROWS: usize = 1_000;
@@ -40,7 +40,8 @@ fn has_subquery(rel: &Rel) -> bool {
         | Rel::Virtual(_)
         | Rel::Distinct { .. }
         | Rel::SetOp { .. } => false,
-        Rel::Aggregate { .. }
+        Rel::Apply { .. }
+        | Rel::Aggregate { .. }
         | Rel::Window { .. }
         | Rel::Sort { .. }
         | Rel::Limit { .. }
@@ -95,7 +96,7 @@ pub(crate) async fn run_insert(
         Some(on_conflict) => Some(Conflict::new(table, on_conflict, &layout, defaults)?),
         None => None,
     };
-    let fill = Fill::new(insert, defaults)?;
+    let mut fill = Fill::new(insert, defaults)?;
     let mut inserter = Inserter {
         cx,
         table,
@@ -106,7 +107,7 @@ pub(crate) async fn run_insert(
         count: 0,
     };
     match &insert.source {
-        InsertSource::Default => inserter.add(fill.row(cx, None)?, sink).await?,
+        InsertSource::Default => inserter.add(fill.row(cx, None).await?, sink).await?,
         InsertSource::Values(rows) => {
             for values in rows {
                 let mut given = Vec::with_capacity(values.len());
@@ -117,7 +118,7 @@ pub(crate) async fn run_insert(
                         None => None,
                     });
                 }
-                inserter.add(fill.row(cx, Some(given))?, sink).await?;
+                inserter.add(fill.row(cx, Some(given)).await?, sink).await?;
             }
         }
         InsertSource::Query(query) => {
@@ -128,7 +129,7 @@ pub(crate) async fn run_insert(
             while let Some(rows) = cursor.next_rows().await? {
                 for mut row in rows {
                     row.truncate(width);
-                    let row = fill.row(cx, Some(row.into_iter().map(Some).collect()))?;
+                    let row = fill.row(cx, Some(row.into_iter().map(Some).collect())).await?;
                     if hold {
                         cx.account(&row)?;
                         held.push(row);
@@ -152,6 +153,8 @@ struct Fill {
     columns: Vec<usize>,
     /// Defaults of all columns.
     defaults: Vec<Scalar>,
+    generated: Generated,
+    table: Arc<Table>,
 }
 
 impl Fill {
@@ -159,12 +162,18 @@ impl Fill {
         let width = insert.table.columns.len();
         let all: Result<Vec<Scalar>, SqlError> =
             (0..width).map(|p| defaults.default_of(&insert.table, p)).collect();
-        Ok(Fill { width, columns: insert.columns.clone(), defaults: all? })
+        Ok(Fill {
+            width,
+            columns: insert.columns.clone(),
+            defaults: all?,
+            generated: Generated::of(&insert.table),
+            table: insert.table.clone(),
+        })
     }
 
     /// `None` within the values stands for DEFAULT.
-    fn row(
-        &self,
+    async fn row(
+        &mut self,
         cx: &DmlContext,
         given: Option<Vec<Option<Datum>>>,
     ) -> Result<Vec<Datum>, SqlError> {
@@ -172,13 +181,22 @@ impl Fill {
         for (column, value) in self.columns.iter().zip(given.unwrap_or_default()) {
             row[*column] = value;
         }
-        row.into_iter()
+        let is_given: Vec<bool> = row.iter().map(Option::is_some).collect();
+        let row: Result<Vec<Datum>, SqlError> = row
+            .into_iter()
             .zip(&self.defaults)
             .map(|(value, default)| match value {
                 Some(value) => Ok(value),
                 None => ir::eval(default, &cx.env, &[], &cx.params),
             })
-            .collect()
+            .collect();
+        let mut row = row?;
+        if !self.generated.is_empty() {
+            let needed = |p: usize| usize::from(!is_given[p]);
+            self.generated.fetch(&cx.engine.sequences, &cx.db, needed).await?;
+            self.generated.fill(&self.table, &mut row, |p| is_given[p])?;
+        }
+        Ok(row)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::session::api::ResultColumn;
 use crate::session::result_columns;
 
 /// What binding gives for defaults: per column of a table, an expression of the column's type.
-pub(crate) trait Defaults {
+pub(crate) trait Defaults: Sync {
     /// The default of the column at `position`; NULL if it has none.
     fn default_of(&self, table: &Table, position: usize) -> Result<Scalar, SqlError>;
     /// Name of the schema of a table.
@@ -245,6 +245,13 @@ fn comparison<'a>(
             Scalar::Column(id, _) => layout.position_of(*id),
             _ => None,
         },
+        // `int4_column = $1::int8` compares as int8; integers of all widths look alike in a key.
+        Scalar::Cast { cast, arg, .. } if is_integer(cast.from) && is_integer(cast.to) => {
+            match &**arg {
+                Scalar::Column(id, _) => layout.position_of(*id),
+                _ => None,
+            }
+        }
         _ => None,
     };
     let op: &str = &func.name;
@@ -256,6 +263,10 @@ fn comparison<'a>(
     let known = value.is_row_independent();
     (known && same_key_form(table.columns[position].ty, value.ty()))
         .then_some((position, op, value))
+}
+
+fn is_integer(ty: PgType) -> bool {
+    !ty.array && matches!(ty.id, TypeId::Int2 | TypeId::Int4 | TypeId::Int8)
 }
 
 fn mirrored(op: &str) -> Option<&'static str> {

@@ -42,8 +42,14 @@ pub(super) fn insert(
     for position in 0..table.columns.len() {
         fill.push(defaults.default_of(table, position)?);
     }
+    let has_serial = table.columns.iter().any(|c| c.sequence.is_some());
     let mut rows = Vec::with_capacity(given.len());
+    let mut serials = Vec::new();
     for values in given {
+        if has_serial {
+            let with_value = insert.columns.iter().zip(values).filter(|(_, v)| v.is_some());
+            serials.push(with_value.map(|(c, _)| *c).collect());
+        }
         let mut row = fill.clone();
         for (column, value) in insert.columns.iter().zip(values) {
             let Some(value) = value else { continue };
@@ -55,7 +61,13 @@ pub(super) fn insert(
         rows.push(row);
     }
     let schema = defaults.schema_of(table);
-    Ok(Some(PointPlan::Insert(Insert { table: table.clone(), schema, rows, returning })))
+    Ok(Some(PointPlan::Insert(Insert {
+        table: table.clone(),
+        schema,
+        rows,
+        given: serials,
+        returning,
+    })))
 }
 
 /// The probe of a WHERE over a target whose columns are the table's, in order.

@@ -5,6 +5,7 @@ use pgtypes::Datum;
 use super::{Insert, Outcome, PointContext, return_row};
 use crate::SqlError;
 use crate::dml::{Names, Writes, check_not_null};
+use crate::session::Generated;
 use crate::session::api::Sink;
 
 /// Rows handed to the transaction at a time.
@@ -28,12 +29,21 @@ impl Insert {
         if let Some(returning) = &self.returning {
             sink.columns(&returning.columns)?;
         }
+        let mut generated = Generated::of(&self.table);
+        let needed = |p: usize| self.given.iter().filter(|given| !given.contains(&p)).count();
+        generated.fetch(cx.sequences, cx.db, needed).await?;
+        let mut number = 0;
         for batch in self.rows.chunks(BATCH_ROWS) {
             let mut writes = Writes::default();
             for scalars in batch {
                 let row: Result<Vec<Datum>, SqlError> =
                     scalars.iter().map(|s| cx.value(s)).collect();
-                let row = row?;
+                let mut row = row?;
+                if !generated.is_empty() {
+                    let given = &self.given[number];
+                    generated.fill(&self.table, &mut row, |p| given.contains(&p))?;
+                    number += 1;
+                }
                 check_not_null(&self.table, &self.schema, &row, cx.env)?;
                 writes.insert(&self.table, &row, next_id)?;
                 next_id = next_id.map(|id| id + 1);

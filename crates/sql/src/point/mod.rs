@@ -37,7 +37,7 @@ use pgtypes::{Datum, EvalEnv};
 use crate::SqlError;
 use crate::ir::{self, LockStrength, LockWait, Scalar};
 use crate::session::api::{ResultColumn, Sink};
-use crate::session::catalog_error;
+use crate::session::{Sequences, catalog_error};
 
 pub(crate) use compile::{Defaults, compile};
 pub(crate) use insert::row_ids;
@@ -112,6 +112,8 @@ pub(crate) struct Insert {
     pub(crate) schema: String,
     /// Per row and column of the table: the value.
     pub(crate) rows: Vec<Vec<Scalar>>,
+    /// Per row, SERIAL columns that it gives a value; empty for tables without such columns.
+    pub(crate) given: Vec<Vec<usize>>,
     pub(crate) returning: Option<Returning>,
 }
 
@@ -142,6 +144,7 @@ pub(crate) struct Delete {
 /// What an execution may use.
 pub(crate) struct PointContext<'a> {
     pub(crate) db: &'a kv::Db,
+    pub(crate) sequences: &'a Sequences,
     pub(crate) txn: &'a Txn,
     pub(crate) env: &'a EvalEnv,
     pub(crate) params: &'a [Datum],

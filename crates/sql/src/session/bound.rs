@@ -12,7 +12,7 @@ use super::api::{ResultColumn, Sink};
 use super::execute::{Job, Tag};
 use super::plan::result_columns;
 use super::view::ViewContext;
-use super::{CatalogDefaults, Session};
+use super::{CatalogDefaults, Engine, Session};
 use crate::exec::{self, ExecContext, Rows};
 use crate::ir::{ColId, OutputColumn, Query, Rel, RelColumn, RowLock, Scalar, Statement};
 use crate::point::{lock_strength, wait_policy};
@@ -27,6 +27,7 @@ const CHUNK_ROWS: usize = 512;
 /// What a write of any shape may use.
 pub(crate) struct DmlContext {
     pub(crate) db: Db,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) txn: Arc<Txn>,
     pub(crate) env: Arc<EvalEnv>,
     pub(crate) params: Arc<[Datum]>,
@@ -237,6 +238,7 @@ async fn write(
     let env = session.env.clone();
     let cx = DmlContext {
         db: session.engine.db.clone(),
+        engine: session.engine.clone(),
         txn: txn.clone(),
         env: env.clone(),
         params: job.params.clone(),

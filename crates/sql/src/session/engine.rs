@@ -7,6 +7,7 @@ use catalog::Catalog;
 use kv::Db;
 
 use super::cache::PlanCache;
+use super::sequence::Sequences;
 use crate::exec::QueryEngine;
 
 /// Limits of a node's SQL layer.
@@ -30,6 +31,7 @@ pub struct Engine {
     pub(crate) catalog: Catalog,
     pub(crate) plans: PlanCache,
     pub(crate) exec: Arc<QueryEngine>,
+    pub(crate) sequences: Sequences,
     pub(crate) metrics: EngineMetrics,
 }
 
@@ -83,6 +85,7 @@ impl Engine {
             catalog: Catalog::default(),
             plans: PlanCache::new(config.cached_statements),
             exec,
+            sequences: Sequences::default(),
             metrics: EngineMetrics::default(),
         })
     }

@@ -191,7 +191,13 @@ impl Session {
                     "the catalog changed while the statement began",
                 )),
             },
-            Plan::Bound(statement) => bound::run(self, statement, &job, &txn, sink).await,
+            Plan::Bound(statement) => {
+                if let Some(catalog) = self.tx.catalog.clone() {
+                    self.set_names(&catalog);
+                }
+                sink.environment(&self.env);
+                bound::run(self, statement, &job, &txn, sink).await
+            }
             Plan::Utility => Err(SqlError::internal("a utility statement has no plan")),
         }
     }
@@ -243,6 +249,7 @@ impl Session {
         let catalog = self.tx.catalog.clone().expect("set before a point plan runs");
         let cx = PointContext {
             db: &self.engine.db,
+            sequences: &self.engine.sequences,
             txn,
             env: &self.env,
             params: job.params,

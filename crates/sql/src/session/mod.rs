@@ -23,9 +23,11 @@ pub(crate) mod collect;
 mod control;
 mod engine;
 mod execute;
+mod names;
 mod plan;
 mod portal;
 mod script;
+mod sequence;
 mod set;
 mod simple;
 mod transaction;
@@ -49,6 +51,7 @@ pub(crate) use bound::DmlContext;
 pub(crate) use execute::Tag;
 pub(crate) use plan::{CatalogDefaults, bind_default, result_columns};
 pub(crate) use script::SplitAt;
+pub(crate) use sequence::{Generated, Sequences};
 pub(crate) use view::{SessionInfo, View, ViewContext};
 
 use crate::settings::{SETTINGS, Settings};
@@ -86,6 +89,9 @@ pub struct Session {
     prepared: HashMap<String, Arc<Prepared>>,
     cancel: CancelHandle,
     epoch: u64,
+    /// Which catalog and settings `env.names` is of. The catalog is kept alive by it, so its address
+    /// is not another's.
+    names_key: (usize, u64),
     /// What the last Execute of an implicit transaction was, to run it again at Sync.
     replay: Option<execute::Replay>,
     info: Arc<SessionInfo>,
@@ -153,6 +159,7 @@ impl Session {
             prepared: HashMap::new(),
             cancel: CancelHandle::default(),
             epoch: 0,
+            names_key: (0, 0),
             replay: None,
             info,
         };

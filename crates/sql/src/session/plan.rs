@@ -38,6 +38,8 @@ impl Defaults for CatalogDefaults<'_> {
     fn default_of(&self, table: &Table, position: usize) -> Result<Scalar, SqlError> {
         let column = &table.columns[position];
         match &column.default {
+            // The writer asks the sequence: that takes more than an expression.
+            _ if column.sequence.is_some() => Ok(Scalar::Literal(pgtypes::Datum::Null, column.ty)),
             None => Ok(Scalar::Literal(pgtypes::Datum::Null, column.ty)),
             Some(sql) => bind_default(&self.view, self.env, sql, column.ty),
         }
@@ -172,6 +174,7 @@ impl Session {
         catalog: &Arc<CatalogSnapshot>,
     ) -> Result<(Planned, Vec<PgType>), SqlError> {
         count(&self.engine.metrics.plans);
+        self.set_names(catalog);
         let Parsed::Sql(statement) = parsed else {
             return Err(SqlError::internal("a utility statement has no plan"));
         };

@@ -96,7 +96,7 @@ pub(super) fn indexes(table: &Table) -> impl Iterator<Item = &Index> {
 
 /// Oid of a system view: stable within a version, and below what users get.
 fn view_oid(n: usize) -> u32 {
-    12_000 + u32::try_from(n).unwrap_or(0)
+    super::FIRST_VIEW_OID + u32::try_from(n).unwrap_or(0)
 }
 
 fn class_row(
@@ -383,7 +383,7 @@ fn pg_tables(cx: &ViewContext) -> Vec<Row> {
 }
 
 /// `CREATE INDEX …` as pg_get_indexdef prints it.
-pub(super) fn index_definition(schema: &str, table: &Table, index: &Index) -> String {
+pub(crate) fn index_definition(schema: &str, table: &Table, index: &Index) -> String {
     let columns: Vec<String> = index
         .columns
         .iter()
@@ -403,8 +403,16 @@ pub(super) fn index_definition(schema: &str, table: &Table, index: &Index) -> St
     )
 }
 
+/// `PRIMARY KEY (a, b)` as pg_get_constraintdef prints it.
+pub(crate) fn constraint_definition(table: &Table, index: &Index) -> String {
+    let kind = if index.id == table.primary.id { "PRIMARY KEY" } else { "UNIQUE" };
+    let columns: Vec<String> =
+        table.index_positions(index).iter().map(|&p| quote(&table.columns[p].name)).collect();
+    format!("{kind} ({})", columns.join(", "))
+}
+
 /// An identifier, quoted where it must be.
-pub(super) fn quote(name: &str) -> String {
+pub(crate) fn quote(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }

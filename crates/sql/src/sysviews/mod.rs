@@ -143,6 +143,23 @@ pub(crate) fn find(schema: &str, name: &str) -> Option<Relation> {
         .map(|v| Relation::Virtual(v.clone()))
 }
 
+pub(crate) use class::{constraint_definition, index_definition, quote};
+
+/// Oid of the first system view; the others follow.
+const FIRST_VIEW_OID: u32 = 12_000;
+
+/// Schema and name of the system view with that oid.
+pub(crate) fn system_relation(oid: u32) -> Option<(&'static str, &'static str)> {
+    let n = usize::try_from(oid.checked_sub(FIRST_VIEW_OID)?).ok()?;
+    VIEWS.get(n).map(|v| (v.schema, v.name))
+}
+
+/// Oid of the system view of that name.
+pub(crate) fn oid_of(schema: &str, name: &str) -> Option<u32> {
+    let n = VIEWS.iter().position(|v| v.schema == schema && v.name == name)?;
+    u32::try_from(n).ok().map(|n| FIRST_VIEW_OID + n)
+}
+
 /// All of them, as (schema, name, number of columns).
 fn all() -> impl Iterator<Item = (&'static str, &'static str, usize)> {
     VIEWS.iter().map(|v| (v.schema, v.name, v.columns.len()))

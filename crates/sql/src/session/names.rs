@@ -1,0 +1,204 @@
+//! What kernels may ask of the catalog: names for oids, oids for names, definitions.
+
+use std::sync::Arc;
+
+use catalog::{CatalogSnapshot, DatabaseId, Index, Table};
+use pgtypes::env::{Names, SystemNames};
+use pgtypes::{Datum, EvalEnv, TypeId};
+
+use super::Session;
+use crate::sysviews::{constraint_definition, index_definition, quote, system_relation};
+
+/// The catalog as one session sees it.
+struct SessionNames {
+    catalog: Arc<CatalogSnapshot>,
+    database: DatabaseId,
+    path: Vec<String>,
+}
+
+impl SessionNames {
+    fn table(&self, oid: u32) -> Option<&Arc<Table>> {
+        self.catalog.table_by_id(oid)
+    }
+
+    fn index(&self, oid: u32) -> Option<(&Arc<Table>, &Index)> {
+        self.catalog.tables().find_map(|table| {
+            std::iter::once(&table.primary)
+                .filter(|i| !i.columns.is_empty())
+                .chain(&table.indexes)
+                .find(|i| i.oid == oid)
+                .map(|i| (table, i))
+        })
+    }
+
+    fn schema_name(&self, id: u32) -> &str {
+        self.catalog.schema_by_id(id).map_or("", |s| s.name.as_str())
+    }
+
+    /// Schema and name of a relation.
+    fn relation(&self, oid: u32) -> Option<(String, String)> {
+        if let Some(table) = self.table(oid) {
+            return Some((self.schema_name(table.schema).to_owned(), table.name.clone()));
+        }
+        if let Some((table, index)) = self.index(oid) {
+            return Some((self.schema_name(table.schema).to_owned(), index.name.clone()));
+        }
+        system_relation(oid).map(|(schema, name)| (schema.to_owned(), name.to_owned()))
+    }
+
+    fn find(&self, schema: &str, name: &str) -> Option<u32> {
+        if let Some(oid) = crate::sysviews::oid_of(schema, name) {
+            return Some(oid);
+        }
+        let schema = self.catalog.schema(self.database, schema)?;
+        if let Some(table) = self.catalog.table(schema.id, name) {
+            return Some(table.id);
+        }
+        self.catalog.index(schema.id, name).map(|(_, index)| index.oid)
+    }
+
+    /// The oid of a relation named in text, qualified or not.
+    fn relation_oid(&self, text: &str) -> Option<u32> {
+        let mut parts = split_name(text);
+        let name = parts.pop()?;
+        match parts.pop() {
+            Some(schema) => self.find(&schema, &name),
+            None => std::iter::once("pg_catalog")
+                .chain(self.path.iter().map(String::as_str))
+                .find_map(|schema| self.find(schema, &name)),
+        }
+    }
+
+    fn is_visible(&self, schema: &str) -> bool {
+        schema == "pg_catalog" || self.path.iter().any(|s| s == schema)
+    }
+
+    fn indexdef(&self, oid: u32, column: i32) -> Datum {
+        let Some((table, index)) = self.index(oid) else { return Datum::Null };
+        match usize::try_from(column) {
+            Ok(0) | Err(_) => {
+                Datum::text(index_definition(self.schema_name(table.schema), table, index))
+            }
+            Ok(n) => table
+                .index_positions(index)
+                .get(n - 1)
+                .map_or(Datum::Null, |&p| Datum::text(quote(&table.columns[p].name))),
+        }
+    }
+
+    fn comment(&self, oid: u32, column: u32) -> Datum {
+        let comment = self.table(oid).and_then(|t| {
+            let id =
+                if column == 0 { 0 } else { t.columns.get(usize::try_from(column).ok()? - 1)?.id };
+            t.comments.iter().find(|(c, _)| *c == id).map(|(_, text)| text.clone())
+        });
+        comment.map_or(Datum::Null, Datum::text)
+    }
+}
+
+/// Parts of a dotted name, quotes taken off.
+fn split_name(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    for c in text.trim().chars() {
+        let current = parts.last_mut().expect("never empty");
+        match c {
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            c if quoted => current.push(c),
+            c => current.extend(c.to_lowercase()),
+        }
+    }
+    parts
+}
+
+impl SystemNames for SessionNames {
+    fn oid_of(&self, kind: TypeId, name: &str) -> Option<u32> {
+        match kind {
+            TypeId::Regclass => self.relation_oid(name),
+            TypeId::Regnamespace => {
+                let name = split_name(name).pop()?;
+                self.catalog.schema(self.database, &name).map(|s| s.id)
+            }
+            TypeId::Regrole => {
+                let name = split_name(name).pop()?;
+                self.catalog.role(&name).map(|r| r.id)
+            }
+            _ => None,
+        }
+    }
+
+    fn name_of(&self, kind: TypeId, oid: u32) -> Option<String> {
+        match kind {
+            TypeId::Regclass => {
+                let (schema, name) = self.relation(oid)?;
+                Some(if self.is_visible(&schema) {
+                    quote(&name)
+                } else {
+                    format!("{}.{}", quote(&schema), quote(&name))
+                })
+            }
+            TypeId::Regnamespace => self.catalog.schema_by_id(oid).map(|s| quote(&s.name)),
+            TypeId::Regrole => self.catalog.roles().find(|r| r.id == oid).map(|r| quote(&r.name)),
+            _ => None,
+        }
+    }
+
+    fn call(&self, function: &str, args: &[Datum]) -> Datum {
+        let oid = match args.first() {
+            Some(Datum::Oid(oid)) => *oid,
+            _ => 0,
+        };
+        match function {
+            "pg_table_is_visible" => self
+                .relation(oid)
+                .map_or(Datum::Null, |(schema, _)| Datum::Bool(self.is_visible(&schema))),
+            "pg_type_is_visible" | "pg_function_is_visible" => Datum::Bool(true),
+            "pg_get_userbyid" => {
+                let role = self.catalog.roles().find(|r| r.id == oid);
+                Datum::text(role.map_or_else(|| format!("unknown (OID={oid})"), |r| r.name.clone()))
+            }
+            "pg_get_indexdef" => {
+                let column = match args.get(1) {
+                    Some(Datum::Int4(column)) => *column,
+                    _ => 0,
+                };
+                self.indexdef(oid, column)
+            }
+            "pg_get_constraintdef" => self
+                .index(oid)
+                .map_or(Datum::Null, |(table, i)| Datum::text(constraint_definition(table, i))),
+            "obj_description" => self.comment(oid, 0),
+            "col_description" => match args.get(1) {
+                Some(Datum::Int4(n)) if *n > 0 => self.comment(oid, n.unsigned_abs()),
+                _ => Datum::Null,
+            },
+            "to_regclass" => args
+                .first()
+                .and_then(Datum::as_str)
+                .and_then(|name| self.relation_oid(name))
+                .map_or(Datum::Null, Datum::Oid),
+            // Sizes are known to the ranges, not to the catalog; descriptions of objects that have
+            // none are NULL.
+            _ => Datum::Null,
+        }
+    }
+}
+
+impl Session {
+    /// Lets kernels and the binder ask about `catalog`.
+    pub(super) fn set_names(&mut self, catalog: &Arc<CatalogSnapshot>) {
+        let key = (Arc::as_ptr(catalog) as usize, self.settings.generation());
+        if self.names_key == key {
+            return;
+        }
+        self.names_key = key;
+        let names = SessionNames {
+            catalog: catalog.clone(),
+            database: self.database,
+            path: self.settings.search_path(),
+        };
+        let env: &mut EvalEnv = Arc::make_mut(&mut self.env);
+        env.names = Names(Some(Arc::new(names)));
+    }
+}
