@@ -1,6 +1,7 @@
 //! Which session does a cancel request mean?
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::Vacant;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -41,8 +42,8 @@ impl Registry {
         loop {
             sessions.last = sessions.last.checked_add(1).unwrap_or(1);
             let process = sessions.last;
-            if !sessions.by_process.contains_key(&process) {
-                sessions.by_process.insert(process, Entry { key, cancel: None });
+            if let Vacant(place) = sessions.by_process.entry(process) {
+                place.insert(Entry { key, cancel: None });
                 return Registered { registry: self.clone(), process, key };
             }
         }

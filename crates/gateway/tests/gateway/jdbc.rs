@@ -7,8 +7,7 @@ use std::path::Path;
 use crate::support::{Server, soon};
 
 const DRIVER: &str = "/usr/share/java/postgresql.jar";
-const PROGRAM: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/jdbc/RoundTrip.java");
+const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/jdbc/RoundTrip.java");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_jdbc_driver_works() {

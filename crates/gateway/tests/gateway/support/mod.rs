@@ -10,23 +10,23 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub mod raw;
+pub(crate) mod raw;
 
 /// A running gateway. It drains when dropped.
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     shutdown: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
 
 impl Server {
     /// Starts a gateway with the default limits.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(GatewayConfig::default()).await
     }
 
     /// Starts a gateway.
-    pub async fn start_with(config: GatewayConfig) -> Self {
+    pub(crate) async fn start_with(config: GatewayConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (shutdown, asked) = oneshot::channel();
@@ -39,18 +39,18 @@ impl Server {
     }
 
     /// Asks for the shutdown; the answer tells when it is over.
-    pub fn shut_down(&mut self) -> JoinHandle<()> {
+    pub(crate) fn shut_down(&mut self) -> JoinHandle<()> {
         drop(self.shutdown.take());
         self.serving.take().expect("it is shut down once")
     }
 
     /// A client of the library that applications use.
-    pub async fn client(&self) -> tokio_postgres::Client {
+    pub(crate) async fn client(&self) -> tokio_postgres::Client {
         self.client_with("").await
     }
 
     /// The same, with more in its connection string.
-    pub async fn client_with(&self, more: &str) -> tokio_postgres::Client {
+    pub(crate) async fn client_with(&self, more: &str) -> tokio_postgres::Client {
         let port = self.address.port();
         let config = format!("host=127.0.0.1 port={port} user=conclave dbname=conclave {more}");
         let connecting = tokio_postgres::connect(&config, tokio_postgres::NoTls);
@@ -66,7 +66,7 @@ fn engine() -> Arc<sql::session::Engine> {
 }
 
 /// Waits for something that must come soon.
-pub async fn soon<T>(what: &str, waited: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, waited: impl Future<Output = T>) -> T {
     match tokio::time::timeout(Duration::from_secs(20), waited).await {
         Ok(value) => value,
         Err(_) => panic!("{what} did not come"),

@@ -9,9 +9,9 @@ use super::soon;
 
 /// A message of the server: its tag and its body.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub tag: char,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) tag: char,
+    pub(crate) body: Vec<u8>,
 }
 
 impl std::fmt::Debug for Answer {
@@ -22,7 +22,7 @@ impl std::fmt::Debug for Answer {
 
 impl Answer {
     /// A field of an error or notice.
-    pub fn field(&self, key: u8) -> Option<String> {
+    pub(crate) fn field(&self, key: u8) -> Option<String> {
         assert!(matches!(self.tag, 'E' | 'N'), "{self:?} has no fields");
         let fields = self.body.split(|&byte| byte == 0);
         let found = fields.into_iter().find(|field| field.first() == Some(&key))?;
@@ -30,38 +30,38 @@ impl Answer {
     }
 
     /// The SQLSTATE of an error.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.field(b'C').expect("every error has a code")
     }
 }
 
 /// One connection.
-pub struct Raw {
-    pub stream: TcpStream,
+pub(crate) struct Raw {
+    pub(crate) stream: TcpStream,
 }
 
 /// A message of the client.
-pub fn message(tag: char, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(tag: char, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![u8::try_from(tag).expect("tags are ASCII")];
     bytes.extend(length(body.len() + 4));
     bytes.extend(body);
     bytes
 }
 
-pub fn length(bytes: usize) -> [u8; 4] {
+pub(crate) fn length(bytes: usize) -> [u8; 4] {
     u32::try_from(bytes).expect("messages of tests are short").to_be_bytes()
 }
 
-pub fn query(sql: &str) -> Vec<u8> {
+pub(crate) fn query(sql: &str) -> Vec<u8> {
     message('Q', format!("{sql}\0").as_bytes())
 }
 
-pub fn parse(name: &str, sql: &str) -> Vec<u8> {
+pub(crate) fn parse(name: &str, sql: &str) -> Vec<u8> {
     message('P', format!("{name}\0{sql}\0\0\0").as_bytes())
 }
 
 /// Bind with parameters and results as text.
-pub fn bind(portal: &str, statement: &str, values: &[&str]) -> Vec<u8> {
+pub(crate) fn bind(portal: &str, statement: &str, values: &[&str]) -> Vec<u8> {
     let mut body = format!("{portal}\0{statement}\0\0\0").into_bytes();
     body.extend(u16::try_from(values.len()).expect("few values").to_be_bytes());
     for value in values {
@@ -72,22 +72,22 @@ pub fn bind(portal: &str, statement: &str, values: &[&str]) -> Vec<u8> {
     message('B', &body)
 }
 
-pub fn describe_portal(name: &str) -> Vec<u8> {
+pub(crate) fn describe_portal(name: &str) -> Vec<u8> {
     message('D', format!("P{name}\0").as_bytes())
 }
 
-pub fn execute(portal: &str, rows_max: u32) -> Vec<u8> {
+pub(crate) fn execute(portal: &str, rows_max: u32) -> Vec<u8> {
     let mut body = format!("{portal}\0").into_bytes();
     body.extend(rows_max.to_be_bytes());
     message('E', &body)
 }
 
-pub fn sync() -> Vec<u8> {
+pub(crate) fn sync() -> Vec<u8> {
     message('S', b"")
 }
 
 /// A start-up packet of protocol 3.`minor`.
-pub fn startup(minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn startup(minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
     let mut body = vec![0, 3];
     body.extend(minor.to_be_bytes());
     for (name, value) in parameters {
@@ -101,17 +101,17 @@ pub fn startup(minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
 
 impl Raw {
     /// A socket and nothing said on it.
-    pub async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         Self { stream: TcpStream::connect(address).await.expect("the gateway listens") }
     }
 
     /// A session of the superuser.
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::connect_with(address, &[("user", "conclave"), ("database", "conclave")]).await.0
     }
 
     /// A session, and what the server said at its start.
-    pub async fn connect_with(
+    pub(crate) async fn connect_with(
         address: SocketAddr,
         parameters: &[(&str, &str)],
     ) -> (Self, Vec<Answer>) {
@@ -122,12 +122,12 @@ impl Raw {
     }
 
     /// Sends bytes as they are.
-    pub async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("the gateway reads");
     }
 
     /// The next message, or `None` at the end of the connection.
-    pub async fn next(&mut self) -> Option<Answer> {
+    pub(crate) async fn next(&mut self) -> Option<Answer> {
         soon("an answer", async {
             let tag = self.stream.read_u8().await.ok()?;
             let length = self.stream.read_u32().await.ok()?;
@@ -139,7 +139,7 @@ impl Raw {
     }
 
     /// The messages up to ReadyForQuery, or up to the end of the connection.
-    pub async fn until_ready(&mut self) -> Vec<Answer> {
+    pub(crate) async fn until_ready(&mut self) -> Vec<Answer> {
         let mut answers = Vec::new();
         while let Some(answer) = self.next().await {
             let ready = answer.tag == 'Z';
@@ -152,13 +152,13 @@ impl Raw {
     }
 
     /// Sends and returns the tags of the answer up to ReadyForQuery.
-    pub async fn tags(&mut self, bytes: &[u8]) -> String {
+    pub(crate) async fn tags(&mut self, bytes: &[u8]) -> String {
         self.send(bytes).await;
         self.until_ready().await.iter().map(|answer| answer.tag).collect()
     }
 
     /// Sends and returns the error in the answer.
-    pub async fn error(&mut self, bytes: &[u8]) -> Answer {
+    pub(crate) async fn error(&mut self, bytes: &[u8]) -> Answer {
         self.send(bytes).await;
         let answers = self.until_ready().await;
         let found = answers.iter().find(|answer| answer.tag == 'E').cloned();
@@ -166,7 +166,7 @@ impl Raw {
     }
 
     /// True if a statement still works.
-    pub async fn works(&mut self) -> bool {
+    pub(crate) async fn works(&mut self) -> bool {
         self.tags(&query("select 1")).await == "TDCZ"
     }
 }
