@@ -287,7 +287,9 @@ impl From<KvError> for SqlError {
             KvError::Deadlock { victim, cycle } => {
                 let waits: Vec<String> = cycle
                     .iter()
-                    .map(|e| format!("Transaction {} waits for {} at {}.", e.waiter, e.holder, e.key))
+                    .map(|e| {
+                        format!("Transaction {} waits for {} at {}.", e.waiter, e.holder, e.key)
+                    })
                     .collect();
                 let error = SqlError::new(SqlState::DEADLOCK_DETECTED, "deadlock detected");
                 if waits.is_empty() {
@@ -354,10 +356,9 @@ fn from_arrow(error: &arrow::error::ArrowError) -> SqlError {
     match error {
         ArrowError::DivideByZero => TypeError::division_by_zero().into(),
         ArrowError::ArithmeticOverflow(_) => TypeError::out_of_range("bigint").into(),
-        ArrowError::OffsetOverflowError(_) => SqlError::new(
-            SqlState::PROGRAM_LIMIT_EXCEEDED,
-            "a batch of text or bytes exceeds 2 GB",
-        ),
+        ArrowError::OffsetOverflowError(_) => {
+            SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "a batch of text or bytes exceeds 2 GB")
+        }
         other => SqlError::internal(other.to_string()),
     }
 }

@@ -33,6 +33,9 @@ impl Binder<'_> {
     ) -> Result<Scalar, SqlError> {
         let span = function.name.span();
         let name = self.function_name(&function.name)?;
+        if let (ast::FunctionArguments::Subquery(query), "array") = (&function.args, &*name) {
+            return self.array_subquery(query, cx);
+        }
         let args = Args::of(function)?;
         if function.over.is_some() {
             return self.window_call(&name, function, &args, cx);
@@ -43,7 +46,7 @@ impl Binder<'_> {
         args.refuse_aggregate_clauses(&name).map_err(|e| e.at(self.pos(span)))?;
         if WindowFunc::by_name(&name).is_some() {
             return Err(SqlError::new(
-                SqlState::WINDOWING_ERROR,
+                SqlState::WRONG_OBJECT_TYPE,
                 format!("window function {name} requires an OVER clause"),
             )
             .at(self.pos(span)));
@@ -242,8 +245,10 @@ impl Binder<'_> {
         }
         let (args, types) = self.set_function_args(function, name, bound, span)?;
         let [ty] = types.as_slice() else {
-            return Err(SqlError::unsupported(format!("{name} with several arrays in a select list"))
-                .at(self.pos(span)));
+            return Err(SqlError::unsupported(format!(
+                "{name} with several arrays in a select list"
+            ))
+            .at(self.pos(span)));
         };
         let column = self.fresh(Arc::from(name), *ty);
         let scalar = Scalar::Column(column.id, *ty);

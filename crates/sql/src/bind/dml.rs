@@ -96,11 +96,7 @@ impl Binder<'_> {
     }
 
     /// The table an UPDATE or DELETE changes.
-    fn target(
-        &mut self,
-        table: &TableWithJoins,
-        scope: &mut Scope<'_>,
-    ) -> Result<Scan, SqlError> {
+    fn target(&mut self, table: &TableWithJoins, scope: &mut Scope<'_>) -> Result<Scan, SqlError> {
         let TableWithJoins { relation, joins } = table;
         if !joins.is_empty() {
             return Err(SqlError::syntax("syntax error at or near \"JOIN\"")
@@ -119,8 +115,9 @@ impl Binder<'_> {
             index_hints,
         } = relation
         else {
-            return Err(SqlError::syntax("the target must be a table")
-                .at(self.pos(relation.span())));
+            return Err(
+                SqlError::syntax("the target must be a table").at(self.pos(relation.span()))
+            );
         };
         if !with_hints.is_empty() || !partitions.is_empty() || !index_hints.is_empty() {
             return Err(SqlError::unsupported("a hint or partition behind a table"));
@@ -202,8 +199,7 @@ impl Binder<'_> {
                     return Err(SqlError::syntax(format!(
                         "multiple assignments to same column \"{}\"",
                         target.table.columns[assignment.column].name
-                    ))
-                    .at(self.pos(name.span())));
+                    )));
                 }
                 result.push(assignment);
             }
@@ -292,6 +288,7 @@ pub(crate) fn target_item(scan: &Scan, schema: Option<String>) -> FromItem {
         .collect();
     let table = super::scope::ScopeTable {
         alias: Arc::clone(&scan.alias),
+        name: Arc::from(scan.table.name.as_str()),
         schema: schema.map(Arc::from),
         columns: columns.clone(),
         primary_key: Vec::new(),

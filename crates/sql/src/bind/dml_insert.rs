@@ -70,11 +70,11 @@ impl Binder<'_> {
         let table = self.stored_table(name)?;
         let alias = table_alias.as_ref().map(|alias| fold(&alias.alias));
         let target = self.scan(&table, alias, false);
-        let explicit = !columns.is_empty();
+        let names: Vec<Span> = columns.iter().map(Spanned::span).collect();
         let mut columns = self.insert_columns(columns, &table)?;
         let source = match source {
             None => InsertSource::Default,
-            Some(query) => self.insert_source(query, &table, &columns, explicit)?,
+            Some(query) => self.insert_source(query, &table, &columns, &names)?,
         };
         match &source {
             InsertSource::Default => columns.clear(),
@@ -85,9 +85,7 @@ impl Binder<'_> {
         scope.add(&target_item(&target, None));
         let on_conflict = match on {
             None => None,
-            Some(OnInsert::OnConflict(clause)) => {
-                Some(self.on_conflict(clause, &target, &scope)?)
-            }
+            Some(OnInsert::OnConflict(clause)) => Some(self.on_conflict(clause, &target, &scope)?),
             Some(other) => return Err(SqlError::unsupported(format!("{other}"))),
         };
         let returning = self.returning(returning.as_deref(), &scope)?;
@@ -128,7 +126,7 @@ impl Binder<'_> {
         query: &ast::Query,
         table: &catalog::Table,
         columns: &[usize],
-        explicit: bool,
+        names: &[Span],
     ) -> Result<InsertSource, SqlError> {
         let plain = query.with.is_none()
             && query.order_by.is_none()
@@ -136,13 +134,15 @@ impl Binder<'_> {
             && query.fetch.is_none()
             && query.locks.is_empty();
         if let (SetExpr::Values(values), true) = (&*query.body, plain) {
-            return self.insert_values(values, table, columns, explicit);
+            return self.insert_values(values, table, columns, names);
         }
         if !query.locks.is_empty() {
             return Err(SqlError::unsupported("FOR UPDATE in INSERT … SELECT"));
         }
         let mut bound = self.query_as(query, None, false)?;
-        self.check_width(bound.columns.len(), columns.len(), explicit, query.span())?;
+        let spans: Vec<Span> =
+            (0..bound.columns.len()).map(|i| super::query::nth_item(&query.body, i)).collect();
+        self.check_width(&spans, columns.len(), names)?;
         self.assign_columns(&mut bound, table, columns)?;
         Ok(InsertSource::Query(bound))
     }
@@ -152,7 +152,7 @@ impl Binder<'_> {
         values: &ast::Values,
         table: &catalog::Table,
         columns: &[usize],
-        explicit: bool,
+        names: &[Span],
     ) -> Result<InsertSource, SqlError> {
         let ast::Values { explicit_row: _, value_keyword: _, rows } = values;
         let scope = Scope::default();
@@ -162,10 +162,12 @@ impl Binder<'_> {
             let row = &row.content;
             let span = row.first().map_or(Span::empty(), Spanned::span);
             if row.len() != width {
-                return Err(SqlError::syntax("VALUES lists must all be the same length")
-                    .at(self.pos(span)));
+                return Err(
+                    SqlError::syntax("VALUES lists must all be the same length").at(self.pos(span))
+                );
             }
-            self.check_width(row.len(), columns.len(), explicit, span)?;
+            let spans: Vec<Span> = row.iter().map(Spanned::span).collect();
+            self.check_width(&spans, columns.len(), names)?;
             let mut scalars = Vec::with_capacity(row.len());
             for (expr, &column) in row.iter().zip(columns) {
                 scalars.push(self.insert_value(expr, &table.columns[column], &scope)?);
@@ -188,20 +190,15 @@ impl Binder<'_> {
         Ok(Some(self.assign(scalar, column.ty, &column.name, expr)?))
     }
 
-    fn check_width(
-        &self,
-        given: usize,
-        wanted: usize,
-        explicit: bool,
-        span: Span,
-    ) -> Result<(), SqlError> {
-        if given > wanted {
+    /// As many values as columns; fewer only where no columns were named.
+    fn check_width(&self, given: &[Span], wanted: usize, names: &[Span]) -> Result<(), SqlError> {
+        if let Some(extra) = given.get(wanted) {
             return Err(SqlError::syntax("INSERT has more expressions than target columns")
-                .at(self.pos(span)));
+                .at(self.pos(*extra)));
         }
-        if given < wanted && explicit {
+        if let Some(missing) = names.get(given.len()) {
             return Err(SqlError::syntax("INSERT has more target columns than expressions")
-                .at(self.pos(span)));
+                .at(self.pos(*missing)));
         }
         Ok(())
     }
@@ -338,6 +335,7 @@ impl Binder<'_> {
         let mut both = Scope { parent: scope.parent, ..scope.clone() };
         both.tables.push(ScopeTable {
             alias: Arc::from("excluded"),
+            name: Arc::from("excluded"),
             schema: None,
             columns,
             primary_key: Vec::new(),

@@ -33,13 +33,15 @@ impl Binder<'_> {
         }
         let json = match format {
             None => ExplainFormat::Text,
-            Some(
-                AnalyzeFormatKind::Keyword(format) | AnalyzeFormatKind::Assignment(format),
-            ) => match format {
-                AnalyzeFormat::TEXT => ExplainFormat::Text,
-                AnalyzeFormat::JSON => ExplainFormat::Json,
-                other => return Err(SqlError::unsupported(format!("EXPLAIN (FORMAT {other})"))),
-            },
+            Some(AnalyzeFormatKind::Keyword(format) | AnalyzeFormatKind::Assignment(format)) => {
+                match format {
+                    AnalyzeFormat::TEXT => ExplainFormat::Text,
+                    AnalyzeFormat::JSON => ExplainFormat::Json,
+                    other => {
+                        return Err(SqlError::unsupported(format!("EXPLAIN (FORMAT {other})")));
+                    }
+                }
+            }
         };
         let mut explain = Explain {
             statement: inner,
@@ -97,10 +99,7 @@ impl Binder<'_> {
                 }
             },
             "buffers" | "wal" | "settings" => {
-                return Err(SqlError::unsupported(format!(
-                    "EXPLAIN ({})",
-                    folded.to_uppercase()
-                )));
+                return Err(SqlError::unsupported(format!("EXPLAIN ({})", folded.to_uppercase())));
             }
             _ => {
                 return Err(SqlError::new(

@@ -6,8 +6,10 @@ use sqlparser::tokenizer::Span;
 
 use super::Binder;
 use super::literal::string_of;
+use super::resolve::Context;
 use super::scope::{Clause, Collected, Scope};
 use super::typename::type_of;
+use super::types::no_cast;
 use crate::error::{SqlError, SqlState};
 use crate::ir::Scalar;
 
@@ -69,7 +71,10 @@ impl Binder<'_> {
 
     fn expr_here(&mut self, expr: &Expr, cx: &mut Cx<'_, '_>) -> Result<Scalar, SqlError> {
         match expr {
-            Expr::Identifier(ident) => self.column(ident, cx.scope),
+            Expr::Identifier(ident) => match keyword_value(ident) {
+                Some(name) => self.call(name, Vec::new(), ident.span),
+                None => self.column(ident, cx.scope),
+            },
             Expr::CompoundIdentifier(parts) => self.qualified_column(parts, cx.scope),
             Expr::Value(value) => self.value(value),
             Expr::Nested(inner) => self.expr(inner, cx),
@@ -118,7 +123,7 @@ impl Binder<'_> {
                 if *array || format.is_some() {
                     return Err(SqlError::unsupported("CAST with FORMAT or ARRAY"));
                 }
-                self.cast_expr(expr, data_type, cx)
+                self.cast_expr(kind, expr, data_type, cx)
             }
             Expr::TypedString(ast::TypedString { data_type, value, uses_odbc_syntax: _ }) => {
                 let text = self.value(value)?;
@@ -153,12 +158,20 @@ impl Binder<'_> {
             Expr::Position { expr: part, r#in: whole } => {
                 self.named_call("position", &[whole, part], expr.span(), cx)
             }
-            Expr::Substring { expr: text, substring_from, substring_for, special: _, shorthand: _ } => {
-                self.substring(text, substring_from.as_deref(), substring_for.as_deref(), cx)
-            }
-            Expr::Trim { expr: text, trim_where, trim_what, trim_characters } => {
-                self.trim(text, trim_where.as_ref(), trim_what.as_deref(), trim_characters.as_deref(), cx)
-            }
+            Expr::Substring {
+                expr: text,
+                substring_from,
+                substring_for,
+                special: _,
+                shorthand: _,
+            } => self.substring(text, substring_from.as_deref(), substring_for.as_deref(), cx),
+            Expr::Trim { expr: text, trim_where, trim_what, trim_characters } => self.trim(
+                text,
+                trim_where.as_ref(),
+                trim_what.as_deref(),
+                trim_characters.as_deref(),
+                cx,
+            ),
             Expr::Overlay { expr: text, overlay_what, overlay_from, overlay_for } => {
                 let mut args: Vec<&Expr> = vec![text, overlay_what, overlay_from];
                 args.extend(overlay_for.as_deref());
@@ -166,17 +179,19 @@ impl Binder<'_> {
             }
             Expr::Collate { expr, collation } => self.collate(expr, collation, cx),
             Expr::IsNormalized { .. } => Err(SqlError::unsupported("IS NORMALIZED")),
-            Expr::Tuple(_) => Err(SqlError::unsupported("a row constructor here")
-                .at(self.pos(expr.span()))),
+            Expr::Tuple(_) => {
+                Err(SqlError::unsupported("a row constructor here").at(self.pos(expr.span())))
+            }
             Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => {
-                Err(SqlError::unsupported("GROUPING SETS, CUBE or ROLLUP").at(self.pos(expr.span())))
+                Err(SqlError::unsupported("GROUPING SETS, CUBE or ROLLUP")
+                    .at(self.pos(expr.span())))
             }
             Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => {
                 Err(SqlError::syntax("syntax error at or near \"*\"").at(self.pos(expr.span())))
             }
-            Expr::Prefixed { prefix, .. } => Err(SqlError::unsupported(format!(
-                "a string constant with the prefix {prefix}"
-            ))),
+            Expr::Prefixed { prefix, .. } => {
+                Err(SqlError::unsupported(format!("a string constant with the prefix {prefix}")))
+            }
             // Forms of other dialects that the parser lets through.
             Expr::JsonAccess { .. }
             | Expr::InUnnest { .. }
@@ -190,13 +205,16 @@ impl Binder<'_> {
             | Expr::OuterJoin(_)
             | Expr::Prior(_)
             | Expr::Lambda(_)
-            | Expr::MemberOf(_) => Err(SqlError::unsupported(format!("the expression {expr}"))
-                .at(self.pos(expr.span()))),
+            | Expr::MemberOf(_) => {
+                Err(SqlError::unsupported(format!("the expression {expr}"))
+                    .at(self.pos(expr.span())))
+            }
         }
     }
 
     fn cast_expr(
         &mut self,
+        kind: &ast::CastKind,
         expr: &Expr,
         data_type: &ast::DataType,
         cx: &mut Cx<'_, '_>,
@@ -207,7 +225,16 @@ impl Binder<'_> {
             return self.array_of(&array.elem, ty, cx);
         }
         let scalar = self.expr(expr, cx)?;
-        self.explicit(scalar, ty, expr.span())
+        let span = expr.span();
+        let from = scalar.ty();
+        match self.try_coerce(scalar, ty, Context::Explicit, span)? {
+            Some(scalar) => Ok(scalar),
+            None => {
+                let behind = matches!(kind, ast::CastKind::DoubleColon);
+                let at = if behind { self.pos_behind(span) } else { self.pos(span) };
+                Err(no_cast(from, ty).at(at))
+            }
+        }
     }
 
     fn collate(
@@ -285,6 +312,25 @@ impl Binder<'_> {
         }
         self.call(name, bound, span)
     }
+}
+
+/// Reserved words that are values: the parser takes some of them for columns.
+fn keyword_value(ident: &ast::Ident) -> Option<&'static str> {
+    const WORDS: [&str; 9] = [
+        "current_schema",
+        "current_catalog",
+        "current_role",
+        "current_user",
+        "session_user",
+        "user",
+        "current_date",
+        "current_timestamp",
+        "localtimestamp",
+    ];
+    if ident.quote_style.is_some() {
+        return None;
+    }
+    WORDS.into_iter().find(|word| ident.value.eq_ignore_ascii_case(word))
 }
 
 fn refuse_any(any: bool, what: &str) -> Result<(), SqlError> {

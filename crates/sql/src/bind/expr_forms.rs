@@ -102,7 +102,7 @@ impl Binder<'_> {
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
         let mut scalar = self.expr(root, cx)?;
-        if !scalar.ty().array && !scalar.ty().is_unknown() {
+        if !scalar.ty().array {
             return Err(SqlError::new(
                 SqlState::DATATYPE_MISMATCH,
                 format!(
@@ -112,37 +112,52 @@ impl Binder<'_> {
             )
             .at(self.pos(root.span())));
         }
+        let span = root.span();
+        let mut indexes = Vec::new();
         for access in chain {
-            scalar = match access {
+            match access {
                 AccessExpr::Subscript(Subscript::Index { index }) => {
-                    let at = self.expr(index, cx)?;
-                    let args = vec![(scalar, root.span()), (at, index.span())];
-                    self.call("array_subscript", args, root.span())?
+                    indexes.push(self.subscript(index, cx)?);
                 }
                 AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) => {
                     if stride.is_some() {
                         return Err(SqlError::syntax("syntax error at or near \":\""));
                     }
-                    let bound = |binder: &mut Self,
-                                 e: &Option<Expr>,
-                                 cx: &mut Cx<'_, '_>|
-                     -> Result<(Scalar, Span), SqlError> {
-                        match e {
-                            Some(e) => Ok((binder.expr(e, cx)?, e.span())),
-                            None => Ok((Scalar::null(PgType::INT4), Span::empty())),
-                        }
+                    if chain.len() > 1 {
+                        return Err(SqlError::unsupported("a slice of several dimensions")
+                            .at(self.pos(span)));
+                    }
+                    let mut bound = |expr: &Option<Expr>| match expr {
+                        Some(expr) => self.subscript(expr, cx),
+                        None => Ok(Scalar::null(PgType::INT4)),
                     };
-                    let low = bound(self, lower_bound, cx)?;
-                    let high = bound(self, upper_bound, cx)?;
-                    self.call("array_slice", vec![(scalar, root.span()), low, high], root.span())?
+                    let bounds = Box::new((bound(lower_bound)?, bound(upper_bound)?));
+                    scalar = Scalar::Slice { array: Box::new(scalar), bounds };
                 }
                 AccessExpr::Dot(field) => {
                     return Err(SqlError::unsupported(format!("field selection .{field}"))
-                        .at(self.pos(root.span())));
+                        .at(self.pos(span)));
                 }
-            };
+            }
+        }
+        if !indexes.is_empty() {
+            let ty = scalar.ty().element();
+            scalar = Scalar::Element { array: Box::new(scalar), indexes, ty };
         }
         Ok(scalar)
+    }
+
+    fn subscript(&mut self, expr: &Expr, cx: &mut Cx<'_, '_>) -> Result<Scalar, SqlError> {
+        let scalar = self.expr(expr, cx)?;
+        let span = expr.span();
+        match self.try_coerce(scalar, PgType::INT4, Context::Assignment, span)? {
+            Some(scalar) => Ok(scalar),
+            None => Err(SqlError::new(
+                SqlState::DATATYPE_MISMATCH,
+                "array subscript must have type integer",
+            )
+            .at(self.pos(span))),
+        }
     }
 
     pub(crate) fn extract(
@@ -294,7 +309,8 @@ impl Binder<'_> {
             "greatest" | "least" => {
                 let (args, ty) = self.unify(args, &upper)?;
                 let op = if name == "greatest" { ">" } else { "<" };
-                let op = super::resolve::operator(op, &[ty, ty]).map_err(|e| e.at(self.pos(span)))?;
+                let op =
+                    super::resolve::operator(op, &[ty, ty]).map_err(|e| e.at(self.pos(span)))?;
                 let want = op.args[0];
                 let mut converted = Vec::with_capacity(args.len());
                 for arg in args {
@@ -305,8 +321,11 @@ impl Binder<'_> {
             }
             "nullif" => {
                 let mut args = args.into_iter();
-                let (Some(left), Some(right), None) = (args.next(), args.next(), args.next()) else {
-                    return Err(SqlError::syntax("syntax error at or near \")\"").at(self.pos(span)));
+                let (Some(left), Some(right), None) = (args.next(), args.next(), args.next())
+                else {
+                    return Err(
+                        SqlError::syntax("syntax error at or near \")\"").at(self.pos(span))
+                    );
                 };
                 let value = self.settle_unknown(left.0.clone())?;
                 let (eq, l, r) = self.equality(left, right)?;

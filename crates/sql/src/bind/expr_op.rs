@@ -128,8 +128,10 @@ impl Binder<'_> {
     ) -> Result<Scalar, SqlError> {
         if op == UnaryOperator::Minus {
             // The parser folds the sign into a number: -2147483648 is an int4.
-            if let Expr::Value(ValueWithSpan { value: sqlparser::ast::Value::Number(text, _), span }) =
-                expr
+            if let Expr::Value(ValueWithSpan {
+                value: sqlparser::ast::Value::Number(text, _),
+                span,
+            }) = expr
             {
                 return self.number(text, true, *span);
             }

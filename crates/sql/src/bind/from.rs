@@ -9,9 +9,7 @@ use sqlparser::tokenizer::Span;
 use super::scope::{FromItem, Scope, ScopeColumn, ScopeTable, plain_columns};
 use super::{Binder, fold, parse, relation_name};
 use crate::error::{SqlError, SqlState};
-use crate::ir::{
-    ColId, Join, JoinKind, OutputColumn, Rel, Relation, Scan, VirtualScan,
-};
+use crate::ir::{ColId, Join, JoinKind, OutputColumn, Rel, Relation, Scan, VirtualScan};
 
 impl Binder<'_> {
     /// The comma-separated list of FROM; its names go into `scope`.
@@ -57,8 +55,7 @@ impl Binder<'_> {
                 return Err(SqlError::new(
                     SqlState::DUPLICATE_ALIAS,
                     format!("table name \"{}\" specified more than once", table.alias),
-                )
-                .at(self.pos(span)));
+                ));
             }
         }
         Ok(())
@@ -250,7 +247,7 @@ impl Binder<'_> {
         let Some(alias) = alias else {
             return Err(SqlError::syntax("subquery in FROM must have an alias")
                 .hint("For example, FROM (SELECT ...) [AS] foo.")
-                .at(self.pos(subquery.span())));
+                .at(self.pos_parenthesis(subquery.span())));
         };
         if !subquery.locks.is_empty() {
             return Err(SqlError::unsupported("FOR UPDATE in a subquery"));
@@ -306,11 +303,13 @@ impl Binder<'_> {
             }
             None => ScopeTable {
                 alias: Arc::from(name),
+                name: Arc::from(name),
                 schema: Some(Arc::from(schema.unwrap_or("public"))),
                 columns: shown.clone(),
                 primary_key: Vec::new(),
             },
         };
+        table.name = Arc::from(name);
         table.primary_key = primary_key;
         Ok(FromItem { rel, tables: vec![table], columns: shown })
     }
@@ -345,7 +344,9 @@ impl Binder<'_> {
             column.column.name = Arc::from(fold(&name.name));
         }
         *shown = columns.clone();
-        Ok(ScopeTable { alias: Arc::from(folded), schema: None, columns, primary_key: Vec::new() })
+        let alias: Arc<str> = Arc::from(folded);
+        let name = Arc::clone(&alias);
+        Ok(ScopeTable { alias, name, schema: None, columns, primary_key: Vec::new() })
     }
 }
 

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use pgtypes::{PgType, TypeId};
-use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, ObjectName, Spanned, TableAlias,
-};
+use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, ObjectName, Spanned, TableAlias};
 use sqlparser::tokenizer::Span;
 
 use super::scope::{Clause, FromItem, Scope, plain_columns};
@@ -85,8 +83,7 @@ impl Binder<'_> {
         let ordinality = ordinality.then(|| self.fresh("ordinality", PgType::INT8));
         let names: Vec<_> = columns.iter().chain(&ordinality).cloned().collect();
         let rel = Rel::Function(FunctionScan { function, args, columns, ordinality });
-        let mut item =
-            self.item(rel, plain_columns(&names), name, None, Vec::new(), alias)?;
+        let mut item = self.item(rel, plain_columns(&names), name, None, Vec::new(), alias)?;
         if alias.is_none() {
             item.tables[0].schema = None;
             item.tables[0].alias = Arc::from(name);

@@ -4,7 +4,9 @@
 //! NULL for FULL), comes first in `*`, and is what the bare name means; both remain reachable
 //! through their tables.
 
-use sqlparser::ast::{self, Join as AstJoin, JoinConstraint, JoinOperator, Spanned, TableWithJoins};
+use sqlparser::ast::{
+    self, Join as AstJoin, JoinConstraint, JoinOperator, Spanned, TableWithJoins,
+};
 use sqlparser::tokenizer::Span;
 
 use super::from::mentions_any;
@@ -47,8 +49,9 @@ impl Binder<'_> {
         };
         let cross = matches!(join_operator, JoinOperator::CrossJoin(_));
         if matches!(constraint, JoinConstraint::None) && !cross {
-            return Err(SqlError::syntax("a JOIN needs ON, USING or NATURAL")
-                .at(self.pos(relation.span())));
+            return Err(
+                SqlError::syntax("a JOIN needs ON, USING or NATURAL").at(self.pos(relation.span()))
+            );
         }
         // The right side sees the left one, if it is LATERAL.
         let mut around = scope.clone();

@@ -25,8 +25,10 @@ impl Binder<'_> {
             ast::Value::HexStringLiteral(_) | ast::Value::SingleQuotedByteStringLiteral(_) => {
                 Err(SqlError::unsupported("a bit string constant").at(self.pos(span)))
             }
-            other => Err(SqlError::syntax(format!("syntax error at or near \"{other}\""))
-                .at(self.pos(span))),
+            other => {
+                Err(SqlError::syntax(format!("syntax error at or near \"{other}\""))
+                    .at(self.pos(span)))
+            }
         }
     }
 
@@ -62,8 +64,10 @@ impl Binder<'_> {
                 format!("there is no parameter ${number}"),
             )
             .at(self.pos(span))),
-            None => Err(SqlError::syntax(format!("syntax error at or near \"{name}\""))
-                .at(self.pos(span))),
+            None => {
+                Err(SqlError::syntax(format!("syntax error at or near \"{name}\""))
+                    .at(self.pos(span)))
+            }
         }
     }
 }

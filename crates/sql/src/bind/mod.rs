@@ -152,15 +152,9 @@ impl<'a> Binder<'a> {
                 }
                 _ => Ok(Statement::Query(self.query(query, None)?)),
             },
-            ast::Statement::Insert(insert) => {
-                Ok(Statement::Insert(Box::new(self.insert(insert)?)))
-            }
-            ast::Statement::Update(update) => {
-                Ok(Statement::Update(Box::new(self.update(update)?)))
-            }
-            ast::Statement::Delete(delete) => {
-                Ok(Statement::Delete(Box::new(self.delete(delete)?)))
-            }
+            ast::Statement::Insert(insert) => Ok(Statement::Insert(Box::new(self.insert(insert)?))),
+            ast::Statement::Update(update) => Ok(Statement::Update(Box::new(self.update(update)?))),
+            ast::Statement::Delete(delete) => Ok(Statement::Delete(Box::new(self.delete(delete)?))),
             ast::Statement::Explain { .. } => self.explain(statement),
             other => Ok(Statement::Utility(Box::new(other.clone()))),
         }
@@ -198,13 +192,17 @@ impl<'a> Binder<'a> {
     /// Position of the operator behind its left operand: sqlparser keeps no span for it.
     fn pos_behind(&self, span: Span) -> Option<usize> {
         let end = parse::position(self.sql, span.end)?;
-        let skipped = self
-            .sql
-            .chars()
-            .skip(end - 1)
-            .take_while(|c| c.is_whitespace() || *c == ')')
-            .count();
+        let skipped =
+            self.sql.chars().skip(end - 1).take_while(|c| c.is_whitespace() || *c == ')').count();
         Some(end + skipped)
+    }
+
+    /// Position of the parenthesis in front of a query.
+    fn pos_parenthesis(&self, span: Span) -> Option<usize> {
+        let start = parse::position(self.sql, span.start)?;
+        let before: Vec<char> = self.sql.chars().take(start - 1).collect();
+        let back = before.iter().rev().position(|c| *c == '(')?;
+        Some(start - 1 - back)
     }
 
     /// The type of a parameter (0-based), if known by now.
@@ -266,6 +264,8 @@ pub fn relation_name(
             "a cross-database reference: \"{}.{}.{last}\"",
             parts[0], parts[1]
         ))),
-        _ => Err(SqlError::syntax(format!("improper relation name (too many dotted names): {name}"))),
+        _ => {
+            Err(SqlError::syntax(format!("improper relation name (too many dotted names): {name}")))
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pgtypes::{Datum, PgType};
 use sqlparser::ast::{self, Expr, OrderByExpr, Spanned, Value};
+use sqlparser::tokenizer::Span;
 
 use super::expr::Cx;
 use super::expr_forms::unnested;
@@ -22,17 +23,19 @@ impl Binder<'_> {
         items: &[Item],
         scope: &Scope<'_>,
         collected: &mut Collected,
-    ) -> Result<Vec<SortKey>, SqlError> {
+    ) -> Result<(Vec<SortKey>, Vec<Span>), SqlError> {
         let mut result: Vec<SortKey> = Vec::with_capacity(keys.len());
+        let mut spans = Vec::with_capacity(keys.len());
         for key in keys {
-            let expr =
-                self.item_or_expr(&key.expr, items, scope, Clause::OrderBy, collected)?;
+            let expr = self.item_or_expr(&key.expr, items, scope, Clause::OrderBy, collected)?;
+            let span = key.expr.span();
             let key = self.sort_key(expr, key)?;
             if !result.iter().any(|known| known.expr == key.expr) {
                 result.push(key);
+                spans.push(span);
             }
         }
-        Ok(result)
+        Ok((result, spans))
     }
 
     /// A number is a position in the select list, a bare name an alias in it, anything else an
@@ -254,8 +257,8 @@ impl Binder<'_> {
         match scalar {
             Scalar::Literal(Datum::Null, _) => Ok(Scalar::Literal(Datum::Null, ty)),
             scalar if scalar.ty().is_unknown() => {
-                let settled = self
-                    .try_coerce(scalar, ty, super::resolve::Context::Assignment, span)?;
+                let settled =
+                    self.try_coerce(scalar, ty, super::resolve::Context::Assignment, span)?;
                 settled.ok_or_else(|| SqlError::internal("an unknown literal resists"))
             }
             scalar => Ok(scalar),

@@ -157,7 +157,8 @@ struct Near<'a>(&'a str, Option<usize>, &'a str);
 
 impl fmt::Display for Near<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rest = self.1.and_then(|at| self.0.char_indices().nth(at - 1)).map(|(i, _)| &self.0[i..]);
+        let rest =
+            self.1.and_then(|at| self.0.char_indices().nth(at - 1)).map(|(i, _)| &self.0[i..]);
         let Some(rest) = rest else { return f.write_str(self.2) };
         let word: usize = rest
             .chars()

@@ -101,8 +101,7 @@ impl Binder<'_> {
             }
             let name = fold(&alias.name);
             if *recursive && super::mention::mentions(query, &name) {
-                return Err(SqlError::unsupported("WITH RECURSIVE")
-                    .at(self.pos(alias.name.span)));
+                return Err(SqlError::unsupported("WITH RECURSIVE").at(self.pos(alias.name.span)));
             }
             if scope.ctes.iter().any(|known| known.name == name) {
                 return Err(SqlError::new(
@@ -207,17 +206,14 @@ impl Binder<'_> {
             return Err(SqlError::syntax(format!(
                 "each {what} query must have the same number of columns"
             ))
-            .at(self.pos(right.span())));
+            .at(self.pos(first_item(right))));
         }
         let mut columns = Vec::with_capacity(l.columns.len());
         for i in 0..l.columns.len() {
-            let types = [(l.columns[i].ty, Span::empty()), (r.columns[i].ty, right.span())];
+            let types = [(l.columns[i].ty, Span::empty()), (r.columns[i].ty, nth_item(right, i))];
             let both_unknown = types.iter().all(|(ty, _)| ty.is_unknown());
-            let ty = if both_unknown && !settle {
-                types[0].0
-            } else {
-                self.common_type(&types, what)?
-            };
+            let ty =
+                if both_unknown && !settle { types[0].0 } else { self.common_type(&types, what)? };
             self.retype_output(&mut l, i, ty, what)?;
             self.retype_output(&mut r, i, ty, what)?;
             let name = l.columns[i].name.clone();
@@ -299,8 +295,11 @@ impl Binder<'_> {
         }
         let mut columns = Vec::with_capacity(width);
         for i in 0..width {
-            let types: Vec<_> =
-                bound.iter().zip(rows).map(|(row, exprs)| (row[i].ty(), exprs.content[i].span())).collect();
+            let types: Vec<_> = bound
+                .iter()
+                .zip(rows)
+                .map(|(row, exprs)| (row[i].ty(), exprs.content[i].span()))
+                .collect();
             let unknown = types.iter().all(|(ty, _)| ty.is_unknown());
             let ty = if unknown && !settle {
                 pgtypes::PgType::UNKNOWN
@@ -309,7 +308,12 @@ impl Binder<'_> {
             };
             for (row, exprs) in bound.iter_mut().zip(rows) {
                 let scalar = std::mem::replace(&mut row[i], Scalar::bool(false));
-                row[i] = match self.try_coerce(scalar, ty, Context::Implicit, exprs.content[i].span())? {
+                row[i] = match self.try_coerce(
+                    scalar,
+                    ty,
+                    Context::Implicit,
+                    exprs.content[i].span(),
+                )? {
                     Some(scalar) => scalar,
                     None => return Err(SqlError::internal("VALUES without a common type")),
                 };
@@ -320,14 +324,11 @@ impl Binder<'_> {
         Ok(Query { rel: Rel::Values { rows: bound, columns }, columns: output, locks: Vec::new() })
     }
 
-    fn table_command(
-        &mut self,
-        table: &ast::Table,
-        scope: &Scope<'_>,
-    ) -> Result<Query, SqlError> {
+    fn table_command(&mut self, table: &ast::Table, scope: &Scope<'_>) -> Result<Query, SqlError> {
         let ast::Table { table_name, schema_name } = table;
         let name = table_name.clone().ok_or_else(|| SqlError::syntax("TABLE without a name"))?;
-        let item = self.named_relation(schema_name.as_deref(), &name, None, Span::empty(), scope)?;
+        let item =
+            self.named_relation(schema_name.as_deref(), &name, None, Span::empty(), scope)?;
         let columns = item
             .columns
             .iter()
@@ -337,19 +338,37 @@ impl Binder<'_> {
     }
 }
 
+/// Where the first expression of a query's select list stands.
+fn first_item(body: &SetExpr) -> Span {
+    nth_item(body, 0)
+}
+
+/// Where an expression of a query's select list stands.
+pub(crate) fn nth_item(body: &SetExpr, index: usize) -> Span {
+    match body {
+        SetExpr::Select(select) => select.projection.get(index).map_or(Span::empty(), |i| i.span()),
+        SetExpr::Query(query) => nth_item(&query.body, index),
+        SetExpr::SetOperation { left, .. } => nth_item(left, index),
+        SetExpr::Values(values) => values
+            .rows
+            .first()
+            .and_then(|row| row.content.get(index))
+            .map_or(Span::empty(), Spanned::span),
+        _ => Span::empty(),
+    }
+}
+
 fn refuse_locks(around: &Around<'_>, what: &str) -> Result<(), SqlError> {
     if around.locks.is_empty() {
         return Ok(());
     }
-    Err(SqlError::unsupported(format!("FOR UPDATE with {what}")))
+    Err(SqlError::new(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        format!("{} is not allowed with {what}", super::select::lock_name(around.locks)),
+    ))
 }
 
 /// A result column that is just the column of the relation.
 pub(crate) fn output_of(column: &RelColumn) -> OutputColumn {
-    OutputColumn {
-        id: column.id,
-        name: column.name.clone(),
-        ty: column.ty,
-        origin: None,
-    }
+    OutputColumn { id: column.id, name: column.name.clone(), ty: column.ty, origin: None }
 }

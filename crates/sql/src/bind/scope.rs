@@ -29,6 +29,8 @@ pub(crate) struct ScopeColumn {
 #[derive(Clone, Debug)]
 pub(crate) struct ScopeTable {
     pub(crate) alias: Arc<str>,
+    /// What the table is called itself, for hints.
+    pub(crate) name: Arc<str>,
     /// Set when the table was named without an alias: `schema.table.column` works then.
     pub(crate) schema: Option<Arc<str>>,
     pub(crate) columns: Vec<ScopeColumn>,
@@ -91,7 +93,10 @@ impl Clause {
     }
 
     pub(crate) fn aggregates(self) -> bool {
-        matches!(self, Clause::Select | Clause::Having | Clause::OrderBy | Clause::DistinctOn | Clause::Window)
+        matches!(
+            self,
+            Clause::Select | Clause::Having | Clause::OrderBy | Clause::DistinctOn | Clause::Window
+        )
     }
 
     pub(crate) fn windows(self) -> bool {
@@ -294,6 +299,21 @@ impl Binder<'_> {
                     .at(position));
                 }
                 return Ok(first);
+            }
+            level = at.parent;
+        }
+        let mut level = Some(scope);
+        while let Some(at) = level {
+            if let Some(table) = at.tables.iter().find(|table| *table.name == **alias) {
+                return Err(SqlError::new(
+                    SqlState::UNDEFINED_TABLE,
+                    format!("invalid reference to FROM-clause entry for table \"{alias}\""),
+                )
+                .hint(format!(
+                    "Perhaps you meant to reference the table alias \"{}\".",
+                    table.alias
+                ))
+                .at(position));
             }
             level = at.parent;
         }

@@ -9,12 +9,13 @@
 //! aggregate, they are then rewritten to the columns of the groups (`group`).
 
 use sqlparser::ast::{self, Distinct, GroupByExpr, Spanned};
+use sqlparser::tokenizer::Span;
 
+use super::Binder;
 use super::expr::Cx;
 use super::query::Around;
 use super::scope::{Clause, Collected, Scope};
 use super::select_list::Item;
-use super::Binder;
 use crate::error::{SqlError, SqlState};
 use crate::ir::{Join, JoinKind, OutputColumn, Query, Rel, Scalar, SortKey};
 
@@ -23,6 +24,8 @@ pub(crate) struct Parts {
     pub(crate) items: Vec<Item>,
     pub(crate) having: Option<Scalar>,
     pub(crate) order: Vec<SortKey>,
+    /// Where each key of `order` stands.
+    pub(crate) order_spans: Vec<Span>,
     pub(crate) distinct: Distinction,
     pub(crate) collected: Collected,
 }
@@ -79,9 +82,21 @@ impl Binder<'_> {
         let locks = if around.locks.is_empty() {
             Vec::new()
         } else {
-            if grouped || !matches!(parts.distinct, Distinction::None) {
-                return Err(SqlError::unsupported(
-                    "FOR UPDATE with GROUP BY, HAVING, DISTINCT or aggregate functions",
+            let refused = [
+                (!matches!(parts.distinct, Distinction::None), "DISTINCT clause"),
+                (!group.is_empty(), "GROUP BY clause"),
+                (parts.having.is_some(), "HAVING clause"),
+                (!parts.collected.aggs.is_empty(), "aggregate functions"),
+                (!parts.collected.windows.is_empty(), "window functions"),
+                (
+                    !parts.collected.functions.is_empty(),
+                    "set-returning functions in the target list",
+                ),
+            ];
+            if let Some((_, what)) = refused.iter().find(|(present, _)| *present) {
+                return Err(SqlError::new(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    format!("{} is not allowed with {what}", lock_name(around.locks)),
                 ));
             }
             self.row_locks(around.locks, &mut rel)?
@@ -132,7 +147,8 @@ impl Binder<'_> {
                 Some(self.condition(scalar, "HAVING", expr.span())?)
             }
         };
-        let order = self.order_keys(around.order_by, &items, scope, &mut collected)?;
+        let (order, order_spans) =
+            self.order_keys(around.order_by, &items, scope, &mut collected)?;
         let distinct = match &select.distinct {
             None | Some(Distinct::All) => Distinction::None,
             Some(Distinct::Distinct) => Distinction::All,
@@ -145,7 +161,7 @@ impl Binder<'_> {
                 Distinction::On(on)
             }
         };
-        Ok(Parts { items, having, order, distinct, collected })
+        Ok(Parts { items, having, order, order_spans, distinct, collected })
     }
 
     /// Select list, DISTINCT, ORDER BY over the finished input.
@@ -155,7 +171,8 @@ impl Binder<'_> {
         parts: Parts,
         locks: Vec<crate::ir::RowLock>,
     ) -> Result<Query, SqlError> {
-        let Parts { items, having: _, mut order, distinct, collected: _ } = parts;
+        let Parts { items, having: _, mut order, order_spans, distinct, collected: _ } = parts;
+        let mut key_spans = order_spans.into_iter();
         let mut exprs = Vec::with_capacity(items.len());
         let mut columns = Vec::with_capacity(items.len());
         for item in items {
@@ -178,7 +195,10 @@ impl Binder<'_> {
         let kept = exprs.len();
         let only_listed = matches!(distinct, Distinction::All);
         for key in &mut order {
-            key.expr = self.listed(key.expr.clone(), &mut exprs, visible, only_listed)?;
+            let at = key_spans.next().and_then(|span| self.pos(span));
+            key.expr = self
+                .listed(key.expr.clone(), &mut exprs, visible, only_listed)
+                .map_err(|error| error.at(at))?;
         }
         let mut on = Vec::new();
         if let Distinction::On(wanted) = &distinct {
@@ -301,6 +321,14 @@ impl Binder<'_> {
             Some((_, what)) => Err(SqlError::unsupported(what)),
             None => Ok(()),
         }
+    }
+}
+
+/// As errors call a locking clause.
+pub(crate) fn lock_name(locks: &[ast::LockClause]) -> &'static str {
+    match locks.first().map(|lock| &lock.lock_type) {
+        Some(ast::LockType::Share) => "FOR SHARE",
+        _ => "FOR UPDATE",
     }
 }
 

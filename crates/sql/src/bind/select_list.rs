@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    self, DateTimeField, Expr, SelectItem, SelectItemQualifiedWildcardKind, Spanned, TrimWhereField,
-    WildcardAdditionalOptions,
+    self, DateTimeField, Expr, SelectItem, SelectItemQualifiedWildcardKind, Spanned,
+    TrimWhereField, WildcardAdditionalOptions,
 };
 use sqlparser::tokenizer::Span;
 
@@ -49,8 +49,10 @@ impl Binder<'_> {
                 SelectItem::Wildcard(options) => {
                     refuse_options(options)?;
                     if scope.columns.is_empty() && scope.tables.is_empty() {
-                        return Err(SqlError::syntax("SELECT * with no tables specified is not valid")
-                            .at(self.pos(options.wildcard_token.0.span)));
+                        return Err(SqlError::syntax(
+                            "SELECT * with no tables specified is not valid",
+                        )
+                        .at(self.pos(options.wildcard_token.0.span)));
                     }
                     let span = options.wildcard_token.0.span;
                     result.extend(scope.columns.iter().map(|column| item_of(column, span)));
@@ -135,27 +137,20 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         Expr::CompoundIdentifier(parts) => parts.last().map(|ident| (fold(ident), true)),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
         Expr::CompoundFieldAccess { root, .. } => figure(root),
-        Expr::Function(function) => function
-            .name
-            .0
-            .last()
-            .and_then(|part| part.as_ident())
-            .map(|ident| (fold(ident), true)),
+        Expr::Function(function) => {
+            function.name.0.last().and_then(|part| part.as_ident()).map(|ident| (fold(ident), true))
+        }
         Expr::Cast { expr, data_type, .. } => match figure(expr) {
             Some((name, true)) => Some((name, true)),
             _ => type_name(data_type).map(|name| (name, false)),
         },
         Expr::TypedString(typed) => type_name(&typed.data_type).map(|name| (name, false)),
-        Expr::Value(value) => match value.value {
-            ast::Value::Boolean(_) => Some(("bool".to_owned(), false)),
-            _ => None,
-        },
         Expr::Interval(_) => Some(("interval".to_owned(), false)),
         Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figure) {
             Some((name, true)) => Some((name, true)),
             _ => Some(("case".to_owned(), false)),
         },
-        Expr::Exists { .. } => strong("exists"),
+        Expr::Exists { negated: false, .. } => strong("exists"),
         Expr::Array(_) => strong("array"),
         Expr::Tuple(_) => strong("row"),
         Expr::Extract { .. } => strong("extract"),
@@ -192,12 +187,4 @@ fn first_name(body: &ast::SetExpr) -> Option<(String, bool)> {
 
 fn type_name(data_type: &ast::DataType) -> Option<String> {
     type_of(data_type).ok().map(|ty| ty.id.name().to_owned())
-}
-
-/// Whether a field of EXTRACT is spelled like a column, which the parser cannot tell.
-pub(crate) fn field_name(field: &DateTimeField) -> String {
-    match field {
-        DateTimeField::Custom(ident) => ident.value.to_lowercase(),
-        other => other.to_string().to_lowercase(),
-    }
 }

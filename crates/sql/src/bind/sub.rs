@@ -42,7 +42,7 @@ impl Binder<'_> {
         let bound = self.subquery(query, cx)?;
         let [column] = bound.columns.as_slice() else {
             return Err(SqlError::syntax("subquery must return only one column")
-                .at(self.pos(query.span())));
+                .at(self.pos_parenthesis(query.span())));
         };
         Ok(Scalar::Subquery(Box::new(Subquery {
             kind: SubqueryKind::Scalar,
@@ -61,7 +61,7 @@ impl Binder<'_> {
         let bound = self.subquery(query, cx)?;
         let [column] = bound.columns.as_slice() else {
             return Err(SqlError::syntax("subquery must return only one column")
-                .at(self.pos(query.span())));
+                .at(self.pos_parenthesis(query.span())));
         };
         if column.ty.array {
             return Err(SqlError::unsupported("ARRAY over a query of arrays"));
@@ -104,8 +104,7 @@ impl Binder<'_> {
                 .at(self.pos_behind(left.span())));
         };
         let types = [needle.ty(), column.ty];
-        let op =
-            resolve::operator(op, &types).map_err(|e| e.at(self.pos_behind(left.span())))?;
+        let op = resolve::operator(op, &types).map_err(|e| e.at(self.pos_behind(left.span())))?;
         if !op.result.same(PgType::BOOL) {
             return Err(SqlError::new(
                 SqlState::DATATYPE_MISMATCH,

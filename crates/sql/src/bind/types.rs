@@ -152,11 +152,7 @@ impl Binder<'_> {
         let from = scalar.ty();
         match self.try_coerce(scalar, target, Context::Explicit, span)? {
             Some(scalar) => Ok(scalar),
-            None => Err(SqlError::new(
-                SqlState::CANNOT_COERCE,
-                format!("cannot cast type {} to {}", from.sql_name(), target.sql_name()),
-            )
-            .at(self.pos(span))),
+            None => Err(no_cast(from, target).at(self.pos(span))),
         }
     }
 
@@ -296,6 +292,14 @@ impl Binder<'_> {
             .collect();
         Ok((unified?, ty))
     }
+}
+
+/// 42846.
+pub(crate) fn no_cast(from: PgType, to: PgType) -> SqlError {
+    SqlError::new(
+        SqlState::CANNOT_COERCE,
+        format!("cannot cast type {} to {}", from.sql_name(), to.sql_name()),
+    )
 }
 
 /// Whether two types may be compared without a conversion either way.

@@ -76,13 +76,18 @@ impl Binder<'_> {
         }
         let refused = [
             (args.distinct, "DISTINCT is not implemented for window functions"),
-            (!args.order_by.is_empty(), "aggregate ORDER BY is not implemented for window functions"),
+            (
+                !args.order_by.is_empty(),
+                "aggregate ORDER BY is not implemented for window functions",
+            ),
         ];
         if let Some((_, what)) = refused.iter().find(|(present, _)| *present) {
             return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, *what).at(position));
         }
         if args.null_treatment || args.within_group {
-            return Err(SqlError::unsupported("IGNORE NULLS or WITHIN GROUP with OVER").at(position));
+            return Err(
+                SqlError::unsupported("IGNORE NULLS or WITHIN GROUP with OVER").at(position)
+            );
         }
         let window = match &function.over {
             Some(WindowType::WindowSpec(spec)) => self.window(spec, cx)?,

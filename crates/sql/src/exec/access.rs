@@ -152,11 +152,7 @@ fn order(a: &Key, b: &Key) -> Ordering {
 }
 
 /// The part of a prefix's entries that the bounds on the next column leave.
-fn bounded(
-    codec: &IndexCodec,
-    prefix: Vec<Datum>,
-    fit: &Fit<'_>,
-) -> Result<KeyRange, CodecError> {
+fn bounded(codec: &IndexCodec, prefix: Vec<Datum>, fit: &Fit<'_>) -> Result<KeyRange, CodecError> {
     let whole = codec.key_prefix(&prefix)?.prefix_range();
     if fit.lower.is_none() && fit.upper.is_none() {
         return Ok(whole);

@@ -113,10 +113,7 @@ impl AggregateUDFImpl for Collect {
         }))
     }
 
-    fn state_fields(
-        &self,
-        _: StateFieldsArgs<'_>,
-    ) -> Result<Vec<arrow::datatypes::FieldRef>> {
+    fn state_fields(&self, _: StateFieldsArgs<'_>) -> Result<Vec<arrow::datatypes::FieldRef>> {
         Ok(Vec::new())
     }
 

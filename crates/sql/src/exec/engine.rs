@@ -59,6 +59,7 @@ impl QueryEngine {
             .with_runtime_env(runtime)
             .with_analyzer_rules(Vec::new())
             .with_optimizer_rules(rules())
+            .with_query_planner(Arc::new(super::apply_exec::Planner))
             .build();
         Ok(Arc::new(QueryEngine { state, pool }))
     }

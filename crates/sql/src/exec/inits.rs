@@ -48,12 +48,7 @@ pub(super) async fn computed(ctx: &ExecContext, rel: &Rel) -> Result<Computed, S
 /// `rel` with its uncorrelated subqueries replaced by their values.
 pub(super) async fn run(ctx: &ExecContext, rel: &Rel) -> Result<Rel, SqlError> {
     let mut found = Vec::new();
-    rel.for_each_rel(&mut |node| {
-        for scalar in node.scalars() {
-            let condition = matches!(node, Rel::Filter { .. });
-            candidates(scalar, condition, &mut found);
-        }
-    });
+    walk(rel, &mut found);
     if found.is_empty() {
         return Ok(rel.clone());
     }
@@ -76,6 +71,16 @@ pub(super) async fn run(ctx: &ExecContext, rel: &Rel) -> Result<Rel, SqlError> {
     Ok(rel)
 }
 
+/// Uncorrelated subqueries of a relation, outermost only: what is inside one runs with it.
+fn walk(rel: &Rel, found: &mut Vec<Subquery>) {
+    for input in rel.inputs() {
+        walk(input, found);
+    }
+    for scalar in rel.scalars() {
+        candidates(scalar, matches!(rel, Rel::Filter { .. }), found);
+    }
+}
+
 /// Uncorrelated subqueries of an expression. `condition`: the expression decides which rows stay,
 /// so an IN at its top becomes a semi-join.
 fn candidates(scalar: &Scalar, condition: bool, found: &mut Vec<Subquery>) {
@@ -93,9 +98,10 @@ fn candidates(scalar: &Scalar, condition: bool, found: &mut Vec<Subquery>) {
                 candidates(needle, false, found);
             }
             let joined = condition && joins(subquery);
-            // The innermost first: queries inside are found by the walk over relations.
             if !joined && !subquery.rel.is_correlated() {
                 found.push((**subquery).clone());
+            } else {
+                walk(&subquery.rel, found);
             }
         }
         other => other.children().into_iter().for_each(|child| candidates(child, false, found)),
@@ -111,7 +117,8 @@ fn joins(subquery: &Subquery) -> bool {
     }
 }
 
-fn value<'a>(
+/// The value of a subquery that mentions nothing outside.
+pub(super) fn value<'a>(
     ctx: &'a ExecContext,
     subquery: &'a Subquery,
 ) -> BoxFuture<'a, Result<Scalar, SqlError>> {
@@ -164,10 +171,8 @@ async fn list(
 ) -> Result<Scalar, SqlError> {
     let ty: PgType = column.ty();
     let made = RelColumn { id: crate::ir::ColId(u32::MAX), name: Arc::from("value"), ty };
-    let rel = Rel::Project {
-        input: Box::new(subquery.rel.clone()),
-        exprs: vec![(made, column.clone())],
-    };
+    let rel =
+        Rel::Project { input: Box::new(subquery.rel.clone()), exprs: vec![(made, column.clone())] };
     let items = first_column(ctx, &rel).await?;
     let array = Box::new(Scalar::Literal(Datum::array(items), ty.base().to_array()));
     Ok(Scalar::Quantified { op: op.clone(), needle: Box::new(needle.clone()), array, all })

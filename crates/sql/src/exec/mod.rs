@@ -9,10 +9,13 @@
 //! enough for that (DataFusion's cooperative scheduling).
 
 mod access;
+pub(crate) mod apply;
+mod apply_exec;
 mod collect_agg;
 mod condition;
 mod engine;
 mod fast;
+mod hoist;
 mod inits;
 mod plan;
 pub(crate) mod provider;

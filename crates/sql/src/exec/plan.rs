@@ -6,9 +6,8 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use pgtypes::PgType;
 
-use super::inits;
 use super::rows::Rows;
-use super::ExecContext;
+use super::{ExecContext, hoist, inits};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{Query, Rel};
 use crate::lower::Lowerer;
@@ -26,31 +25,58 @@ pub async fn plan(ctx: &ExecContext, query: &Query) -> Result<Planned, SqlError>
 }
 
 /// Plans a relation, running its uncorrelated subqueries.
+///
+/// Correlated ones become joins if the optimizer knows how. If it does not, it says so by failing,
+/// and they are evaluated row by row.
 pub async fn plan_rel(ctx: &ExecContext, rel: &Rel) -> Result<Planned, SqlError> {
     let rel = inits::run(ctx, rel).await?;
+    let rel = hoist::hoisted(&rel, hoist::Which::Unjoinable);
     let computed = inits::computed(ctx, &rel).await?;
-    let mut lowerer = Lowerer::new(ctx, &computed);
-    let logical = lowerer.plan(&rel)?;
-    let correlated = lowerer.correlated;
-    let refused = |error: SqlError| {
-        // What the optimizer could not decorrelate fails as some internal complaint.
-        let ours = matches!(error.code(), SqlState::INTERNAL_ERROR | SqlState::FEATURE_NOT_SUPPORTED);
-        if correlated && ours {
-            return SqlError::unsupported("a correlated subquery of this shape")
-                .detail(error.message().to_owned());
+    let (result, correlated) = attempt(ctx, &rel, &computed).await;
+    let types = rel.columns().iter().map(|column| column.ty).collect();
+    match result {
+        Ok(plan) => Ok(Planned { plan, types }),
+        Err(error) if correlated && is_ours(&error) => {
+            let rel = hoist::hoisted(&rel, hoist::Which::All);
+            let (result, correlated) = attempt(ctx, &rel, &computed).await;
+            match result {
+                Ok(plan) => Ok(Planned { plan, types }),
+                Err(error) if correlated && is_ours(&error) => {
+                    Err(SqlError::unsupported("a correlated subquery of this shape")
+                        .detail(error.message().to_owned()))
+                }
+                Err(error) => Err(error),
+            }
         }
-        error
+        Err(error) => Err(error),
+    }
+}
+
+/// What the optimizer could not decorrelate fails as some internal complaint.
+fn is_ours(error: &SqlError) -> bool {
+    matches!(error.code(), SqlState::INTERNAL_ERROR | SqlState::FEATURE_NOT_SUPPORTED)
+}
+
+/// One try; and whether correlated subqueries were left to the optimizer.
+async fn attempt(
+    ctx: &ExecContext,
+    rel: &Rel,
+    computed: &inits::Computed,
+) -> (Result<Arc<dyn ExecutionPlan>, SqlError>, bool) {
+    let mut lowerer = Lowerer::new(ctx, computed);
+    let logical = lowerer.plan(rel);
+    let correlated = lowerer.correlated;
+    let logical = match logical {
+        Ok(logical) => logical,
+        Err(error) => return (Err(error), correlated),
     };
     tracing::debug!(plan = %logical.display_indent(), "logical plan");
     let state = ctx.engine.state();
-    let optimized = state.optimize(&logical).map_err(|e| refused(e.into()))?;
-    let plan = state
-        .query_planner()
-        .create_physical_plan(&optimized, state)
-        .await
-        .map_err(|e| refused(e.into()))?;
-    let types = rel.columns().iter().map(|column| column.ty).collect();
-    Ok(Planned { plan, types })
+    let planned = async {
+        let optimized = state.optimize(&logical)?;
+        state.query_planner().create_physical_plan(&optimized, state).await
+    };
+    (planned.await.map_err(SqlError::from), correlated)
 }
 
 impl Planned {

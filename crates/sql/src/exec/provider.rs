@@ -106,8 +106,7 @@ impl TableProvider for StoredTable {
             })?;
             conditions.push(condition);
         }
-        let access =
-            access::choose(&self.scan.table, &conditions).map_err(SqlError::from)?;
+        let access = access::choose(&self.scan.table, &conditions).map_err(SqlError::from)?;
         let all: Vec<usize> = (0..self.sources.len()).collect();
         let kept = projection.unwrap_or(&all);
         let output = kept.iter().map(|&at| self.sources[at]).collect();
@@ -141,8 +140,7 @@ pub(crate) fn batch_of(
         }
     }
     let arrays = builders.iter_mut().map(arrow_bridge::ColumnBuilder::finish).collect();
-    let options =
-        arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let batch = RecordBatch::try_new_with_options(schema, arrays, &options)
         .map_err(datafusion::error::DataFusionError::from)?;
     Ok(batch)

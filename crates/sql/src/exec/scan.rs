@@ -152,7 +152,9 @@ impl TableScanExec {
     }
 
     fn position_of(&self, column: usize) -> Option<usize> {
-        self.output.iter().position(|source| matches!(source, Source::Column(at, _) if *at == column))
+        self.output
+            .iter()
+            .position(|source| matches!(source, Source::Column(at, _) if *at == column))
     }
 
     /// Whether rows come in this order when read forwards (`Some(false)`) or backwards.
@@ -242,10 +244,6 @@ impl ExecutionPlan for TableScanExec {
         _: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
-    }
-
-    fn supports_limit_pushdown(&self) -> bool {
-        true
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
@@ -359,11 +357,8 @@ impl Reader {
             Some(left) => (left as u64).saturating_mul(2).clamp(64, PAGE_ROWS),
             None => PAGE_ROWS,
         };
-        let options = ScanOptions {
-            reverse: self.scan.reverse,
-            max_rows: wanted,
-            max_bytes: PAGE_BYTES,
-        };
+        let options =
+            ScanOptions { reverse: self.scan.reverse, max_rows: wanted, max_bytes: PAGE_BYTES };
         let page = self.scan.txn.scan(span, options).await?;
         if let Some(rest) = page.resume {
             self.spans.push(rest);
@@ -402,10 +397,7 @@ impl Reader {
             .collect()
     }
 
-    fn batch(
-        &mut self,
-        rows: Vec<(Key, Bytes)>,
-    ) -> std::result::Result<RecordBatch, SqlError> {
+    fn batch(&mut self, rows: Vec<(Key, Bytes)>) -> std::result::Result<RecordBatch, SqlError> {
         let mut columns: Vec<Building> = self
             .scan
             .output

@@ -55,9 +55,7 @@ pub async fn explain(ctx: &ExecContext, explain: &Explain) -> Result<Vec<Vec<Dat
             let node = node::of(planned.plan.as_ref() as &dyn ExecutionPlan, &names, explain);
             (node, timing)
         }
-        None => {
-            (Node::leaf("Result"), Timing { planning: begin.elapsed(), execution: None })
-        }
+        None => (Node::leaf("Result"), Timing { planning: begin.elapsed(), execution: None }),
     };
     if let Some(top) = top {
         nodes.0 = Node { name: top, details: Vec::new(), children: vec![nodes.0] };

@@ -73,9 +73,8 @@ impl Names {
         while let Some(at) = rest.find(|c: char| c.is_ascii_alphabetic() || c == '_') {
             out.push_str(&rest[..at]);
             rest = &rest[at..];
-            let end = rest
-                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .unwrap_or(rest.len());
+            let end =
+                rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
             let word = &rest[..end];
             rest = &rest[end..];
             match self.0.get(word) {

@@ -79,8 +79,12 @@ pub(super) fn of(plan: &dyn ExecutionPlan, names: &Names, explain: &Explain) -> 
     let rest = names.shown(rest);
     let mut details = Vec::new();
     let name = match operator.split_whitespace().next().unwrap_or(operator) {
-        "ProjectionExec" | "CoalesceBatchesExec" | "CooperativeExec" | "CoalescePartitionsExec"
-        | "OutputRequirementExec" | "BufferExec"
+        "ProjectionExec"
+        | "CoalesceBatchesExec"
+        | "CooperativeExec"
+        | "CoalescePartitionsExec"
+        | "OutputRequirementExec"
+        | "BufferExec"
             if children.len() == 1 =>
         {
             return children.swap_remove(0);
@@ -107,6 +111,7 @@ pub(super) fn of(plan: &dyn ExecutionPlan, names: &Names, explain: &Explain) -> 
         "CrossJoinExec" => "Nested Loop",
         "UnionExec" => "Append",
         "UnnestExec" => "ProjectSet",
+        "ApplyExec" => "SubPlan",
         "WindowAggExec" | "BoundedWindowAggExec" => "WindowAgg",
         "EmptyExec" | "PlaceholderRowExec" => "Result",
         "DataSourceExec" => "Values Scan",
@@ -179,20 +184,13 @@ fn scan_node(
     };
     let mut node = Node { name, details: Vec::new(), children: Vec::new() };
     if explain.verbose {
-        let output: Vec<String> = plan
-            .schema()
-            .fields()
-            .iter()
-            .map(|field| names.shown(field.name()))
-            .collect();
+        let output: Vec<String> =
+            plan.schema().fields().iter().map(|field| names.shown(field.name())).collect();
         node.details.push(("Output".to_owned(), output.join(", ")));
     }
     if !scan.conditions.is_empty() {
-        let shown: Vec<String> = scan
-            .conditions
-            .iter()
-            .map(|condition| condition.shown(&scan.table))
-            .collect();
+        let shown: Vec<String> =
+            scan.conditions.iter().map(|condition| condition.shown(&scan.table)).collect();
         let key = if whole { "Filter" } else { "Index Cond" };
         let text = if shown.len() == 1 {
             format!("({})", shown[0])

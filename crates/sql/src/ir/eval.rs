@@ -4,7 +4,7 @@
 //! as the result is known, so `CASE WHEN x <> 0 THEN 1 / x END` never divides by zero. Queries
 //! inside expressions are not evaluated here; the caller runs them first and puts their value in.
 
-use pgtypes::{Datum, EvalEnv};
+use pgtypes::{ArrayValue, Datum, EvalEnv};
 
 use super::func::FuncRef;
 use super::scalar::Scalar;
@@ -112,8 +112,7 @@ fn value(scalar: &Scalar, env: &EvalEnv, row: Row<'_>) -> Result<Datum, SqlError
             for arg in args {
                 let next = value(arg, env, row)?;
                 let better = !next.is_null()
-                    && (best.is_null()
-                        || is_true(&call(op, env, &[next.clone(), best.clone()])?));
+                    && (best.is_null() || is_true(&call(op, env, &[next.clone(), best.clone()])?));
                 if better {
                     best = next;
                 }
@@ -121,9 +120,25 @@ fn value(scalar: &Scalar, env: &EvalEnv, row: Row<'_>) -> Result<Datum, SqlError
             Ok(best)
         }
         Scalar::Array(items, _) => {
-            let items: Result<Vec<_>, _> =
-                items.iter().map(|item| value(item, env, row)).collect();
+            let items: Result<Vec<_>, _> = items.iter().map(|item| value(item, env, row)).collect();
             Ok(Datum::array(items?))
+        }
+        Scalar::Element { array, indexes, .. } => {
+            let Datum::Array(array) = value(array, env, row)? else { return Ok(Datum::Null) };
+            let mut at = Vec::with_capacity(indexes.len());
+            for index in indexes {
+                match value(index, env, row)?.as_i64() {
+                    Some(index) => at.push(index),
+                    None => return Ok(Datum::Null),
+                }
+            }
+            Ok(element(&array, &at))
+        }
+        Scalar::Slice { array, bounds } => {
+            let Datum::Array(array) = value(array, env, row)? else { return Ok(Datum::Null) };
+            let low = value(&bounds.0, env, row)?.as_i64();
+            let high = value(&bounds.1, env, row)?.as_i64();
+            slice(&array, low, high)
         }
         Scalar::Subquery(_) => Err(SqlError::internal("a query inside a row expression")),
     }
@@ -178,6 +193,38 @@ fn in_list(
         }
     }
     Ok(if unknown { Datum::Null } else { Datum::Bool(false) })
+}
+
+/// `array[at…]`, row-major.
+fn element(array: &ArrayValue, at: &[i64]) -> Datum {
+    if array.dims.len() != at.len() {
+        return Datum::Null;
+    }
+    let mut position = 0i64;
+    for (dim, index) in array.dims.iter().zip(at) {
+        let offset = index - i64::from(dim.lower);
+        if !(0..i64::from(dim.len)).contains(&offset) {
+            return Datum::Null;
+        }
+        position = position * i64::from(dim.len) + offset;
+    }
+    usize::try_from(position).ok().and_then(|p| array.items.get(p)).cloned().unwrap_or(Datum::Null)
+}
+
+/// `array[low:high]`; the result counts from 1.
+fn slice(array: &ArrayValue, low: Option<i64>, high: Option<i64>) -> Result<Datum, SqlError> {
+    let [dim] = array.dims.as_slice() else {
+        if array.dims.is_empty() {
+            return Ok(Datum::array(Vec::new()));
+        }
+        return Err(SqlError::unsupported("a slice of a multi-dimensional array"));
+    };
+    let lower = i64::from(dim.lower);
+    let from = (low.unwrap_or(lower) - lower).clamp(0, i64::from(dim.len));
+    let to = (high.unwrap_or(i64::MAX).saturating_sub(lower).saturating_add(1))
+        .clamp(from, i64::from(dim.len));
+    let span = usize::try_from(from).unwrap_or(0)..usize::try_from(to).unwrap_or(0);
+    Ok(Datum::array(array.items[span].to_vec()))
 }
 
 /// `needle op ANY (items)` and `ALL`.

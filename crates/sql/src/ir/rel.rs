@@ -20,7 +20,7 @@ use pgtypes::PgType;
 
 use super::catalog_view::VirtualTable;
 use super::func::{AggRef, SetFunction, WindowFunc};
-use super::scalar::Scalar;
+use super::scalar::{Scalar, Subquery};
 
 /// Names one column of one node of one statement.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,6 +103,14 @@ pub enum Rel {
         input: Box<Rel>,
         /// The calls.
         calls: Vec<WindowCall>,
+    },
+    /// Queries evaluated anew for each row. Its columns are the input's, then the results. Not made
+    /// by binding: execution puts it where a correlated subquery cannot become a join.
+    Apply {
+        /// Where rows come from.
+        input: Box<Rel>,
+        /// Column made, and the query inside an expression that makes it.
+        calls: Vec<(RelColumn, Subquery)>,
     },
     /// Rows in order.
     Sort {
@@ -354,6 +362,11 @@ impl Rel {
                 columns.extend(calls.iter().map(|call| call.column.clone()));
                 columns
             }
+            Rel::Apply { input, calls } => {
+                let mut columns = input.columns();
+                columns.extend(calls.iter().map(|(column, _)| column.clone()));
+                columns
+            }
         }
     }
 
@@ -370,6 +383,7 @@ impl Rel {
             | Rel::Project { input, .. }
             | Rel::Aggregate { input, .. }
             | Rel::Window { input, .. }
+            | Rel::Apply { input, .. }
             | Rel::Sort { input, .. }
             | Rel::Limit { input, .. }
             | Rel::Distinct { input }

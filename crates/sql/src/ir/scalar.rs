@@ -116,6 +116,22 @@ pub enum Scalar {
     },
     /// `ARRAY[…]`, one dimension.
     Array(Vec<Scalar>, PgType),
+    /// `array[i][j]`: NULL outside the bounds.
+    Element {
+        /// The array.
+        array: Box<Scalar>,
+        /// One int4 per dimension.
+        indexes: Vec<Scalar>,
+        /// Type of the elements.
+        ty: PgType,
+    },
+    /// `array[low:high]` of a one-dimensional array; a missing bound is a NULL literal.
+    Slice {
+        /// The array.
+        array: Box<Scalar>,
+        /// First and last subscript, int4.
+        bounds: Box<(Scalar, Scalar)>,
+    },
     /// A query inside an expression.
     Subquery(Box<Subquery>),
 }
@@ -191,7 +207,9 @@ impl Scalar {
             | Scalar::Case { ty, .. }
             | Scalar::Coalesce(_, ty)
             | Scalar::Extreme { ty, .. }
-            | Scalar::Array(_, ty) => *ty,
+            | Scalar::Array(_, ty)
+            | Scalar::Element { ty, .. } => *ty,
+            Scalar::Slice { array, .. } => array.ty(),
             Scalar::NullIf { value, .. } => value.ty(),
             Scalar::Subquery(subquery) => subquery.ty,
             Scalar::And(_)
@@ -223,9 +241,7 @@ impl Scalar {
             | Scalar::IsNull(arg)
             | Scalar::IsBool(arg, _) => vec![arg],
             Scalar::Distinct { left, right, .. } => vec![left, right],
-            Scalar::InList { needle, list, .. } => {
-                std::iter::once(&**needle).chain(list).collect()
-            }
+            Scalar::InList { needle, list, .. } => std::iter::once(&**needle).chain(list).collect(),
             Scalar::Quantified { needle, array, .. } => vec![needle, array],
             Scalar::Case { whens, otherwise, .. } => {
                 let mut all: Vec<&Scalar> = whens.iter().flat_map(|(c, r)| [c, r]).collect();
@@ -233,6 +249,10 @@ impl Scalar {
                 all
             }
             Scalar::NullIf { args, value, .. } => vec![&args.0, &args.1, value],
+            Scalar::Element { array, indexes, .. } => {
+                std::iter::once(&**array).chain(indexes).collect()
+            }
+            Scalar::Slice { array, bounds } => vec![array, &bounds.0, &bounds.1],
             Scalar::Subquery(subquery) => match &subquery.kind {
                 SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } => vec![needle],
                 SubqueryKind::Scalar | SubqueryKind::Exists | SubqueryKind::Array => Vec::new(),
@@ -271,6 +291,13 @@ impl Scalar {
             Scalar::NullIf { args, value, .. } => {
                 let (left, right) = &mut **args;
                 vec![left, right, value]
+            }
+            Scalar::Element { array, indexes, .. } => {
+                std::iter::once(&mut **array).chain(indexes).collect()
+            }
+            Scalar::Slice { array, bounds } => {
+                let (low, high) = &mut **bounds;
+                vec![array, low, high]
             }
             Scalar::Subquery(subquery) => match &mut subquery.kind {
                 SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } => vec![needle],

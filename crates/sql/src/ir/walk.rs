@@ -1,6 +1,8 @@
 //! Visiting every expression of a relation, those of inner queries included.
 
-use super::rel::{FrameBound, Rel, SortKey};
+use pgtypes::PgType;
+
+use super::rel::{ColId, FrameBound, Rel, SortKey};
 use super::scalar::{Scalar, SubqueryKind};
 
 fn scalar_deep(scalar: &mut Scalar, visit: &mut dyn FnMut(&mut Scalar)) {
@@ -71,6 +73,19 @@ impl Rel {
                     }
                 }
             }
+            Rel::Apply { input, calls } => {
+                input.for_each_scalar_mut(visit);
+                for (_, subquery) in calls {
+                    let mut scalar = Scalar::Subquery(Box::new(subquery.clone()));
+                    for child in scalar.children_mut() {
+                        scalar_deep(child, visit);
+                    }
+                    if let Scalar::Subquery(changed) = scalar {
+                        *subquery = *changed;
+                    }
+                    subquery.rel.for_each_scalar_mut(visit);
+                }
+            }
             Rel::Sort { input, keys } => {
                 input.for_each_scalar_mut(visit);
                 keys_deep(keys, visit);
@@ -100,6 +115,9 @@ impl Rel {
         for input in self.inputs() {
             input.for_each_rel(visit);
         }
+        if let Rel::Apply { calls, .. } = self {
+            calls.iter().for_each(|(_, subquery)| subquery.rel.for_each_rel(visit));
+        }
         for scalar in self.scalars() {
             scalar.any(&mut |node| {
                 if let Scalar::Subquery(subquery) = node {
@@ -118,6 +136,7 @@ impl Rel {
             | Rel::Scan(_)
             | Rel::Virtual(_)
             | Rel::Distinct { .. }
+            | Rel::Apply { .. }
             | Rel::SetOp { .. } => Vec::new(),
             Rel::Values { rows, .. } => rows.iter().flatten().collect(),
             Rel::Function(call) => call.args.iter().collect(),
@@ -151,23 +170,28 @@ impl Rel {
         }
     }
 
-    /// Columns mentioned but made by no node in here: what makes a query correlated.
+    /// Whether it mentions columns that no node in here makes.
     pub fn is_correlated(&self) -> bool {
+        !self.outer_columns().is_empty()
+    }
+
+    /// Columns mentioned but made by no node in here, in order and once each.
+    pub fn outer_columns(&self) -> Vec<(ColId, PgType)> {
         let mut made = std::collections::HashSet::new();
-        let mut used = Vec::new();
+        let mut used: Vec<(ColId, PgType)> = Vec::new();
         self.for_each_rel(&mut |rel| {
             made.extend(rel.columns().into_iter().map(|column| column.id));
             for scalar in rel.scalars() {
                 scalar.any(&mut |node| {
                     match node {
-                        Scalar::Column(id, _) => used.push(*id),
+                        Scalar::Column(id, ty) => used.push((*id, *ty)),
                         Scalar::Subquery(subquery) => {
                             if let SubqueryKind::Any { column, .. }
                             | SubqueryKind::All { column, .. } = &subquery.kind
                             {
                                 column.any(&mut |inner| {
-                                    if let Scalar::Column(id, _) = inner {
-                                        used.push(*id);
+                                    if let Scalar::Column(id, ty) = inner {
+                                        used.push((*id, *ty));
                                     }
                                     false
                                 });
@@ -179,6 +203,9 @@ impl Rel {
                 });
             }
         });
-        used.iter().any(|id| !made.contains(id))
+        used.retain(|(id, _)| !made.contains(id));
+        used.sort_unstable_by_key(|(id, _)| *id);
+        used.dedup_by_key(|(id, _)| *id);
+        used
     }
 }

@@ -93,8 +93,7 @@ impl Lowerer<'_> {
                     Out::Agg(at) => groups + *at,
                 };
                 let (qualifier, field) = plan.schema().qualified_field(at);
-                let expr =
-                    Expr::Column(datafusion::common::Column::from((qualifier, field)));
+                let expr = Expr::Column(datafusion::common::Column::from((qualifier, field)));
                 expr.alias(column.id.to_string())
             })
             .collect();
@@ -147,8 +146,7 @@ impl Lowerer<'_> {
     /// `SELECT DISTINCT` of no columns.
     fn at_most_one(&mut self, plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
         let fetch = Some(Box::new(datafusion::logical_expr::lit(1_i64)));
-        let limit =
-            datafusion::logical_expr::Limit { skip: None, fetch, input: Arc::new(plan) };
+        let limit = datafusion::logical_expr::Limit { skip: None, fetch, input: Arc::new(plan) };
         Ok(LogicalPlan::Limit(limit))
     }
 

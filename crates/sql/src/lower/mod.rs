@@ -120,10 +120,7 @@ impl<'c> Lowerer<'c> {
         };
         if known.level < self.level {
             self.correlated = true;
-            return Ok(Expr::OuterReferenceColumn(
-                Arc::clone(&known.field),
-                known.column.clone(),
-            ));
+            return Ok(Expr::OuterReferenceColumn(Arc::clone(&known.field), known.column.clone()));
         }
         Ok(Expr::Column(known.column.clone()))
     }

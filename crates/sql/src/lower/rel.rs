@@ -12,8 +12,9 @@ use datafusion::logical_expr::{
 use pgtypes::Datum;
 
 use super::scalar::subquery_of;
-use super::{Lowerer, filter, project};
+use super::{Lowerer, all_fields, filter, project};
 use crate::error::{SqlError, SqlState};
+use crate::exec::apply;
 use crate::exec::provider::{StoredTable, batch_of};
 use crate::ir::{Join, JoinKind, Rel, RelColumn, Scalar, SortKey, eval};
 
@@ -49,6 +50,17 @@ impl Lowerer<'_> {
             Rel::Window { input, calls } => {
                 let plan = self.rel(input)?;
                 self.window(plan, calls)
+            }
+            Rel::Apply { input, calls } => {
+                let plan = self.rel(input)?;
+                let mut outer = Vec::new();
+                for (id, ty) in apply::outer_columns(calls) {
+                    outer.push((id, ty, self.column(id)?));
+                }
+                let plan = apply::node(self.ctx, plan, calls, outer)?;
+                let columns: Vec<RelColumn> = calls.iter().map(|(c, _)| c.clone()).collect();
+                self.made(&plan, &columns);
+                Ok(plan)
             }
             Rel::Sort { input, keys } => {
                 let plan = self.rel(input)?;
@@ -206,6 +218,12 @@ impl Lowerer<'_> {
                 }
             }
         }
+        if let Some(exprs) = computed_row(right) {
+            let trivial = on.is_none_or(|on| *on == Scalar::bool(true));
+            if trivial || kind == JoinKind::Inner {
+                return self.computed(left, &exprs, on.filter(|_| !trivial));
+            }
+        }
         self.level += 1;
         let inner = self.plan(right);
         self.level -= 1;
@@ -214,6 +232,27 @@ impl Lowerer<'_> {
         let plan = LogicalPlan::Subquery(subquery_of(inner));
         self.made(&plan, &columns);
         self.joined(left, plan, kind, on)
+    }
+
+    /// The rows of `plan` with computed columns: a lateral query over no table.
+    fn computed(
+        &mut self,
+        mut plan: LogicalPlan,
+        steps: &[&[(RelColumn, Scalar)]],
+        on: Option<&Scalar>,
+    ) -> Result<LogicalPlan, SqlError> {
+        for exprs in steps {
+            let mut lowered = all_fields(&plan);
+            for (column, scalar) in *exprs {
+                lowered.push(self.scalar(scalar)?.alias(column.id.to_string()));
+            }
+            plan = project(plan, lowered)?;
+            let columns: Vec<RelColumn> = exprs.iter().map(|(c, _)| c.clone()).collect();
+            self.made(&plan, &columns);
+        }
+        let Some(on) = on else { return Ok(plan) };
+        let on = self.scalar(on)?;
+        filter(plan, on)
     }
 
     pub(super) fn sort(
@@ -262,6 +301,19 @@ impl Lowerer<'_> {
             Datum::Int8(_) => Err(SqlError::new(code, format!("{what} must not be negative"))),
             other => Err(SqlError::internal(format!("{what} is {other:?}"))),
         }
+    }
+}
+
+/// The projections of a query that makes one row out of nothing, innermost first.
+fn computed_row(rel: &Rel) -> Option<Vec<&[(RelColumn, Scalar)]>> {
+    match rel {
+        Rel::OneRow => Some(Vec::new()),
+        Rel::Project { input, exprs } => {
+            let mut steps = computed_row(input)?;
+            steps.push(exprs);
+            Some(steps)
+        }
+        _ => None,
     }
 }
 

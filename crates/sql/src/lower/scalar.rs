@@ -57,10 +57,8 @@ impl Lowerer<'_> {
                     return self.by_row(scalar);
                 }
                 let expr = Box::new(self.comparable(needle)?);
-                let list = list
-                    .iter()
-                    .map(|item| self.comparable(item))
-                    .collect::<Result<Vec<_>, _>>()?;
+                let list =
+                    list.iter().map(|item| self.comparable(item)).collect::<Result<Vec<_>, _>>()?;
                 Ok(Expr::InList(InList { expr, list, negated: false }))
             }
             Scalar::Case { whens, otherwise, .. } => {
@@ -89,14 +87,15 @@ impl Lowerer<'_> {
             Scalar::Quantified { .. }
             | Scalar::NullIf { .. }
             | Scalar::Extreme { .. }
+            | Scalar::Element { .. }
+            | Scalar::Slice { .. }
             | Scalar::Array(..) => self.by_row(scalar),
             Scalar::Subquery(subquery) => self.subquery(subquery, false),
         }
     }
 
     fn chain(&mut self, args: &[Scalar], op: Operator) -> Result<Expr, SqlError> {
-        let mut exprs =
-            args.iter().map(|arg| self.scalar(arg)).collect::<Result<Vec<_>, _>>()?;
+        let mut exprs = args.iter().map(|arg| self.scalar(arg)).collect::<Result<Vec<_>, _>>()?;
         // A balanced tree: the optimizer recurses over it.
         while exprs.len() > 1 {
             let mut half = Vec::with_capacity(exprs.len().div_ceil(2));
@@ -146,11 +145,7 @@ impl Lowerer<'_> {
     }
 
     /// Both sides in one type that Arrow compares as PostgreSQL does.
-    fn comparable_pair(
-        &mut self,
-        left: &Scalar,
-        right: &Scalar,
-    ) -> Result<(Expr, Expr), SqlError> {
+    fn comparable_pair(&mut self, left: &Scalar, right: &Scalar) -> Result<(Expr, Expr), SqlError> {
         if left.ty().same(right.ty()) || !both_integers(left.ty(), right.ty()) {
             return Ok((self.comparable(left)?, self.comparable(right)?));
         }
@@ -234,9 +229,7 @@ impl Lowerer<'_> {
             SubqueryKind::Any { needle, op, column } if comparison(op) == Some(Operator::Eq) => {
                 self.in_subquery(needle, column, &subquery.rel, negated)
             }
-            SubqueryKind::All { needle, op, column }
-                if comparison(op) == Some(Operator::NotEq) =>
-            {
+            SubqueryKind::All { needle, op, column } if comparison(op) == Some(Operator::NotEq) => {
                 self.in_subquery(needle, column, &subquery.rel, !negated)
             }
             SubqueryKind::Any { .. } | SubqueryKind::All { .. } => {
@@ -299,9 +292,8 @@ pub(super) fn comparable_expr(expr: Expr, ty: PgType) -> Expr {
 }
 
 fn both_integers(left: PgType, right: PgType) -> bool {
-    let integer = |ty: PgType| {
-        !ty.array && matches!(ty.id, TypeId::Int2 | TypeId::Int4 | TypeId::Int8)
-    };
+    let integer =
+        |ty: PgType| !ty.array && matches!(ty.id, TypeId::Int2 | TypeId::Int4 | TypeId::Int8);
     integer(left) && integer(right)
 }
 

@@ -137,7 +137,8 @@ impl Lowerer<'_> {
         keep_empty: bool,
     ) -> Result<LogicalPlan, SqlError> {
         let names = columns.iter().map(|c| Column::new_unqualified(c.id.to_string())).collect();
-        let null_handling = if keep_empty { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
+        let null_handling =
+            if keep_empty { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
         let options = UnnestOptions { null_handling, recursions: Vec::new() };
         let builder = LogicalPlanBuilder::from(plan);
         let plan = builder.unnest_columns_with_options(names, options)?.build()?;
@@ -230,8 +231,7 @@ impl ListFunction {
             Some(step) => step.clone(),
             None => one()?,
         };
-        let step_ty =
-            if ty.id == TypeId::Numeric { ty } else { PgType::new(TypeId::Interval) };
+        let step_ty = if ty.id == TypeId::Numeric { ty } else { PgType::new(TypeId::Interval) };
         let plus = registry::resolve_operator("+", &[ty, step_ty])?;
         let next = plus.call(&self.env, &[start.clone(), step.clone()])?;
         let direction = pgtypes::compare(&next, start);

@@ -36,10 +36,8 @@ impl Lowerer<'_> {
         let left = self.side(left, columns, flag(1, 0))?;
         let right = self.side(right, columns, flag(0, 1))?;
         let both = union(left, right)?;
-        let keys = columns
-            .iter()
-            .map(|column| (column.clone(), named(&column.id.to_string())))
-            .collect();
+        let keys =
+            columns.iter().map(|column| (column.clone(), named(&column.id.to_string()))).collect();
         let lefts = self.counter("in_left");
         let rights = self.counter("in_right");
         let (l, r) = (named(&lefts.0.id.to_string()), named(&rights.0.id.to_string()));

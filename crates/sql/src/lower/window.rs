@@ -15,7 +15,9 @@ use pgtypes::{Datum, PgType, TypeId, arrow_bridge};
 use super::scalar::{binary, literal};
 use super::{Lowerer, all_fields, filter, project};
 use crate::error::SqlError;
-use crate::ir::{Frame, FrameBound, FrameUnits, RelColumn, Scalar, SortKey, WindowCall, WindowFunc};
+use crate::ir::{
+    Frame, FrameBound, FrameUnits, RelColumn, Scalar, SortKey, WindowCall, WindowFunc,
+};
 
 impl Lowerer<'_> {
     pub(super) fn window(

@@ -1,0 +1,138 @@
+//! The dependent join, logically: queries run once for each row of the input.
+//!
+//! The plan sees a node with more columns than its input and with the outer columns as its
+//! expressions, so that rules keep and rename them. What runs is in `apply_exec`.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::common::{DFSchema, DFSchemaRef, Result};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
+use pgtypes::PgType;
+
+use super::ExecContext;
+use super::provider::field;
+use crate::error::SqlError;
+use crate::ir::{ColId, RelColumn, Scalar, Subquery, SubqueryKind};
+
+/// The queries of one node.
+#[derive(Debug)]
+pub(super) struct Calls {
+    pub(super) ctx: ExecContext,
+    pub(super) calls: Vec<(RelColumn, Subquery)>,
+    /// Columns of the input that the queries mention.
+    pub(super) outer: Vec<(ColId, PgType)>,
+}
+
+/// A dependent join.
+#[derive(Debug, Clone)]
+pub(super) struct ApplyNode {
+    input: LogicalPlan,
+    schema: DFSchemaRef,
+    pub(super) calls: Arc<Calls>,
+    /// The outer columns as the input calls them, in the order of `calls.outer`.
+    pub(super) outer: Vec<Expr>,
+}
+
+/// Columns outside that the queries mention.
+pub(crate) fn outer_columns(calls: &[(RelColumn, Subquery)]) -> Vec<(ColId, PgType)> {
+    let mut outer: Vec<(ColId, PgType)> = Vec::new();
+    for (_, subquery) in calls {
+        outer.extend(subquery.rel.outer_columns());
+        if let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } = &subquery.kind
+        {
+            needle.any(&mut |node| {
+                if let Scalar::Column(id, ty) = node {
+                    outer.push((*id, *ty));
+                }
+                false
+            });
+        }
+    }
+    outer.sort_unstable_by_key(|(id, _)| *id);
+    outer.dedup_by_key(|(id, _)| *id);
+    outer
+}
+
+/// The node over `input`; `outer` are the columns of [`outer_columns`] as `input` calls them.
+pub(crate) fn node(
+    ctx: &ExecContext,
+    input: LogicalPlan,
+    calls: &[(RelColumn, Subquery)],
+    outer: Vec<(ColId, PgType, Expr)>,
+) -> Result<LogicalPlan, SqlError> {
+    let exprs = outer.iter().map(|(_, _, expr)| expr.clone()).collect();
+    let outer = outer.into_iter().map(|(id, ty, _)| (id, ty)).collect();
+    let calls = Arc::new(Calls { ctx: ctx.clone(), calls: calls.to_vec(), outer });
+    let node = ApplyNode::new(input, calls, exprs)?;
+    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+}
+
+impl ApplyNode {
+    fn new(input: LogicalPlan, calls: Arc<Calls>, outer: Vec<Expr>) -> Result<Self> {
+        let mut fields: Vec<_> =
+            input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
+        fields.extend(calls.calls.iter().map(|(column, _)| (None, Arc::new(field(column)))));
+        let schema = DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?;
+        Ok(ApplyNode { input, schema: Arc::new(schema), calls, outer })
+    }
+}
+
+impl PartialEq for ApplyNode {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.calls, &other.calls)
+            && self.input == other.input
+            && self.outer == other.outer
+    }
+}
+
+impl Eq for ApplyNode {}
+
+impl Hash for ApplyNode {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.input.hash(state);
+        self.outer.hash(state);
+    }
+}
+
+impl PartialOrd for ApplyNode {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (self == other).then_some(Ordering::Equal)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for ApplyNode {
+    fn name(&self) -> &str {
+        "Apply"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        self.outer.clone()
+    }
+
+    /// Conditions on the results cannot move below what makes them; others may.
+    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
+        self.calls.calls.iter().map(|(column, _)| column.id.to_string()).collect()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Apply: {} queries", self.calls.calls.len())
+    }
+
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let mut inputs = inputs.into_iter();
+        let input = inputs.next().ok_or_else(|| SqlError::internal("Apply without an input"))?;
+        ApplyNode::new(input, Arc::clone(&self.calls), exprs)
+    }
+}
