@@ -186,3 +186,61 @@ fn distinct_goes_by_sql_equality() {
     let scalar = to_scalar(&values[0], PgType::NUMERIC);
     assert_eq!(from_scalar(&scalar, PgType::NUMERIC), values[0]);
 }
+
+#[test]
+fn groups_take_rows_and_merge_states() {
+    let aggregate = resolve_aggregate("sum", &[PgType::NUMERIC]).expect("exists");
+    let udaf = aggregate.udaf(Arc::new(EvalEnv::default()), false);
+    let schema = Schema::empty();
+    let args = || AccumulatorArgs {
+        return_field: Arc::new(Field::new("r", DataType::Binary, true)),
+        schema: &schema,
+        ignore_nulls: false,
+        order_bys: &[],
+        is_reversed: false,
+        name: "sum",
+        is_distinct: false,
+        exprs: &[],
+        expr_fields: &[],
+    };
+    assert!(udaf.groups_accumulator_supported(args()));
+    let numeric = |text: &str| Datum::Numeric(Numeric::parse(text).expect("a numeric"));
+    let values = [numeric("1.5"), Datum::Null, numeric("2.25"), numeric("4")];
+    let column = build_array(PgType::NUMERIC, &values);
+    let mut partial = udaf.create_groups_accumulator(args()).expect("supported");
+    let filter = BooleanArray::from(vec![true, true, true, false]);
+    partial.update_batch(&[column], &[0, 1, 0, 1], Some(&filter), 2).expect("an update");
+    let state = partial.state(datafusion_expr::EmitTo::All).expect("states");
+    let mut last = udaf.create_groups_accumulator(args()).expect("supported");
+    last.merge_batch(&state, &[1, 0], 2).expect("a merge");
+    let result = last.evaluate(datafusion_expr::EmitTo::All).expect("results");
+    assert_eq!(datum_at(&result, 1, PgType::NUMERIC), numeric("3.75"));
+    assert!(datum_at(&result, 0, PgType::NUMERIC).is_null());
+    assert!(last.size() < 1000);
+}
+
+#[test]
+fn frames_move() {
+    let aggregate = resolve_aggregate("min", &[PgType::INT4]).expect("exists");
+    let udaf = aggregate.udaf(Arc::new(EvalEnv::default()), false);
+    let schema = Schema::empty();
+    let mut frame = udaf
+        .create_sliding_accumulator(AccumulatorArgs {
+            return_field: Arc::new(Field::new("r", DataType::Int32, true)),
+            schema: &schema,
+            ignore_nulls: false,
+            order_bys: &[],
+            is_reversed: false,
+            name: "min",
+            is_distinct: false,
+            exprs: &[],
+            expr_fields: &[],
+        })
+        .expect("supported");
+    let ints = |values: Vec<i32>| vec![Arc::new(Int32Array::from(values)) as ArrayRef];
+    assert!(frame.supports_retract_batch());
+    frame.update_batch(&ints(vec![1, 5, 3])).expect("an update");
+    assert_eq!(frame.evaluate().expect("a result"), ScalarValue::Int32(Some(1)));
+    frame.retract_batch(&ints(vec![1])).expect("a retraction");
+    assert_eq!(frame.evaluate().expect("a result"), ScalarValue::Int32(Some(3)));
+}

@@ -118,6 +118,7 @@ struct Rows {
     dims: Option<Vec<Dim>>,
     count: i32,
     items: Vec<Datum>,
+    heap: usize,
 }
 
 impl Rows {
@@ -130,6 +131,7 @@ impl Rows {
             return bad("cannot accumulate arrays of different dimensionality");
         }
         self.count += count;
+        self.heap += items.iter().map(Datum::size).sum::<usize>();
         self.items.extend_from_slice(items);
         Ok(())
     }
@@ -162,7 +164,7 @@ impl Accumulate for Rows {
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.items.iter().map(Datum::size).sum::<usize>()
+        size_of::<Self>() + self.heap
     }
 }
 
@@ -174,6 +176,7 @@ struct JsonBuild {
     binary: bool,
     env: Arc<EvalEnv>,
     pieces: Vec<Datum>,
+    heap: usize,
 }
 
 impl JsonBuild {
@@ -184,6 +187,7 @@ impl JsonBuild {
             binary,
             env: Arc::clone(call.env),
             pieces: Vec::new(),
+            heap: 0,
         })
     }
 }
@@ -207,6 +211,7 @@ impl Accumulate for JsonBuild {
             text.push_str(if self.binary { ": " } else { " : " });
         }
         json_text(value, ty, &self.env, &mut text)?;
+        self.heap += size_of::<Datum>() + text.len();
         self.pieces.push(Datum::text(text));
         Ok(())
     }
@@ -217,6 +222,7 @@ impl Accumulate for JsonBuild {
 
     fn merge(&mut self, state: &[Datum]) -> Result<()> {
         if let Datum::Array(array) = &state[0] {
+            self.heap += state[0].size();
             self.pieces.extend(array.items.iter().cloned());
         }
         Ok(())
@@ -240,7 +246,7 @@ impl Accumulate for JsonBuild {
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.pieces.iter().map(Datum::size).sum::<usize>()
+        size_of::<Self>() + self.heap
     }
 }
 

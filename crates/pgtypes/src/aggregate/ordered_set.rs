@@ -21,11 +21,12 @@ struct OrderedSet {
     kind: Kind,
     fraction: Option<f64>,
     values: Vec<Datum>,
+    heap: usize,
 }
 
 impl OrderedSet {
     fn make(_: &AggCall<'_>, kind: Kind) -> Box<dyn Accumulate> {
-        Box::new(Self { kind, fraction: None, values: Vec::new() })
+        Box::new(Self { kind, fraction: None, values: Vec::new(), heap: 0 })
     }
 
     fn continuous(&self, fraction: f64) -> Datum {
@@ -79,6 +80,7 @@ impl Accumulate for OrderedSet {
             self.fraction = Some(*fraction);
         }
         if !value.is_null() {
+            self.heap += value.size();
             self.values.push(value.clone());
         }
         Ok(())
@@ -94,6 +96,7 @@ impl Accumulate for OrderedSet {
             self.fraction = Some(*fraction);
         }
         if let Datum::Array(array) = &state[1] {
+            self.heap += state[1].size();
             self.values.extend(array.items.iter().cloned());
         }
         Ok(())
@@ -115,7 +118,7 @@ impl Accumulate for OrderedSet {
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.values.iter().map(Datum::size).sum::<usize>()
+        size_of::<Self>() + self.heap
     }
 }
 

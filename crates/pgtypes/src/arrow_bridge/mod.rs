@@ -22,6 +22,7 @@
 //! for PostgreSQL's last years and its infinities.
 
 mod build;
+mod groups;
 mod read;
 mod udaf;
 mod udf;

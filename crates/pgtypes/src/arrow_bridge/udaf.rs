@@ -3,22 +3,25 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Int16Type, Int32Type, Int64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion_common::{Result as DfResult, ScalarValue};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::utils::AggregateOrderSensitivity;
 use datafusion_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility as DfVolatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature,
+    Volatility as DfVolatility,
 };
 
+use super::groups::{Frame, Groups};
 use super::{ColumnReader, to_arrow_type, to_scalar};
 use crate::aggregate::modifier::Kept;
 use crate::aggregate::{Accumulate, ResolvedAggregate};
 use crate::datum::Datum;
 use crate::env::EvalEnv;
+use crate::numeric::Numeric;
 use crate::ty::{PgType, TypeId};
 
 #[derive(Debug)]
@@ -127,11 +130,25 @@ impl AggregateUDFImpl for Udaf {
         Ok(None)
     }
 
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
+        !self.distinct && !args.is_distinct && args.order_bys.is_empty()
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        _args: AccumulatorArgs<'_>,
+    ) -> DfResult<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(Groups::new(self.aggregate.clone(), Arc::clone(&self.env))))
+    }
+
     fn create_sliding_accumulator(
         &self,
         args: AccumulatorArgs<'_>,
     ) -> DfResult<Box<dyn Accumulator>> {
-        self.accumulator(args)
+        if self.aggregate.accumulator(&self.env).can_retract() {
+            return self.accumulator(args);
+        }
+        Ok(Box::new(Frame::new(self.aggregate.clone(), Arc::clone(&self.env))))
     }
 }
 
@@ -172,28 +189,48 @@ impl PlainAccumulator {
         Ok(())
     }
 
-    /// `count` looks at validity only.
-    fn count(&self, values: &[ArrayRef]) -> Option<i64> {
-        if self.aggregate.name != "count" {
-            return None;
-        }
+    /// The state a whole column adds, for aggregates that need not see its rows one by one.
+    fn column_state(&self, values: &[ArrayRef]) -> Option<Vec<Datum>> {
         let array = values.first()?;
-        // `count(*)` comes with a literal that is not NULL.
-        i64::try_from(array.len() - array.logical_null_count()).ok()
+        let present = i64::try_from(array.len() - array.logical_null_count()).ok()?;
+        match self.aggregate.name {
+            // `count(*)` comes with a literal that is not NULL.
+            "count" => Some(vec![Datum::Int8(present)]),
+            "sum" | "avg" => {
+                let sum = match self.aggregate.args.first()?.id {
+                    TypeId::Int2 => total::<Int16Type>(array),
+                    TypeId::Int4 => total::<Int32Type>(array),
+                    TypeId::Int8 => total::<Int64Type>(array),
+                    _ => return None,
+                };
+                Some(vec![Datum::Numeric(Numeric::from(sum)), Datum::Int8(present)])
+            }
+            _ => None,
+        }
     }
+}
+
+/// The sum of an integer column, which 128 bits always hold.
+fn total<T: ArrowPrimitiveType>(array: &ArrayRef) -> i128
+where
+    T::Native: Into<i128>,
+{
+    array.as_primitive::<T>().iter().flatten().map(Into::into).sum()
 }
 
 impl Accumulator for PlainAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        if let Some(count) = self.count(values) {
-            return Ok(self.state.merge(&[Datum::Int8(count)])?);
+        if let Some(state) = self.column_state(values) {
+            return Ok(self.state.merge(&state)?);
         }
         self.rows(values, |state, args| state.update(args))
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        if let Some(count) = self.count(values) {
-            return Ok(self.state.merge(&[Datum::Int8(-count)])?);
+        if self.aggregate.name == "count" {
+            let nulls: usize = values[0].logical_null_count();
+            let gone = i64::try_from(values[0].len() - nulls).expect("a batch is small");
+            return Ok(self.state.merge(&[Datum::Int8(-gone)])?);
         }
         self.rows(values, |state, args| state.retract(args))
     }
