@@ -22,6 +22,8 @@ pub struct Prepared {
     pub(crate) declared: Vec<Option<PgType>>,
     params: Vec<PgType>,
     columns: Option<Arc<[ResultColumn]>>,
+    /// The catalog version that parameters and columns were inferred from; `None`: from none.
+    described: Option<u64>,
     /// The plan of the newest version that somebody planned for.
     current: RwLock<Option<Arc<Planned>>>,
 }
@@ -54,7 +56,20 @@ impl Prepared {
         columns: Option<Arc<[ResultColumn]>>,
     ) -> Self {
         let current = RwLock::new(None);
-        Prepared { text: text.into(), parsed, declared, params, columns, current }
+        let described = None;
+        Prepared { text: text.into(), parsed, declared, params, columns, described, current }
+    }
+
+    /// Says which catalog version it was described under.
+    pub(crate) fn described_under(mut self, version: u64) -> Self {
+        self.described = Some(version);
+        self
+    }
+
+    /// Whether a new Parse of the text may get it: under another version the parameters may have
+    /// other types and the result another shape, and running it could only fail.
+    pub(crate) fn is_described_under(&self, version: u64) -> bool {
+        self.described.is_none_or(|described| described == version)
     }
 
     /// Types of the parameters.

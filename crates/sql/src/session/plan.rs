@@ -94,7 +94,9 @@ impl Session {
         self.refresh_env();
         let key =
             CacheKey { text: text.into(), declared: Vec::new(), context: self.context.clone() };
-        self.engine.plans.get(&key).filter(|p| p.params().is_empty())
+        let version = self.engine.catalog.cached().version();
+        let fits = |p: &Arc<Prepared>| p.params().is_empty() && p.is_described_under(version);
+        self.engine.plans.get(&key).filter(fits)
     }
 
     pub(super) async fn prepare(
@@ -110,6 +112,7 @@ impl Session {
         };
         if !self.tx.changed_catalog
             && let Some(prepared) = self.engine.plans.get(&key)
+            && prepared.is_described_under(self.engine.catalog.cached().version())
         {
             return Ok(prepared);
         }
@@ -150,7 +153,8 @@ impl Session {
         let catalog = self.catalog_for_planning().await?;
         let (planned, params) = self.plan(text, &parsed, declared, &catalog)?;
         let columns = columns_of(&planned.plan);
-        let prepared = Prepared::new(text, parsed, declared.to_vec(), params, columns);
+        let prepared = Prepared::new(text, parsed, declared.to_vec(), params, columns)
+            .described_under(catalog.version());
         if !self.tx.changed_catalog {
             prepared.keep(Arc::new(planned));
         }
