@@ -25,6 +25,7 @@ pub mod error;
 mod format;
 pub mod json;
 pub mod numeric;
+mod pgtype;
 pub mod registry;
 pub mod sortkey;
 pub mod text;

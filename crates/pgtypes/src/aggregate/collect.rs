@@ -199,12 +199,10 @@ impl Accumulate for JsonBuild {
         let mut text = String::new();
         if self.object {
             if args[0].is_null() {
-                let message = if self.binary {
-                    "field name must not be null"
-                } else {
-                    "field name must not be null"
-                };
-                return Err(TypeError::new(sqlstate::INVALID_PARAMETER, message));
+                return Err(TypeError::new(
+                    sqlstate::INVALID_PARAMETER,
+                    "field name must not be null",
+                ));
             }
             let key = crate::text::text_of(&args[0], self.args[0], &self.env);
             escape(&key, &mut text).expect("writing to a string");

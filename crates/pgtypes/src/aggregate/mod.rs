@@ -49,7 +49,6 @@ pub trait Accumulate: Send + Sync + Debug {
 /// What an accumulator is made for.
 pub(crate) struct AggCall<'a> {
     pub(crate) args: &'a [PgType],
-    pub(crate) result: PgType,
     pub(crate) env: &'a Arc<EvalEnv>,
 }
 
@@ -136,7 +135,7 @@ impl Debug for ResolvedAggregate {
 impl ResolvedAggregate {
     /// An accumulator for one group. Feed it through [`Self::update`], which skips NULLs.
     pub fn accumulator(&self, env: &Arc<EvalEnv>) -> Box<dyn Accumulate> {
-        (self.entry.make)(&AggCall { args: &self.args, result: self.result, env })
+        (self.entry.make)(&AggCall { args: &self.args, env })
     }
 
     /// Gives a row to an accumulator, unless the aggregate skips it.

@@ -3,10 +3,13 @@
 pub mod arith;
 pub mod civil;
 pub mod field;
+mod fields;
 pub mod format;
 pub mod interval;
+mod interval_out;
 pub mod parse;
 mod tokens;
+mod words;
 pub mod zone;
 
 use crate::env::EvalEnv;

@@ -114,7 +114,7 @@ fn word_first(bytes: &[u8], at: &mut usize) -> Kind {
     let Some(b'-' | b'/' | b'.' | b'_' | b'+' | b':') = bytes.get(*at) else {
         // `PST8PDT`, `UTC+3`, but not `t040506`.
         if *at - start >= 3 && bytes.get(*at).is_some_and(u8::is_ascii_digit) {
-            let is_month = super::parse::month_by_name(
+            let is_month = super::words::month_by_name(
                 &String::from_utf8_lossy(&bytes[start..*at]).to_ascii_lowercase(),
             )
             .is_some();
@@ -125,7 +125,7 @@ fn word_first(bytes: &[u8], at: &mut usize) -> Kind {
         return Kind::Word;
     };
     let word = String::from_utf8_lossy(&bytes[start..*at]).to_ascii_lowercase();
-    if super::parse::month_by_name(&word).is_some() {
+    if super::words::month_by_name(&word).is_some() {
         let delimiter = bytes[*at];
         skip(bytes, at, |b| b.is_ascii_alphanumeric() || b == delimiter);
         return Kind::Date;

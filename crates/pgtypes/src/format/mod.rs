@@ -4,9 +4,11 @@ mod date_in;
 mod date_out;
 mod number;
 mod number_in;
+mod number_shape;
 mod picture;
+mod reader;
 
-pub(crate) use date_in::{Parsed, parse};
+pub(crate) use date_in::parse;
 pub(crate) use date_out::{Moment, print as print_date};
 pub(crate) use number::{print_float, print_numeric};
 pub(crate) use number_in::parse_number;

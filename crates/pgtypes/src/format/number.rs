@@ -2,136 +2,10 @@
 //! cases follows from its order of steps and from nothing else.
 
 use super::date_out::ordinal;
+use super::number_shape::{Shape, Sign, shape};
 use super::picture::{Node, number};
-use crate::error::{Result, TypeError, sqlstate};
+use crate::error::Result;
 use crate::numeric::Numeric;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Sign {
-    #[default]
-    None,
-    Pre,
-    Post,
-}
-
-/// What a template asks for.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Shape {
-    /// Digits before the point, behind it, and behind `V`.
-    pub(super) pre: usize,
-    pub(super) post: usize,
-    pub(super) multi: usize,
-    sign: Sign,
-    pre_sign_at: usize,
-    zero_start: usize,
-    zero_end: usize,
-    has_zero: bool,
-    pub(super) decimal: bool,
-    fill: bool,
-    locale_sign: bool,
-    minus: bool,
-    plus: bool,
-    bracket: bool,
-    roman: bool,
-    has_multi: bool,
-    scientific: bool,
-}
-
-fn syntax(message: &str) -> TypeError {
-    TypeError::new(sqlstate::SYNTAX, message)
-}
-
-/// Adds up a template's fields.
-pub(super) fn shape(nodes: &[Node]) -> Result<Shape> {
-    let mut s = Shape::default();
-    for node in nodes {
-        let Node::Field { key, .. } = node else { continue };
-        if s.scientific && *key != "EEEE" {
-            return Err(syntax("\"EEEE\" must be the last pattern used"));
-        }
-        match *key {
-            "9" | "0" if s.bracket => {
-                return Err(syntax(&format!("\"{key}\" must be ahead of \"PR\"")));
-            }
-            "9" if s.has_multi => s.multi += 1,
-            "9" if s.decimal => s.post += 1,
-            "9" => s.pre += 1,
-            "0" => {
-                if !s.has_zero && !s.decimal {
-                    s.has_zero = true;
-                    s.zero_start = s.pre + 1;
-                }
-                if s.decimal {
-                    s.post += 1
-                } else {
-                    s.pre += 1
-                }
-                s.zero_end = s.pre + s.post;
-            }
-            "D" | "." => {
-                if s.decimal {
-                    return Err(syntax("multiple decimal points"));
-                }
-                if s.has_multi {
-                    return Err(syntax("cannot use \"V\" and decimal point together"));
-                }
-                s.decimal = true;
-            }
-            "FM" => s.fill = true,
-            "S" => {
-                if s.locale_sign {
-                    return Err(syntax("cannot use \"S\" twice"));
-                }
-                if s.plus || s.minus || s.bracket {
-                    return Err(syntax(
-                        "cannot use \"S\" and \"PL\"/\"MI\"/\"SG\"/\"PR\" together",
-                    ));
-                }
-                s.locale_sign = true;
-                s.sign = if s.decimal { Sign::Post } else { Sign::Pre };
-                s.pre_sign_at = s.pre;
-            }
-            "MI" | "PL" | "SG" if s.locale_sign => {
-                return Err(syntax(&format!("cannot use \"S\" and \"{key}\" together")));
-            }
-            "MI" => s.minus = true,
-            "PL" => s.plus = true,
-            "SG" => (s.minus, s.plus) = (true, true),
-            "PR" => {
-                if s.locale_sign || s.plus || s.minus {
-                    return Err(syntax(
-                        "cannot use \"PR\" and \"S\"/\"PL\"/\"MI\"/\"SG\" together",
-                    ));
-                }
-                s.bracket = true;
-            }
-            "RN" => s.roman = true,
-            "V" => {
-                if s.decimal {
-                    return Err(syntax("cannot use \"V\" and decimal point together"));
-                }
-                s.has_multi = true;
-            }
-            "EEEE" => {
-                if s.fill
-                    || s.locale_sign
-                    || s.bracket
-                    || s.minus
-                    || s.plus
-                    || s.roman
-                    || s.has_multi
-                {
-                    return Err(syntax("\"EEEE\" is incompatible with other formats").with_detail(
-                        "\"EEEE\" may only be used together with digit and decimal point patterns.",
-                    ));
-                }
-                s.scientific = true;
-            }
-            _ => {}
-        }
-    }
-    Ok(s)
-}
 
 /// Prints an exact number.
 pub(crate) fn print_numeric(value: &Numeric, template: &str) -> Result<String> {
@@ -276,7 +150,7 @@ impl Machine {
         let s = &mut self.shape;
         s.zero_start = s.zero_start.saturating_sub(1);
         if s.plus || s.minus {
-            self.sign_wrote = !(s.plus && !s.minus);
+            self.sign_wrote = s.minus;
         } else {
             if !self.negative && s.bracket && s.fill {
                 s.bracket = false;
@@ -311,11 +185,10 @@ impl Machine {
             "," | "G" if self.inside => self.out.push(','),
             "," | "G" if fill => {}
             "," | "G" | "L" => self.out.push(' '),
+            "TH" if self.number.first() == Some(&b'#') || self.negative || self.shape.decimal => {}
             "TH" => {
-                if self.number.first() != Some(&b'#') && !self.negative && !self.shape.decimal {
-                    let text = String::from_utf8_lossy(&self.number).into_owned();
-                    self.out.push_str(ordinal(&text, !lower));
-                }
+                let text = String::from_utf8_lossy(&self.number).into_owned();
+                self.out.push_str(ordinal(&text, !lower));
             }
             "MI" if self.negative => self.out.push('-'),
             "PL" if !self.negative => self.out.push('+'),

@@ -1,6 +1,6 @@
 //! `to_number`.
 
-use super::number::shape;
+use super::number_shape::shape;
 use super::picture::{Node, number};
 use crate::error::Result;
 use crate::numeric::Numeric;

@@ -167,7 +167,7 @@ fn push_positive(digits: &[u8], before: i64, out: &mut Vec<u8>) {
     // An odd number of digits before the point starts with half a pair.
     let odd = before.rem_euclid(2) == 1;
     let exponent = (before + i64::from(odd)) / 2;
-    if exponent < EXPONENT_MIN || exponent > EXPONENT_MAX {
+    if !(EXPONENT_MIN..=EXPONENT_MAX).contains(&exponent) {
         out.push(if exponent < 0 { POSITIVE_SMALL } else { POSITIVE_LARGE });
         let wide = u32::try_from(exponent + EXPONENT_BIAS).expect("digits are limited");
         out.extend_from_slice(&wide.to_be_bytes());

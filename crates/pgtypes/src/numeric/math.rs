@@ -11,6 +11,8 @@ use super::arith::{MAX_DISPLAY_SCALE, MIN_SIG_DIGITS, div_round_pow10, overflow,
 use super::{Numeric, Repr, pow10_big};
 use crate::error::{Result, TypeError, sqlstate};
 
+/// PostgreSQL's constant, to its digits: the estimates must round alike.
+#[expect(clippy::approx_constant, reason = "PostgreSQL's digits decide scales")]
 const LOG10_E: f64 = 0.434_294_481_903_252;
 const GUARD: u32 = 12;
 

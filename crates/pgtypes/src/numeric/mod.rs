@@ -14,6 +14,7 @@ mod arith;
 mod convert;
 mod key;
 mod math;
+mod round;
 mod text;
 mod wire;
 

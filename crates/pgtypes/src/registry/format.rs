@@ -63,7 +63,7 @@ fn format(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     Ok(Datum::text(out))
 }
 
-fn argument<'a>(args: &'a [Datum], at: usize) -> Result<&'a Datum> {
+fn argument(args: &[Datum], at: usize) -> Result<&Datum> {
     args.get(at).ok_or_else(|| bad("too few arguments for format()"))
 }
 

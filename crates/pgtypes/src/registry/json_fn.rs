@@ -1,7 +1,8 @@
 //! Functions of `json` and `jsonb`: building, looking at, printing.
 
 use super::args::{boolean, text};
-use super::json::{Change, jsonb, load, set};
+use super::json::{jsonb, load};
+use super::json_set::{Change, set};
 use super::{Call, Registry};
 use crate::datum::Datum;
 use crate::error::{Result, TypeError, sqlstate};
@@ -40,7 +41,7 @@ fn build_array(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
 fn build_object(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
     let binary = call.result.id == TypeId::Jsonb;
     let bad = |message: String| TypeError::new(sqlstate::INVALID_PARAMETER, message);
-    if a.len() % 2 != 0 {
+    if !a.len().is_multiple_of(2) {
         let name = if binary { "jsonb_build_object" } else { "json_build_object" };
         return Err(bad("argument list must have even number of elements".to_owned()).with_hint(
             format!("The arguments of {name}() must consist of alternating keys and values."),
@@ -86,7 +87,7 @@ fn object_of_texts(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
             items.iter().zip(values).collect()
         }
         None => {
-            if items.len() % 2 != 0 {
+            if !items.len().is_multiple_of(2) {
                 return Err(bad("array must have even number of elements"));
             }
             items.chunks(2).map(|pair| (&pair[0], &pair[1])).collect()

@@ -99,6 +99,7 @@ pub(super) fn cbrt(value: f64) -> f64 {
     let bits = value.abs().to_bits();
     let exponent = i32::try_from(bits >> 52).expect("11 bits") - 1022;
     let x = f64::from_bits((bits & ((1 << 52) - 1)) | (1022 << 52));
+    #[expect(clippy::excessive_precision, reason = "the C library's constants as written")]
     let coefficients = [
         0.145_263_899_385_486_367,
         0.784_932_344_976_639_262,

@@ -56,10 +56,6 @@ impl ArgSpec {
             Self::CompatibleArray => "anycompatiblearray".to_owned(),
         }
     }
-
-    pub(crate) fn is_polymorphic(&self) -> bool {
-        !matches!(self, Self::Type(_))
-    }
 }
 
 /// Declared types of a function.
