@@ -10,8 +10,8 @@
 //!   Liveness (one per node) ──┴────▶ lease_until(): how long this leader may answer reads alone
 //! ```
 //!
-//! * [`liveness`]: promises between *nodes*, so that quiet groups cost nothing, and the proof that two
-//!   leases of one group never overlap.
+//! * [`liveness`]: promises between *nodes*, so that quiet groups cost nothing, and the proof that
+//!   two leases of one group never overlap.
 //! * [`Group`]: raft-rs with pre-vote, check-quorum, learners and joint changes; the leader sends
 //!   before its own log is durable.
 //!

@@ -1,10 +1,11 @@
 //! Which nodes may be trusted to lead, without a heartbeat per range; and why leases are exclusive.
 //!
 //! Node L asks each peer for support every [`LivenessConfig::ask_every_us`]. A peer V that answers
-//! promises to support L for [`LivenessConfig::promise_us`] of *its own* clock, from the receipt of the
-//! request. L counts the promise for [`LivenessConfig::lease_us`] of its clock, *from when it sent the
-//! request*: that is earlier, and shorter, so L's view ends before V's promise does as long as the two
-//! clocks' rates differ by less than `promise / lease` (a tenth). Offsets of clocks mean nothing.
+//! promises to support L for [`LivenessConfig::promise_us`] of *its own* clock, from the receipt of
+//! the request. L counts the promise for [`LivenessConfig::lease_us`] of its clock, *from when it
+//! sent the request*: that is earlier, and shorter, so L's view ends before V's promise does as
+//! long as the two clocks' rates differ by less than `promise / lease` (a tenth). Offsets of clocks
+//! mean nothing.
 //!
 //! ```text
 //!   L  ask(t)──┐            ┌──▶ supported under epoch e until t + lease
@@ -12,8 +13,8 @@
 //!   V          └─▶ promise ─┘    keeps it until receipt + promise; then the epoch is over for ever
 //! ```
 //!
-//! A promise that lapsed is never revived: the next request begins a new epoch. Epochs are unique over
-//! all lives of V (`incarnation << 32 | counter`).
+//! A promise that lapsed is never revived: the next request begins a new epoch. Epochs are unique
+//! over all lives of V (`incarnation << 32 | counter`).
 //!
 //! # Leases
 //!
@@ -24,47 +25,50 @@
 //! * **P1** does not campaign in that group by itself,
 //! * **P2** drops vote and pre-vote requests of others than L, and any other message that would
 //!   raise its term; but it obeys a leader of a higher term (append, heartbeat, snapshot,
-//!   `MsgTimeoutNow`) and votes when the request says that a leader handed over (`CampaignTransfer`).
+//!   `MsgTimeoutNow`) and votes when the request says that a leader handed over
+//!   (`CampaignTransfer`).
 //!
 //! L, leader at term T, holds the lease of the group at time t of its clock if
 //!
 //! * **P3** a quorum of voters (of both halves of a joint configuration), L itself included,
-//!   answered it at term T under an epoch that is still the newest L knows of them, and their support
-//!   under that epoch lasts past t; and
+//!   answered it at term T under an epoch that is still the newest L knows of them, and their
+//!   support under that epoch lasts past t; and
 //! * **P4** L has not begun to hand over its leadership at term T. Once it has, term T never holds
 //!   a lease again, even if the transfer is given up: `MsgTimeoutNow` may still be under way.
 //!
-//! **P5** A node that restarts has forgotten its pledges: for one promise duration it neither grants
-//! votes nor campaigns, unless it is the only voter. (A later incarnation of L ends L's epochs at
-//! once: the earlier process, which led, is dead.)
+//! **P5** A node that restarts has forgotten its pledges: for one promise duration it neither
+//! grants votes nor campaigns, unless it is the only voter. (A later incarnation of L ends L's
+//! epochs at once: the earlier process, which led, is dead.)
 //!
 //! # Why two leases never overlap
 //!
 //! *Claim:* while L holds a lease of term T, nobody has won an election at a higher term. Suppose
-//! otherwise, and let C at T' > T be the first such win. Its voters and L's lease quorum share a voter
-//! V. (Configurations that can be in force at the same time are the same or adjacent: a leader proposes
-//! a change only after applying the one before, and a node does not campaign over unapplied changes; so
-//! quorums intersect.) V answered L at term T, so before it voted at T'. When it voted:
+//! otherwise, and let C at T' > T be the first such win. Its voters and L's lease quorum share a
+//! voter V. (Configurations that can be in force at the same time are the same or adjacent: a
+//! leader proposes a change only after applying the one before, and a node does not campaign over
+//! unapplied changes; so quorums intersect.) V answered L at term T, so before it voted at T'. When
+//! it voted:
 //!
 //! 1. V was not restarted since its answer, or its promise has run out by P5: the lease, which ends
 //!    earlier, is over.
-//! 2. So V's epoch e is in force (the lease has not ended, and V's promise ends later), and V's pledge
-//!    is still (L, e): another pledge needs another leader at a term above T, before the first.
-//! 3. By P1 and P2 V voted for a candidate that a leader handed over to, with `CampaignTransfer`. That
-//!    leader sent `MsgTimeoutNow` at term T' - 1 >= T. If T' - 1 > T then a leader above T was elected
-//!    before C. If T' - 1 = T it was L, and L had given up its lease before sending (P4). Or V voted for
-//!    L's own request: then L was no longer leader at T. Contradiction.
+//! 2. So V's epoch e is in force (the lease has not ended, and V's promise ends later), and V's
+//!    pledge is still (L, e): another pledge needs another leader at a term above T, before the
+//!    first.
+//! 3. By P1 and P2 V voted for a candidate that a leader handed over to, with `CampaignTransfer`.
+//!    That leader sent `MsgTimeoutNow` at term T' - 1 >= T. If T' - 1 > T then a leader above T was
+//!    elected before C. If T' - 1 = T it was L, and L had given up its lease before sending (P4).
+//!    Or V voted for L's own request: then L was no longer leader at T. Contradiction.
 //!
 //! A lease of term T' begins after its election, so after all leases of lower terms are over. Two
 //! leases of one term would be two leaders of one term, which Raft excludes. ∎
 //!
-//! A pledge may outlive the leadership it was given to: L steps down while its node lives on. It ends when
-//! L asks for votes at a later term, says that it leads no more, or V hears of a later leader; a V
-//! that is barred and knows of no leader asks L.
+//! A pledge may outlive the leadership it was given to: L steps down while its node lives on. It
+//! ends when L asks for votes at a later term, says that it leads no more, or V hears of a later
+//! leader; a V that is barred and knows of no leader asks L.
 //!
 //! What V does when its promise lapses is decided only in [`Liveness::tick`] and
-//! [`Liveness::on_message`], which take `&mut`: no thread can see a promise as over that another then
-//! extends.
+//! [`Liveness::on_message`], which take `&mut`: no thread can see a promise as over that another
+//! then extends.
 //!
 //! Test: `tests/lease.rs`.
 
@@ -131,8 +135,8 @@ struct Received {
 }
 
 impl Liveness {
-    /// For a process that starts at `now`. `fresh` says that this node has never run before, so that it
-    /// can't have promised anything.
+    /// For a process that starts at `now`. `fresh` says that this node has never run before, so
+    /// that it can't have promised anything.
     #[must_use]
     pub fn new(
         me: NodeId,
@@ -232,14 +236,15 @@ impl Liveness {
         })
     }
 
-    /// Gives up every lease of this node, for a shutdown. What comes back is to be sent to all peers,
-    /// who need not wait for their promises to run out.
+    /// Gives up every lease of this node, for a shutdown. What comes back is to be sent to all
+    /// peers, who need not wait for their promises to run out.
     pub fn withdraw(&mut self) -> node::Liveness {
         self.withdrawn = true;
         node::Liveness { withdraw: true, ..Default::default() }
     }
 
-    /// The epoch under which this node supports another, while it does. It supports itself for ever.
+    /// The epoch under which this node supports another, while it does. It supports itself for
+    /// ever.
     #[must_use]
     pub fn supports(&self, node: NodeId) -> Option<Epoch> {
         if node == self.me {

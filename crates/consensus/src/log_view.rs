@@ -1,15 +1,17 @@
 //! A group's log as raft-rs reads it: recent entries in memory, older ones in the log store.
 //!
 //! Entries enter the view when they are handed out to be persisted, so that raft-rs may read them
-//! before they are durable. The view keeps all that is not yet applied, and of the applied ones as many
-//! as fit into [`CACHE_BYTES`], so appending to followers that keep up never reads the store.
+//! before they are durable. The view keeps all that is not yet applied, and of the applied ones as
+//! many as fit into [`CACHE_BYTES`], so appending to followers that keep up never reads the store.
 //!
-//! raft-rs ends the process when its storage fails. So a failed read is kept in `failed` and answered
-//! as "not now" or "compacted", which raft-rs survives; the group looks at `failed` after each call.
+//! raft-rs ends the process when its storage fails. So a failed read is kept in `failed` and
+//! answered as "not now" or "compacted", which raft-rs survives; the group looks at `failed` after
+//! each call.
 //!
 //! # Invariants
 //!
-//! - **V1** `cache` holds consecutive entries that end at `last`, or is empty and the store ends there.
+//! - **V1** `cache` holds consecutive entries that end at `last`, or is empty and the store ends
+//!   there.
 //! - **V2** Every entry above `applied` is in the cache.
 
 use std::cell::RefCell;
@@ -41,8 +43,8 @@ pub(crate) struct LogView {
 }
 
 impl LogView {
-    /// Opens the log. Where the state machine is ahead of it (a snapshot was installed and the crash
-    /// came before the log was reset), the caller has reset it.
+    /// Opens the log. Where the state machine is ahead of it (a snapshot was installed and the
+    /// crash came before the log was reset), the caller has reset it.
     pub(crate) fn open(
         range: RangeId,
         store: Arc<dyn LogStore>,
@@ -136,8 +138,8 @@ impl LogView {
         Some(self.truncated)
     }
 
-    /// Lets a message that announces a snapshot speak of what is applied now: the data that goes with
-    /// it is taken when it leaves, which may be after more was applied.
+    /// Lets a message that announces a snapshot speak of what is applied now: the data that goes
+    /// with it is taken when it leaves, which may be after more was applied.
     pub(crate) fn renew_snapshot(&self, message: &mut Message) {
         if let Some(metadata) = message.snapshot.as_mut().and_then(|s| s.metadata.as_mut()) {
             metadata.index = self.applied.index;
@@ -248,8 +250,8 @@ impl Storage for LogView {
         Ok(self.last.index)
     }
 
-    /// Only says where the snapshot will stand: its data is taken when the message leaves, as of what
-    /// is applied then.
+    /// Only says where the snapshot will stand: its data is taken when the message leaves, as of
+    /// what is applied then.
     fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
         if self.applied.index < request_index || self.applied.index == 0 {
             return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));

@@ -66,8 +66,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Message> {
     Message::decode(bytes).ok()
 }
 
-/// What a node answers to a message for a range of which it has no replica, if anything: a leader that
-/// believes in one here must send a snapshot, and whoever is pledged to it is free.
+/// What a node answers to a message for a range of which it has no replica, if anything: a leader
+/// that believes in one here must send a snapshot, and whoever is pledged to it is free.
 #[must_use]
 pub fn answer_for_missing(message: &RaftMessage) -> Option<RaftMessage> {
     let (kind, term) = match Kind::try_from(message.kind) {

@@ -1,6 +1,6 @@
 //! The claim of `liveness.rs`, under everything that may go wrong between nodes: delays of seconds,
-//! losses, duplicates, pauses, restarts, cuts in one direction, transfers of leadership, and clocks that
-//! run at different rates. At every event no group has two leases.
+//! losses, duplicates, pauses, restarts, cuts in one direction, transfers of leadership, and clocks
+//! that run at different rates. At every event no group has two leases.
 
 mod cluster;
 
@@ -40,8 +40,8 @@ fn one_fault(world: &mut World) {
     }
 }
 
-/// Whatever happens, two nodes never hold the lease of one group at one time; and when it is over, some
-/// node holds it.
+/// Whatever happens, two nodes never hold the lease of one group at one time; and when it is over,
+/// some node holds it.
 #[test]
 fn a_group_never_has_two_leases() {
     let seeds = std::env::var("SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);

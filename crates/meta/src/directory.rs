@@ -1,10 +1,10 @@
 //! Which range holds a key.
 //!
-//! Leaders publish the descriptors of their ranges after each change, in any order and more than once.
-//! A generation is raised by each change of a range, and a split raises it on both sides, so:
+//! Leaders publish the descriptors of their ranges after each change, in any order and more than
+//! once. A generation is raised by each change of a range, and a split raises it on both sides, so:
 //!
-//! - **D1** No two descriptors held overlap. Of two that do, the later generation is the newer one; of the
-//!   other, what lies to the left of it is kept: the left part of a split keeps the id.
+//! - **D1** No two descriptors held overlap. Of two that do, the later generation is the newer one;
+//!   of the other, what lies to the left of it is kept: the left part of a split keeps the id.
 //!
 //! A lookup into what is not covered for the moment finds nothing, and the asker tries again.
 

@@ -1,4 +1,5 @@
-//! What the cluster knows about itself: which range holds a key, which nodes there are, what time it is.
+//! What the cluster knows about itself: which range holds a key, which nodes there are, what time
+//! it is.
 //!
 //! ```text
 //!   SystemState   the replicated state of the system range: directory, nodes, settings, ids,

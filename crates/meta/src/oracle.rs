@@ -8,9 +8,10 @@
 //! # Invariants
 //!
 //! - **O1** Every timestamp issued is greater than every one issued before, and below the bound.
-//! - **O2** A new leader begins at the bound it found, and issues nothing before a higher one of its own
-//!   is replicated: its predecessor issued below the old bound only.
-//! - **O3** The wall clock only ever raises. Set back, it changes nothing; set forward, numbers jump.
+//! - **O2** A new leader begins at the bound it found, and issues nothing before a higher one of
+//!   its own is replicated: its predecessor issued below the old bound only.
+//! - **O3** The wall clock only ever raises. Set back, it changes nothing; set forward, numbers
+//!   jump.
 //!
 //! That the predecessor has stopped issuing is the lease's business: the caller checks it *after*
 //! drawing, and throws the numbers away if it is over.

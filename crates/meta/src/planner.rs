@@ -1,5 +1,5 @@
-//! Where replicas and leaders should be. A pure function of what is known; carrying a plan out, one step
-//! per range at a time, is `node`'s.
+//! Where replicas and leaders should be. A pure function of what is known; carrying a plan out, one
+//! step per range at a time, is `node`'s.
 //!
 //! ```text
 //!   too few voters   ──▶ add a learner on the live node with the fewest replicas
@@ -9,8 +9,8 @@
 //!   leaders uneven   ──▶ hand over to the voter with the fewest, if that evens them out
 //! ```
 //!
-//! Each range gets at most one step per plan, and steps see what earlier ones of the plan will do to
-//! the counts, so that a hundred ranges do not all choose the same node.
+//! Each range gets at most one step per plan, and steps see what earlier ones of the plan will do
+//! to the counts, so that a hundred ranges do not all choose the same node.
 
 use std::collections::BTreeMap;
 
@@ -74,8 +74,8 @@ pub struct Planned {
     pub step: Step,
 }
 
-/// Plans. `ranges` should be all that are known, so that counts are right; `mine` selects those to plan
-/// for.
+/// Plans. `ranges` should be all that are known, so that counts are right; `mine` selects those to
+/// plan for.
 pub fn plan(
     goal: Goal,
     nodes: &[NodeView],

@@ -8,7 +8,8 @@
 //! The whole state is small (a descriptor per range, a record per node) and is kept in memory; the
 //! engine's copy is what a restart and a snapshot read.
 //!
-//! - **S1** Applying is deterministic: no time, no chance, nothing that is not in the state or the command.
+//! - **S1** Applying is deterministic: no time, no chance, nothing that is not in the state or the
+//!   command.
 //! - **S2** Ids given out are never given out again.
 
 use std::collections::BTreeMap;

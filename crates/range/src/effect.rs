@@ -63,15 +63,16 @@ pub enum Effect {
         /// How many.
         count: u64,
     },
-    /// Publish descriptors to the directory, then call [`crate::Replica::published`]. Repeated until then.
+    /// Publish descriptors to the directory, then call [`crate::Replica::published`]. Repeated
+    /// until then.
     PublishRanges(Vec<RangeDescriptor>),
     /// A split made these replicas here. Open each with [`crate::Replica::open_split`], now: it
     /// replaces an uninitialised replica of that range, if there is one.
     RangesCreated(Vec<NewRange>),
     /// The descriptor changed: the span, or who holds it.
     DescriptorChanged(RangeDescriptor),
-    /// The range is larger than it should be. Find a key (`storage::mvcc::split_key`) and ask for a split,
-    /// or correct the size with [`crate::Replica::set_size`].
+    /// The range is larger than it should be. Find a key (`storage::mvcc::split_key`) and ask for a
+    /// split, or correct the size with [`crate::Replica::set_size`].
     SplitWanted {
         /// The size as estimated.
         bytes: u64,
@@ -85,8 +86,8 @@ pub enum Effect {
     },
     /// Find out what has become of a transaction that left a lock, and end the lock here.
     Settle(ForeignLock),
-    /// The replica is no longer a member. Its data is gone; let `ready` put the removal of its log into
-    /// the next append, then drop it.
+    /// The replica is no longer a member. Its data is gone; let `ready` put the removal of its log
+    /// into the next append, then drop it.
     Destroyed,
     /// The replica can't go on. Its engine or log is broken; it answers nothing any more.
     Stop {

@@ -1,7 +1,7 @@
 //! One replica of a range: what it holds, who leads it, and what happens to requests sent to it.
 //!
-//! Pure: requests, messages and the time go in, [`Effect`]s come out, in the order in which they must
-//! happen. The driver (`node::store`) owns the threads, the sockets and the disks.
+//! Pure: requests, messages and the time go in, [`Effect`]s come out, in the order in which they
+//! must happen. The driver (`node::store`) owns the threads, the sockets and the disks.
 //!
 //! ```text
 //!   request ──▶ Replica ──▶ eval::Evaluator ──▶ answer at once (reads, under the lease)

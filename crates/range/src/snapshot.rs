@@ -1,14 +1,15 @@
 //! Bringing a replica to a state its log no longer leads to.
 //!
-//! *Send:* when a leader's message announces a snapshot, an engine snapshot is taken under the same lock
-//! as the message leaves, so that data and announced index agree. [`SnapshotSource`] then reads chunks
-//! from it without the replica.
+//! *Send:* when a leader's message announces a snapshot, an engine snapshot is taken under the same
+//! lock as the message leaves, so that data and announced index agree. [`SnapshotSource`] then
+//! reads chunks from it without the replica.
 //!
-//! *Receive:* the driver collects the chunks, makes sure that no *other* replica of this node overlaps
-//! the span, and hands them over. Only if Raft takes the announcement, they are installed.
+//! *Receive:* the driver collects the chunks, makes sure that no *other* replica of this node
+//! overlaps the span, and hands them over. Only if Raft takes the announcement, they are installed.
 //!
-//! *Install:* one write batch clears the old span and the new one, and puts the data, the descriptor and
-//! the applied index; then the engine is flushed; only then the log is reset. After a crash
+//! *Install:* one write batch clears the old span and the new one, and puts the data, the
+//! descriptor and the applied index; then the engine is flushed; only then the log is reset. After
+//! a crash
 //!
 //! ```text
 //!   before the flush     the old state, in full (the batch is atomic), with its log
@@ -94,8 +95,8 @@ impl Replica {
         Effect::SendSnapshot { to: message.to, source: Box::new(source) }
     }
 
-    /// Leader: a snapshot arrived, or did not. If not, it is tried again when the follower is next heard
-    /// of.
+    /// Leader: a snapshot arrived, or did not. If not, it is tried again when the follower is next
+    /// heard of.
     pub fn snapshot_sent(
         &mut self,
         ctx: &Ctx<'_>,
@@ -107,8 +108,8 @@ impl Replica {
         self.after_raft(ctx, out);
     }
 
-    /// Takes a received snapshot. An error means that it was damaged on the way, or that the replica is
-    /// on its way out; the replica is as before.
+    /// Takes a received snapshot. An error means that it was damaged on the way, or that the
+    /// replica is on its way out; the replica is as before.
     pub fn receive_snapshot(
         &mut self,
         ctx: &Ctx<'_>,

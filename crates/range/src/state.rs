@@ -9,8 +9,8 @@
 //!
 //! # Invariants
 //!
-//! - **A1** Applied index, members, descriptor and data come from the same entry: they are written in
-//!   one batch, so after a crash they are all as old as each other.
+//! - **A1** Applied index, members, descriptor and data come from the same entry: they are written
+//!   in one batch, so after a crash they are all as old as each other.
 //! - **A2** A replica has state or a tombstone or neither, never both.
 
 use base::{KeyRange, RangeId};
@@ -22,8 +22,8 @@ use storage::{
     local_range_of, local_ranges_span, local_span,
 };
 
-/// Where the log of every new range begins. Not zero, so that an empty replica can't be mistaken for one
-/// that has the initial state: it needs a snapshot.
+/// Where the log of every new range begins. Not zero, so that an empty replica can't be mistaken
+/// for one that has the initial state: it needs a snapshot.
 pub const INIT_AT: LogPosition = LogPosition { index: 10, term: 5 };
 
 const OWN: u8 = 0;

@@ -1,6 +1,6 @@
-//! A client writes and reads keys one after the other while nodes die, pause, lose messages and flushes,
-//! ranges split, leaders move and replicas come and go. What was acknowledged is read; what is of
-//! unknown outcome is either there or not, and stays so.
+//! A client writes and reads keys one after the other while nodes die, pause, lose messages and
+//! flushes, ranges split, leaders move and replicas come and go. What was acknowledged is read;
+//! what is of unknown outcome is either there or not, and stays so.
 
 mod cluster;
 
@@ -177,7 +177,8 @@ fn what_was_acknowledged_stays() {
     }
 }
 
-/// A process that is paused between reading and answering finds its lease gone, and does not answer.
+/// A process that is paused between reading and answering finds its lease gone, and does not
+/// answer.
 #[test]
 fn a_read_that_outlives_the_lease_is_thrown_away() {
     let mut world = World::new(3, 3);

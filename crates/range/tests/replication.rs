@@ -1,5 +1,5 @@
-//! Ranges on one node and on three: reads and writes, leaders that die, followers that come back, disks
-//! that lost what was not flushed.
+//! Ranges on one node and on three: reads and writes, leaders that die, followers that come back,
+//! disks that lost what was not flushed.
 
 mod cluster;
 

@@ -88,8 +88,9 @@ fn a_request_for_the_part_that_went_is_sent_on() {
     }
 }
 
-/// Kills one node at the n-th step of its store loop after a split was asked for, for every n, while
-/// some engines are flushed and others are not; then everything is there, and everybody agrees.
+/// Kills one node at the n-th step of its store loop after a split was asked for, for every n,
+/// while some engines are flushed and others are not; then everything is there, and everybody
+/// agrees.
 #[test]
 fn a_split_survives_a_crash_at_every_step() {
     for node in 1..=3_u64 {

@@ -9,8 +9,8 @@ use crate::{Epoch, Liveness};
 impl Group {
     /// Until when, by this node's clock, no other replica can have been elected. Zero for no lease.
     ///
-    /// It is a lease to *lead*. Whether the state machine is current (an entry of this term is applied)
-    /// is the caller's to check.
+    /// It is a lease to *lead*. Whether the state machine is current (an entry of this term is
+    /// applied) is the caller's to check.
     #[must_use]
     pub fn lease_until(&self, liveness: &Liveness) -> u64 {
         let raft = &self.raw.raft;
@@ -26,8 +26,8 @@ impl Group {
 
     /// When the support of a majority ends.
     fn quorum_until(&self, voters: &[u64], liveness: &Liveness) -> u64 {
-        // The majority's weakest member decides: the (n/2)-th largest, counted from zero. Groups are
-        // small, so the quadratic selection beats sorting a copy.
+        // The majority's weakest member decides: the (n/2)-th largest, counted from zero. Groups
+        // are small, so the quadratic selection beats sorting a copy.
         let majority = voters.len() / 2 + 1;
         let until = |voter: u64| self.voter_until(voter, liveness);
         voters
@@ -67,8 +67,8 @@ impl Group {
         *newest = epoch.max(*newest);
     }
 
-    /// Hands leadership to another voter. The lease of this term ends here, for good (P4), before any
-    /// message leaves.
+    /// Hands leadership to another voter. The lease of this term ends here, for good (P4), before
+    /// any message leaves.
     pub fn transfer_leader(&mut self, to: NodeId) {
         if self.is_leader() && to != self.config.node && self.members.voters.contains(&to.0) {
             self.surrendered = self.raw.raft.term;

@@ -14,14 +14,16 @@
 //! # Invariants
 //!
 //! - **R1** A message that depends on the log or hard state leaves only after `persisted`.
-//! - **R2** Entries are handed out as committed once, in order, and only when they are in the own log.
-//! - **R3** Pledges are kept as in [`crate::liveness`]: P1 in `tick.rs`, P2 in `step.rs`, P3 and P4 in
-//!   `lease.rs`.
+//! - **R2** Entries are handed out as committed once, in order, and only when they are in the own
+//!   log.
+//! - **R3** Pledges are kept as in [`crate::liveness`]: P1 in `tick.rs`, P2 in `step.rs`, P3 and P4
+//!   in `lease.rs`.
 //! - **R4** Timeouts depend on node, range and term only, never on chance; two voters of one group
 //!   never share one, so nobody has to be lucky to be elected.
 
 mod lease;
 mod ready;
+mod status;
 mod step;
 mod tick;
 
@@ -37,6 +39,7 @@ use crate::members::{MemberChange, Members, conf_change};
 use crate::{Epoch, Outbound};
 
 pub use ready::{Committed, Payload, Ready, SnapshotPoint};
+pub use status::{PeerStatus, Role, Status};
 
 /// Ticks without a leader before the first voter campaigns.
 const ELECTION_TICKS: usize = 5;
@@ -70,49 +73,6 @@ impl GroupConfig {
             max_committed_bytes: 16 << 20,
         }
     }
-}
-
-/// What a replica is in its group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Follows a leader, or knows of none.
-    Follower,
-    /// Asks for votes, or whether it would get them.
-    Candidate,
-    /// Leads.
-    Leader,
-}
-
-/// A leader's view of another replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// The replica's node.
-    pub node: NodeId,
-    /// The last entry known to be in its log.
-    pub matched: u64,
-    /// The last entry it is known to know as committed.
-    pub committed: u64,
-    /// Whether it is waiting for a snapshot.
-    pub in_snapshot: bool,
-}
-
-/// The state of a group as seen here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// What this replica is.
-    pub role: Role,
-    /// The term.
-    pub term: u64,
-    /// The leader, if one is known.
-    pub leader: Option<NodeId>,
-    /// The last entry known to be committed.
-    pub commit: u64,
-    /// The last entry applied.
-    pub applied: u64,
-    /// The last entry of the log.
-    pub last: u64,
-    /// The first entry of the log.
-    pub first: u64,
 }
 
 /// Why a proposal was not taken. Nothing of it will happen.
@@ -164,9 +124,9 @@ pub struct Group {
 }
 
 impl Group {
-    /// Opens a group at what its state machine has applied. A log that ends before that is reset (the
-    /// crash came between installing a snapshot and resetting the log); likewise one that does not
-    /// exist yet.
+    /// Opens a group at what its state machine has applied. A log that ends before that is reset
+    /// (the crash came between installing a snapshot and resetting the log); likewise one that does
+    /// not exist yet.
     pub fn open(
         config: GroupConfig,
         store: Arc<dyn LogStore>,
@@ -212,94 +172,8 @@ impl Group {
         })
     }
 
-    /// The state as seen here.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let raft = &self.raw.raft;
-        Status {
-            role: self.role(),
-            term: raft.term,
-            leader: self.leader(),
-            commit: raft.raft_log.committed,
-            applied: raft.raft_log.applied,
-            last: raft.raft_log.last_index(),
-            first: raft.raft_log.first_index(),
-        }
-    }
-
-    /// What this replica is.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        match self.raw.raft.state {
-            StateRole::Leader => Role::Leader,
-            StateRole::Follower => Role::Follower,
-            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
-        }
-    }
-
-    /// Whether this replica leads.
-    #[must_use]
-    pub fn is_leader(&self) -> bool {
-        self.raw.raft.state == StateRole::Leader
-    }
-
-    /// The term.
-    #[must_use]
-    pub fn term(&self) -> u64 {
-        self.raw.raft.term
-    }
-
-    /// Whom this replica voted for in the term; zero for nobody.
-    #[must_use]
-    pub fn vote(&self) -> u64 {
-        self.raw.raft.vote
-    }
-
-    /// The term of the first entry of the log, if it has any.
-    #[must_use]
-    pub fn first_entry_term(&self) -> Option<u64> {
-        let log = &self.raw.raft.raft_log;
-        let first = log.first_index();
-        if first > log.last_index() { None } else { log.term(first).ok() }
-    }
-
-    /// The leader, if one is known.
-    #[must_use]
-    pub fn leader(&self) -> Option<NodeId> {
-        Some(NodeId(self.raw.raft.leader_id)).filter(|leader| leader.0 != 0)
-    }
-
-    /// What is applied.
-    #[must_use]
-    pub fn applied_position(&self) -> LogPosition {
-        self.raw.store().applied
-    }
-
-    /// The last entry dropped from the log.
-    #[must_use]
-    pub fn truncated(&self) -> LogPosition {
-        self.raw.store().truncated
-    }
-
-    /// The configuration as of what is applied.
-    #[must_use]
-    pub fn members(&self) -> &Members {
-        &self.members
-    }
-
-    /// Leader: the other replicas.
-    pub fn peers(&self) -> impl Iterator<Item = PeerStatus> + '_ {
-        let me = self.config.node.0;
-        self.raw.raft.prs().iter().filter(move |(id, _)| **id != me).map(|(id, pr)| PeerStatus {
-            node: NodeId(*id),
-            matched: pr.matched,
-            committed: pr.committed_index,
-            in_snapshot: pr.state == raft::ProgressState::Snapshot,
-        })
-    }
-
-    /// Proposes an entry: `data` begins with the byte [`crate::Group::PROPOSAL`]. Many proposals before
-    /// one `ready` leave as one append. Answers its index.
+    /// Proposes an entry: `data` begins with the byte [`crate::Group::PROPOSAL`]. Many proposals
+    /// before one `ready` leave as one append. Answers its index.
     pub fn propose(&mut self, data: Vec<u8>) -> Result<u64, ProposeError> {
         assert_eq!(data.first(), Some(&Self::PROPOSAL), "a proposal begins with its tag");
         if !self.is_leader() || self.raw.raft.lead_transferee.is_some() {
@@ -332,21 +206,11 @@ impl Group {
         }
     }
 
-    /// Makes followers learn at once that the newest entry is committed, not with the next append or
-    /// tick.
+    /// Makes followers learn at once that the newest entry is committed, not with the next append
+    /// or tick.
     pub fn announce_commit(&mut self) {
         self.announce_upto = self.raw.raft.raft_log.last_index();
         self.raw.raft.skip_bcast_commit(false);
-    }
-
-    fn leader_other(&self) -> Option<NodeId> {
-        self.leader().filter(|leader| *leader != self.config.node)
-    }
-
-    /// Whether this replica is the only voter.
-    #[must_use]
-    pub fn is_sole_voter(&self) -> bool {
-        self.members.voters == [self.config.node.0] && !self.members.is_joint()
     }
 
     /// The engine has all entries up to `index`.

@@ -26,7 +26,8 @@ pub enum Payload {
     Empty,
     /// A proposal, without its tag.
     Proposal(Bytes),
-    /// A change of members, to be given to [`Group::apply_change`], and what was proposed beside it.
+    /// A change of members, to be given to [`Group::apply_change`], and what was proposed beside
+    /// it.
     Change {
         /// Encoded for raft-rs.
         change: Bytes,
@@ -49,7 +50,8 @@ pub struct SnapshotPoint {
 pub struct Ready {
     /// To be sent at once.
     pub messages: Vec<Outbound>,
-    /// The state machine is replaced by the snapshot announced here, durably, before the log changes.
+    /// The state machine is replaced by the snapshot announced here, durably, before the log
+    /// changes.
     pub snapshot: Option<SnapshotPoint>,
     /// Entries to apply. They are in the log and durable.
     pub committed: Vec<Committed>,
@@ -105,8 +107,8 @@ impl Group {
             self.raw.mut_store().append(&entries);
         }
         if ready.must_sync() {
-            // The commit index rides along; by itself it is not worth a write, for what is applied is
-            // known to be committed.
+            // The commit index rides along; by itself it is not worth a write, for what is applied
+            // is known to be committed.
             let raft = &self.raw.raft;
             let commit = raft.raft_log.committed;
             let hard = HardState { term: raft.term, vote: raft.vote, commit };

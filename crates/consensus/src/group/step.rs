@@ -1,4 +1,5 @@
-//! Messages in. Here the promises of [`crate::liveness`] are kept: P2, P5, and the epoch on answers.
+//! Messages in. Here the promises of [`crate::liveness`] are kept: P2, P5, and the epoch on
+//! answers.
 
 use base::NodeId;
 use bytes::Bytes;
@@ -12,8 +13,8 @@ use crate::message::{decode, is_answer, is_leaders, put_epoch};
 use crate::{Epoch, Liveness, Outbound};
 
 impl Group {
-    /// Takes a message of another replica. Malformed ones, and ones for somebody else, are dropped: to
-    /// Raft that is a loss like any other.
+    /// Takes a message of another replica. Malformed ones, and ones for somebody else, are dropped:
+    /// to Raft that is a loss like any other.
     pub fn step(&mut self, now: u64, liveness: &Liveness, message: &RaftMessage) {
         let from = NodeId(message.from);
         match Kind::try_from(message.kind) {

@@ -27,8 +27,8 @@ impl Group {
     fn tick_leader(&mut self, now: u64, liveness: &Liveness) {
         let leased = self.lease_until(liveness) > now;
         if leased {
-            // A quorum's support says more than raft-rs' own count of who was heard of lately, which
-            // starves in a group that is not ticked.
+            // A quorum's support says more than raft-rs' own count of who was heard of lately,
+            // which starves in a group that is not ticked.
             self.raw.raft.election_elapsed = 0;
         }
         let offered = self.is_surrendered() && self.raw.raft.lead_transferee.is_none();

@@ -1,6 +1,6 @@
 //! Three nodes of real groups on a simulated network, with clocks that disagree: one seed decides
 //! everything. Used by the tests beside it.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,15 +1,17 @@
 //! Adding and removing replicas.
 //!
-//! *Propose:* a change names the generation it was planned for. A node is added as a learner first, is
-//! sent a snapshot, and becomes a voter once it has caught up, so that no quorum ever counts on
+//! *Propose:* a change names the generation it was planned for. A node is added as a learner first,
+//! is sent a snapshot, and becomes a voter once it has caught up, so that no quorum ever counts on
 //! an empty replica. Several steps at once go through a joint configuration.
 //!
-//! *Apply:* Raft's configuration changes, and the descriptor is made from it, so that they can't differ.
+//! *Apply:* Raft's configuration changes, and the descriptor is made from it, so that they can't
+//! differ.
 //!
 //! A removal is flushed before anybody hears of it. Otherwise:
 //!
 //! 1. Of two voters one is removed; it acknowledges, is told, and destroys itself.
-//! 2. The other crashes, forgets that this was committed, and waits for the vote of the first, for ever.
+//! 2. The other crashes, forgets that this was committed, and waits for the vote of the first, for
+//!    ever.
 //!
 //! *After:* the leader sends snapshots to new replicas and tells removed ones. A replica that is no
 //! longer a member destroys itself (`remove.rs`).

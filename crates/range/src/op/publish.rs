@@ -1,6 +1,6 @@
-//! Telling the directory of this range. Each leader does, at the beginning of its term and after each
-//! change, until the directory acknowledges the generation. Repeats and reorderings are harmless: there
-//! the later generation wins.
+//! Telling the directory of this range. Each leader does, at the beginning of its term and after
+//! each change, until the directory acknowledges the generation. Repeats and reorderings are
+//! harmless: there the later generation wins.
 
 use crate::replica::Replica;
 use crate::{Ctx, Effect};

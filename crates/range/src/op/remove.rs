@@ -4,14 +4,14 @@
 //! 2. The engine is flushed: from here on neither a crash nor an old message brings it back.
 //! 3. The driver's next append removes the log. If the crash comes before, opening does it.
 //!
-//! What a replica has acknowledged must not be lost while it counts, and it may have been added again
-//! since the news of its removal were written: so it obeys only if it has nothing in its log that could
-//! have come after. News from a member name the index they are of; the directory's name none, so there
-//! the log must hold nothing that is not applied.
+//! What a replica has acknowledged must not be lost while it counts, and it may have been added
+//! again since the news of its removal were written: so it obeys only if it has nothing in its log
+//! that could have come after. News from a member name the index they are of; the directory's name
+//! none, so there the log must hold nothing that is not applied.
 //!
-//! A removed replica often does not hear of it: the leader stops sending as it applies the removal. So
-//! the leader tells it once, members tell strangers that ask for votes, and the driver compares with
-//! the directory now and then ([`Replica::is_removed_by`]).
+//! A removed replica often does not hear of it: the leader stops sending as it applies the removal.
+//! So the leader tells it once, members tell strangers that ask for votes, and the driver compares
+//! with the directory now and then ([`Replica::is_removed_by`]).
 
 use base::NodeId;
 use bytes::Bytes;
@@ -26,8 +26,8 @@ use crate::state::{Tombstone, put_tombstone};
 use crate::{Ctx, Effect};
 
 impl Replica {
-    /// Whether the range went on without this replica: `descriptor` comes from the directory, or from the
-    /// range's leader.
+    /// Whether the range went on without this replica: `descriptor` comes from the directory, or
+    /// from the range's leader.
     #[must_use]
     pub fn is_removed_by(&self, descriptor: &RangeDescriptor) -> bool {
         self.is_initialised()

@@ -7,20 +7,20 @@
 //!    right-hand range, who accepts a write.
 //! 2. The leader, still with the old span, would answer a read there without it.
 //!
-//! The hold lasts one consensus round. What waited inside the evaluator and comes awake meanwhile is
-//! refused and comes back.
+//! The hold lasts one consensus round. What waited inside the evaluator and comes awake meanwhile
+//! is refused and comes back.
 //!
-//! *Apply:* on every replica, the descriptor shrinks and each new range gets its state: members as they
-//! are, log beginning at [`INIT_AT`]. Data does not move: a range is a span.
+//! *Apply:* on every replica, the descriptor shrinks and each new range gets its state: members as
+//! they are, log beginning at [`INIT_AT`]. Data does not move: a range is a span.
 //!
-//! *After:* the replicas of the new ranges are opened. On the leader's node each inherits the locks and
-//! reads of its part, and campaigns at once.
+//! *After:* the replicas of the new ranges are opened. On the leader's node each inherits the locks
+//! and reads of its part, and campaigns at once.
 //!
 //! # Crashes
 //!
-//! The engine loses what was not flushed; the log store loses nothing that was synced. So the engine is
-//! flushed before the new replicas are opened: a replica votes and acknowledges entries only if its
-//! state is durable. Without that flush:
+//! The engine loses what was not flushed; the log store loses nothing that was synced. So the
+//! engine is flushed before the new replicas are opened: a replica votes and acknowledges entries
+//! only if its state is durable. Without that flush:
 //!
 //! 1. A follower applies the split and acknowledges entries of the new range; they are committed.
 //! 2. It crashes, and its engine forgets the split. The old range's log was truncated meanwhile, so
@@ -28,9 +28,9 @@
 //! 3. The new range comes back by a snapshot too, of before those entries. The follower's vote now
 //!    counts for a log that has lost what it acknowledged.
 //!
-//! After a crash before the flush, the split is applied again and nothing of the new range exists yet.
-//! After the flush, its state is there, and opening the group begins its log at `INIT_AT` unless it has
-//! one.
+//! After a crash before the flush, the split is applied again and nothing of the new range exists
+//! yet. After the flush, its state is there, and opening the group begins its log at `INIT_AT`
+//! unless it has one.
 
 use base::{Key, KeyRange, RangeId};
 use consensus::Members;
@@ -237,7 +237,8 @@ impl Replica {
     pub(crate) fn want_split(&mut self, out: &mut Vec<Effect>) {
         let free = self.lead.as_ref().is_some_and(|lead| lead.split.is_none());
         if free && self.bytes > self.split_above && self.id != RangeId::SYSTEM {
-            // The estimate counts what was overwritten, so the driver may find that it is too early.
+            // The estimate counts what was overwritten, so the driver may find that it is too
+            // early.
             self.split_above = self.bytes + self.config.split_bytes / 4;
             out.push(Effect::SplitWanted { bytes: self.bytes });
         }

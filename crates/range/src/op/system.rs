@@ -1,7 +1,7 @@
 //! The system range: commands to its state, questions about it, and the oracle.
 //!
-//! A timestamp is drawn first and the lease looked at after: a leader that lost it in between throws
-//! the number away, so none below its successor's is ever handed out.
+//! A timestamp is drawn first and the lease looked at after: a leader that lost it in between
+//! throws the number away, so none below its successor's is ever handed out.
 
 use base::Timestamp;
 use meta::Draw;

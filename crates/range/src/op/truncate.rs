@@ -1,8 +1,8 @@
 //! Dropping the beginning of the log.
 //!
 //! Never above what the engine has *durably* applied: after a crash the rest is applied again from
-//! the log. Below that, a leader keeps what live replicas lack, up to a limit beyond which they get a
-//! snapshot; a follower keeps some in case it comes to lead.
+//! the log. Below that, a leader keeps what live replicas lack, up to a limit beyond which they get
+//! a snapshot; a follower keeps some in case it comes to lead.
 
 use storage::{Engine, EngineError, Family, LogBatch};
 

@@ -1,11 +1,12 @@
 //! Committed entries into the engine: one write batch for all that are there.
 //!
-//! 1. Each entry adds its changes to the batch, in order; at the end the applied index is added (A1).
+//! 1. Each entry adds its changes to the batch, in order; at the end the applied index is added
+//!    (A1).
 //! 2. The engine takes the batch.
 //! 3. Only then does anybody hear of it: evaluator, waiting requests, directory.
 //!
-//! What is applied depends on the entries and the replicated state only. A leader knows more (who waits
-//! for what), and that decides nothing.
+//! What is applied depends on the entries and the replicated state only. A leader knows more (who
+//! waits for what), and that decides nothing.
 
 use base::NodeId;
 use bytes::Bytes;

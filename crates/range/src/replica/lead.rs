@@ -5,9 +5,9 @@
 //!                                                                  (system range: none needed)
 //! ```
 //!
-//! A lease that lapses and comes back *within the term* changes nothing: nobody else can have led in
-//! between (`consensus::liveness`), so locks and reads remembered here are complete. With the term
-//! everything here ends.
+//! A lease that lapses and comes back *within the term* changes nothing: nobody else can have led
+//! in between (`consensus::liveness`), so locks and reads remembered here are complete. With the
+//! term everything here ends.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -128,8 +128,8 @@ impl Replica {
         }
     }
 
-    /// Asks to be elected without waiting for timeouts: a split made this range here, where its leader
-    /// is.
+    /// Asks to be elected without waiting for timeouts: a split made this range here, where its
+    /// leader is.
     pub(crate) fn campaign_eagerly(&mut self, ctx: &Ctx<'_>, out: &mut Vec<Effect>) {
         if self.eager == 0 {
             return;
@@ -143,8 +143,8 @@ impl Replica {
         self.after_raft(ctx, out);
     }
 
-    /// To be called after anything that may have moved Raft: notices gained and lost leadership, and
-    /// asks to be scheduled.
+    /// To be called after anything that may have moved Raft: notices gained and lost leadership,
+    /// and asks to be scheduled.
     pub(crate) fn after_raft(&mut self, ctx: &Ctx<'_>, out: &mut Vec<Effect>) {
         if self.life != Life::Active {
             return;
@@ -193,7 +193,8 @@ impl Replica {
         }
     }
 
-    /// The answer to [`Effect::DrawTimestamp`]: no read that an earlier leader answered was above `ts`.
+    /// The answer to [`Effect::DrawTimestamp`]: no read that an earlier leader answered was above
+    /// `ts`.
     pub fn timestamp_drawn(
         &mut self,
         ctx: &Ctx<'_>,
@@ -317,8 +318,8 @@ impl Replica {
         self.after_raft(ctx, out);
     }
 
-    /// Tells the others that this replica, stopped, leads no more and never will, so that they need not
-    /// wait for its node to fail.
+    /// Tells the others that this replica, stopped, leads no more and never will, so that they need
+    /// not wait for its node to fail.
     pub(crate) fn resign(&self, out: &mut Vec<Effect>) {
         let over = match self.group.role() {
             Role::Leader | Role::Follower => self.group.term(),

@@ -9,12 +9,14 @@
 //!
 //! # Invariants
 //!
-//! - **N1** Requests are answered by a leader with a valid lease that has applied an entry of its term;
-//!   reads look at the lease again after reading.
+//! - **N1** Requests are answered by a leader with a valid lease that has applied an entry of its
+//!   term; reads look at the lease again after reading.
 //! - **N2** `applied` is what the engine holds: entries are applied in order, once.
-//! - **N3** After the first error of the engine or the log, nothing is answered or promised any more.
+//! - **N3** After the first error of the engine or the log, nothing is answered or promised any
+//!   more.
 //!
-//! Only one store loop may drive a replica, and `ready`, the append, and `persisted` follow each other.
+//! Only one store loop may drive a replica, and `ready`, the append, and `persisted` follow each
+//! other.
 
 mod apply;
 mod lead;
@@ -115,7 +117,8 @@ pub struct Replica {
     pub(crate) bytes: u64,
     /// No split is asked for below this size.
     pub(crate) split_above: u64,
-    /// Made by a split on the leader's node: what it may take over, and how often to campaign at once.
+    /// Made by a split on the leader's node: what it may take over, and how often to campaign at
+    /// once.
     pub(crate) inherited: Option<Box<Evaluator>>,
     pub(crate) eager: u32,
     pub(crate) ticks: u64,
@@ -158,7 +161,8 @@ impl Replica {
         Ok(replicas)
     }
 
-    /// Makes the first replica of a new range at the birth of a cluster. The caller flushes the engine.
+    /// Makes the first replica of a new range at the birth of a cluster. The caller flushes the
+    /// engine.
     pub fn bootstrap(
         engine: &dyn Engine,
         open: &Open,
@@ -191,8 +195,9 @@ impl Replica {
         Ok(replica)
     }
 
-    /// Makes a replica that has nothing yet, for an incoming snapshot. Refused (nothing) if a replica
-    /// that was here was removed at this generation or a later one: the message is older than that.
+    /// Makes a replica that has nothing yet, for an incoming snapshot. Refused (nothing) if a
+    /// replica that was here was removed at this generation or a later one: the message is older
+    /// than that.
     pub fn uninitialised(
         engine: &dyn Engine,
         open: &Open,
@@ -227,13 +232,13 @@ impl Replica {
         Self::open(engine, open, range, Found { descriptor, members, applied }).map(Some)
     }
 
-    /// Makes a replica that has nothing yet, for a message to a range of which there is none here; nothing
-    /// if the message is not worth it, or the replica was removed.
+    /// Makes a replica that has nothing yet, for a message to a range of which there is none here;
+    /// nothing if the message is not worth it, or the replica was removed.
     ///
     /// Only for requests for votes. A split makes the replicas of a new range; but where the old
-    /// range's replica got past the split by a snapshot, or was removed before it applied it, nobody
-    /// makes them, and the new range might not find enough voters to elect the leader who would send
-    /// them its snapshot. An empty replica may vote: it has acknowledged nothing.
+    /// range's replica got past the split by a snapshot, or was removed before it applied it,
+    /// nobody makes them, and the new range might not find enough voters to elect the leader who
+    /// would send them its snapshot. An empty replica may vote: it has acknowledged nothing.
     pub fn for_message(
         engine: &dyn Engine,
         open: &Open,
@@ -246,8 +251,8 @@ impl Replica {
         Self::uninitialised(engine, open, RangeId(message.range_id), 0)
     }
 
-    /// Takes a replica without data out of service: another object is about to stand for it. What it
-    /// has handed out and not persisted is void.
+    /// Takes a replica without data out of service: another object is about to stand for it. What
+    /// it has handed out and not persisted is void.
     pub fn retire(&mut self) {
         assert!(!self.is_initialised(), "{} has data", self.id);
         self.life = Life::Gone;
@@ -344,7 +349,8 @@ impl Replica {
         self.split_above = self.config.split_bytes;
     }
 
-    /// The state of the system range, on its replicas: may be behind anywhere but on the leaseholder.
+    /// The state of the system range, on its replicas: may be behind anywhere but on the
+    /// leaseholder.
     #[must_use]
     pub fn system(&self) -> Option<&SystemState> {
         self.system.as_ref()

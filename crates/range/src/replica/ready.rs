@@ -1,4 +1,5 @@
-//! The turn of the store loop: what was proposed becomes one log entry; messages and log changes leave.
+//! The turn of the store loop: what was proposed becomes one log entry; messages and log changes
+//! leave.
 //!
 //! ```text
 //!   ready(log)    messages that may go at once (a leader's appends), log changes   ── all ranges
@@ -33,8 +34,8 @@ impl Replica {
         self.after_raft(ctx, out);
     }
 
-    /// Hands out messages and log changes. True: the append must be synced, and `persisted` called after
-    /// it. Committed entries wait for `apply`.
+    /// Hands out messages and log changes. True: the append must be synced, and `persisted` called
+    /// after it. Committed entries wait for `apply`.
     pub fn ready(&mut self, ctx: &Ctx<'_>, log: &mut LogBatch, out: &mut Vec<Effect>) -> bool {
         match self.life {
             Life::Active => {}
@@ -128,7 +129,8 @@ impl Replica {
         let mut proposals = Vec::with_capacity(queue.len());
         while let Some(next) = queue.front() {
             bytes += next.batch.len();
-            // A split has an entry of its own: what is before it must be in the engine when it is applied.
+            // A split has an entry of its own: what is before it must be in the engine when it is
+            // applied.
             let alone = next.split.is_some();
             if (bytes > max || alone) && !proposals.is_empty() {
                 break;

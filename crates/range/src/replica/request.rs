@@ -1,9 +1,9 @@
 //! Requests in, answers out, under the lease.
 //!
-//! A read is answered inline, by whichever thread brought it. The time is taken twice: before, for the
-//! evaluator, and *after* reading, for the lease. Had the process been paused in between, the second
-//! look says so, and the answer is thrown away (N1). What a commit answers needs no second look: it
-//! is in the log.
+//! A read is answered inline, by whichever thread brought it. The time is taken twice: before, for
+//! the evaluator, and *after* reading, for the lease. Had the process been paused in between, the
+//! second look says so, and the answer is thrown away (N1). What a commit answers needs no second
+//! look: it is in the log.
 
 use proto::kv::kv_error::Error;
 use proto::kv::range_request::Request;
@@ -108,8 +108,8 @@ impl Replica {
         self.carry_out(ctx, effects, 0, out);
     }
 
-    /// Carries out what the evaluator asks for. The first `durable` answers report what is in the log
-    /// already, and need no lease.
+    /// Carries out what the evaluator asks for. The first `durable` answers report what is in the
+    /// log already, and need no lease.
     pub(crate) fn carry_out(
         &mut self,
         ctx: &Ctx<'_>,

@@ -31,8 +31,8 @@ pub fn key(name: &str) -> Bytes {
 }
 
 impl World {
-    /// Sends a request to whoever holds the range's lease, until it is answered by something other than
-    /// "not here" or "not now". Nothing, if the node died with the request.
+    /// Sends a request to whoever holds the range's lease, until it is answered by something other
+    /// than "not here" or "not now". Nothing, if the node died with the request.
     pub fn ask(&mut self, locate: impl Fn(&World) -> RangeId, request: Request) -> RangeResponse {
         self.try_ask(locate, request).expect("answered in the end")
     }
@@ -49,7 +49,7 @@ impl World {
             if let Some(index) = self.holder(range) {
                 let request = RangeRequest {
                     range_id: range.0,
-                    txn: txn.clone(),
+                    txn,
                     request: Some(request.clone()),
                 };
                 let incarnation = self.nodes[index].incarnation;

@@ -156,7 +156,8 @@ impl World {
         self.report_snapshot(from, range, to, accepted && self.nodes[index].up);
     }
 
-    /// Whether a snapshot may be installed: no other replica overlaps, and it is not of before a removal.
+    /// Whether a snapshot may be installed: no other replica overlaps, and it is not of before a
+    /// removal.
     fn make_room(&mut self, index: usize, descriptor: &RangeDescriptor) -> bool {
         let span = descriptor.span();
         let open = self.open(index);

@@ -181,8 +181,8 @@ impl World {
         self.run_store(index);
     }
 
-    /// Ends a node's process. The engine loses what is not flushed; of the log's unsynced appends some
-    /// prefix may have survived.
+    /// Ends a node's process. The engine loses what is not flushed; of the log's unsynced appends
+    /// some prefix may have survived.
     pub fn kill(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         node.up = false;
