@@ -9,7 +9,8 @@ use crate::input::Input;
 use crate::interpreter::{Flow, Shell};
 use crate::wire::Row;
 
-const USER_SCHEMAS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
+const USER_SCHEMAS: &str = "n.nspname NOT IN \
+    ('pg_catalog', 'information_schema', 'pg_toast', 'conclave')";
 
 const SCHEMAS: &str = "SELECT n.nspname AS \"Name\", pg_get_userbyid(n.nspowner) AS \"Owner\" \
     FROM pg_catalog.pg_namespace n \

@@ -6,9 +6,9 @@
 /// Queried after every statement that may have changed the schema. One column of kinds, one of names.
 pub(crate) const NAMES_QUERY: &str = "\
 SELECT 't' AS kind, table_name AS name FROM information_schema.tables \
-WHERE table_schema NOT IN ('pg_catalog', 'information_schema') \
+WHERE table_schema NOT IN ('pg_catalog', 'information_schema', 'conclave') \
 UNION SELECT 'c', column_name FROM information_schema.columns \
-WHERE table_schema NOT IN ('pg_catalog', 'information_schema')";
+WHERE table_schema NOT IN ('pg_catalog', 'information_schema', 'conclave')";
 
 const COMMANDS: &[&str] = &[
     "\\?",

@@ -112,6 +112,10 @@ fn split_name(text: &str) -> Vec<String> {
     parts
 }
 
+/// The functions that pg_type names: drivers tell arrays by them.
+const TYPE_FUNCTIONS: &[(u32, &str)] =
+    &[(750, "array_in"), (751, "array_out"), (2400, "array_recv"), (2401, "array_send")];
+
 impl SystemNames for SessionNames {
     fn oid_of(&self, kind: TypeId, name: &str) -> Option<u32> {
         match kind {
@@ -123,6 +127,10 @@ impl SystemNames for SessionNames {
             TypeId::Regrole => {
                 let name = split_name(name).pop()?;
                 self.catalog.role(&name).map(|r| r.id)
+            }
+            TypeId::Regproc => {
+                let name = split_name(name).pop()?;
+                TYPE_FUNCTIONS.iter().find(|(_, known)| *known == name).map(|(oid, _)| *oid)
             }
             _ => None,
         }
@@ -140,6 +148,10 @@ impl SystemNames for SessionNames {
             }
             TypeId::Regnamespace => self.catalog.schema_by_id(oid).map(|s| quote(&s.name)),
             TypeId::Regrole => self.catalog.roles().find(|r| r.id == oid).map(|r| quote(&r.name)),
+            TypeId::Regproc => {
+                let known = TYPE_FUNCTIONS.iter().find(|(known, _)| *known == oid);
+                known.map(|(_, name)| (*name).to_owned())
+            }
             _ => None,
         }
     }

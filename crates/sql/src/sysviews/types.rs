@@ -33,6 +33,10 @@ fn pg_type(_: &ViewContext) -> Vec<Row> {
     rows
 }
 
+fn array_function(ty: PgType, function: u32) -> Datum {
+    oid(if ty.array { function } else { 0 })
+}
+
 fn row(ty: PgType) -> Row {
     let b = Datum::Bool;
     let pseudo = matches!(ty.id, TypeId::Record | TypeId::Void | TypeId::Unknown);
@@ -53,11 +57,11 @@ fn row(ty: PgType) -> Row {
         oid(0),
         oid(if ty.array { ty.id.oid() } else { 0 }),
         oid(if ty.array { 0 } else { ty.id.array_oid() }),
-        // There are no functions to be named; 0 prints as "-".
-        oid(0),
-        oid(0),
-        oid(0),
-        oid(0),
+        // Drivers tell arrays by these; other types have no functions to be named, 0 prints as "-".
+        array_function(ty, 750),
+        array_function(ty, 751),
+        array_function(ty, 2400),
+        array_function(ty, 2401),
         oid(0),
         oid(0),
         oid(0),
