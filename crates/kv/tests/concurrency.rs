@@ -103,7 +103,9 @@ async fn transfers(cluster: &FakeCluster, isolation: Isolation, faults: Faults) 
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     });
-    let unknown: i32 = join_all(tasks).await.into_iter().map(|t| t.expect("no panic")).sum();
+    let all = tokio::time::timeout(Duration::from_secs(30), join_all(tasks)).await;
+    let Ok(all) = all else { panic!("stuck:\n{}", cluster.describe_locks()) };
+    let unknown: i32 = all.into_iter().map(|t| t.expect("no panic")).sum();
     reading.await.unwrap();
     cluster.set_faults(Faults::default());
     assert_eq!(unknown, 0, "the cluster was there all the time");

@@ -152,6 +152,12 @@ impl FakeCluster {
         self.fake.store.lock().lock_counts()
     }
 
+    /// Every lock and who waits for it, for people to look at.
+    #[must_use]
+    pub fn describe_locks(&self) -> String {
+        self.fake.store.lock().describe_locks()
+    }
+
     /// What a coordinator leaves behind that dies in the middle of a parallel commit of `rows`, with
     /// the locks of all of them placed, or without the primary's (the first in key order).
     pub fn abandon_commit(&self, rows: &[(Key, bytes::Bytes)], complete: bool) {

@@ -119,6 +119,18 @@ impl Store {
         (self.placed.len(), self.claims.values().filter(|c| !c.holders.is_empty()).count())
     }
 
+    pub(super) fn describe_locks(&self) -> String {
+        let claims = self.claims.iter().map(|(key, claims)| {
+            let holders: Vec<_> = claims.holders.keys().map(|id| Timestamp(*id)).collect();
+            let waiters: Vec<_> = claims.waiters.iter().map(|(_, id)| Timestamp(*id)).collect();
+            format!("{} held by {holders:?}, waiting {waiters:?}\n", Key(key.clone()))
+        });
+        let placed = self.placed.iter().map(|(key, lock)| {
+            format!("{} replicated by {}\n", Key(key.clone()), Timestamp(lock.owner.id))
+        });
+        claims.chain(placed).collect()
+    }
+
     pub(super) fn leaders(&self) -> Vec<(RangeId, NodeId)> {
         self.ranges.values().map(|r| (r.descriptor.id(), r.leader)).collect()
     }

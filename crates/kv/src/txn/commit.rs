@@ -54,29 +54,41 @@ pub(super) struct Task {
     reads: Vec<KeyRange>,
     /// Rows locked and not written, each since the version that was there.
     locked_only: Vec<Verified>,
-    /// All keys locked.
-    locked: Vec<Key>,
+    /// All keys locked, or that the ranges lock by themselves when they are written.
+    held: Vec<Key>,
+}
+
+/// What there is to commit.
+enum Taken {
+    Task(Task),
+    /// Nothing was written: it is committed, and these locks are to be released.
+    Nothing(Option<(kv::TxnMeta, Vec<Key>)>),
 }
 
 pub(super) async fn commit(inner: Arc<Inner>) -> Result<Option<Timestamp>, KvError> {
-    let Some(task) = Task::take(&inner)? else {
-        inner.shared.router.metrics.commits_read_only.inc();
-        inner.release_locks();
-        return Ok(None);
+    let task = match Task::take(&inner)? {
+        Taken::Task(task) => task,
+        Taken::Nothing(held) => {
+            inner.shared.router.metrics.commits_read_only.inc();
+            if let Some(held) = held {
+                inner.release(held);
+            }
+            return Ok(None);
+        }
     };
     let runtime = inner.shared.router.runtime.clone();
     Unstoppable { future: Some(Box::pin(task.run())), runtime }.await
 }
 
 impl Task {
-    /// Moves the transaction into its commit. None if it has written nothing: then it is committed.
-    fn take(inner: &Arc<Inner>) -> Result<Option<Task>, KvError> {
+    /// Moves the transaction into its commit.
+    fn take(inner: &Arc<Inner>) -> Result<Taken, KvError> {
         let mut state = inner.state.lock();
         state.usable()?;
         if state.buffer.is_empty() {
             state.phase = Phase::Committed;
             state.reads = None;
-            return Ok(None);
+            return Ok(Taken::Nothing(inner.take_held(&mut state)));
         }
         let meta = inner.meta(&state).expect("only read-only transactions have no id");
         let bytes = state.buffer.bytes();
@@ -100,14 +112,13 @@ impl Task {
             span: KeyRange::point(key.clone()),
         };
         let locked_only = state.locks.iter().filter(only).map(span).collect();
-        let locked = state.locks.keys().cloned().collect();
         let reads = state.all_reads();
-        // The ranges lock these by themselves; to be released if the commit fails.
-        state.requested.extend(unlocked);
+        let mut held = state.take_held();
+        held.extend(unlocked);
         state.buffer.clear();
         state.phase = Phase::Committing;
         let inner = inner.clone();
-        Ok(Some(Task { inner, meta, read_ts, writes, bytes, reads, locked_only, locked }))
+        Ok(Taken::Task(Task { inner, meta, read_ts, writes, bytes, reads, locked_only, held }))
     }
 
     fn primary(&self) -> &Key {

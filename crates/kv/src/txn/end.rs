@@ -18,7 +18,7 @@ use crate::scatter::scatter;
 impl Inner {
     /// Ends the transaction if nothing else has.
     pub(super) fn rollback(&self) {
-        {
+        let held = {
             let mut state = self.state.lock();
             match state.phase {
                 Phase::New | Phase::Active | Phase::Killed => state.phase = Phase::RolledBack,
@@ -32,9 +32,12 @@ impl Inner {
             if state.id == TxnId(0) {
                 return;
             }
-        }
+            self.take_held(&mut state)
+        };
         self.shared.router.metrics.rollbacks.inc();
-        self.release_locks();
+        if let Some(held) = held {
+            self.release(held);
+        }
     }
 
     pub(super) fn restart(&self) {
@@ -56,20 +59,19 @@ impl Inner {
         *state = State { start: state.start, lock_timeout: state.lock_timeout, ..State::default() };
     }
 
-    /// Releases the in-memory locks in the background, wherever some were taken or asked for. From
-    /// now on this node doesn't know the transaction.
-    pub(super) fn release_locks(&self) {
-        let (meta, keys) = {
-            let mut state = self.state.lock();
-            self.shared.registry.remove(state.id);
-            let mut keys = std::mem::take(&mut state.requested);
-            keys.extend(std::mem::take(&mut state.locks).into_keys());
-            (self.meta(&state), keys)
-        };
+    /// Takes what is to be released. In one step with the change of phase: right after it, the
+    /// transaction may begin to run again, with other locks and another id.
+    pub(super) fn take_held(&self, state: &mut State) -> Option<(kv::TxnMeta, Vec<Key>)> {
+        Some((self.meta(state)?, state.take_held()))
+    }
+
+    /// Releases in-memory locks in the background, wherever some were taken or asked for. From now
+    /// on this node doesn't know the transaction.
+    pub(super) fn release(&self, (meta, keys): (kv::TxnMeta, Vec<Key>)) {
+        self.shared.registry.remove(meta.txn_id());
         if keys.is_empty() {
             return;
         }
-        let Some(meta) = meta else { return };
         let runtime = self.shared.router.runtime.clone();
         detach(&*runtime, release(self.shared.clone(), meta, keys));
     }

@@ -173,9 +173,12 @@ impl Inner {
         let (sender, killed) = oneshot::channel();
         self.state.lock().waits.push(sender);
         let _waiting = Waiting { inner: self };
-        // The kill comes first: it makes the ranges refuse what waits, for a lesser reason.
+        // A kill makes the ranges refuse what waits, for a lesser reason.
         match select(killed, future).await {
-            Either::Right((output, _)) => Ok(output),
+            Either::Right((output, mut killed)) => match killed.try_recv() {
+                Ok(Some(error)) => Err(error),
+                Ok(None) | Err(oneshot::Canceled) => Ok(output),
+            },
             Either::Left((Ok(error), _)) => Err(error),
             Either::Left((Err(oneshot::Canceled), _)) => {
                 Err(KvError::NotUsable("it ended while it waited for a lock"))
@@ -186,24 +189,27 @@ impl Inner {
     /// Ends every wait of a deadlock's victim, and releases what it holds, so that the others go on.
     /// A transaction that doesn't wait is in no cycle: the probe was late.
     pub(crate) fn kill(&self, error: &KvError) {
-        let (waits, active) = {
+        let (waits, held) = {
             let mut state = self.state.lock();
             if state.waits.is_empty() {
                 return;
             }
-            let active = state.phase == Phase::Active;
-            if active {
+            let held = if state.phase == Phase::Active {
                 state.phase = Phase::Killed;
-            }
-            (std::mem::take(&mut state.waits), active)
+                self.take_held(&mut state)
+            } else {
+                // The commit ends by itself when it hears of it.
+                None
+            };
+            (std::mem::take(&mut state.waits), held)
         };
         self.shared.router.metrics.deadlocks.inc();
         for wait in waits {
             // A wait that has just ended otherwise finds the transaction killed.
             drop(wait.send(error.clone()));
         }
-        if active {
-            self.release_locks();
+        if let Some(held) = held {
+            self.release(held);
         }
     }
 }

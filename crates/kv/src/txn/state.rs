@@ -118,6 +118,13 @@ impl State {
         }
     }
 
+    /// Keys that are locked, or may be because they were asked for.
+    pub(crate) fn take_held(&mut self) -> Vec<Key> {
+        let mut keys = std::mem::take(&mut self.requested);
+        keys.extend(std::mem::take(&mut self.locks).into_keys());
+        keys
+    }
+
     /// Remembers what the current statement reads; spans beyond `limit` are merged.
     pub(crate) fn reads(&mut self, limit: usize) -> &mut ReadSet {
         self.statement.reads.get_or_insert_with(|| ReadSet::new(limit))

@@ -102,10 +102,7 @@ impl Task {
                 None
             }
             Effect::Release => {
-                if progress.released {
-                    self.forget_released();
-                }
-                self.inner.release_locks();
+                self.inner.release((self.meta.clone(), self.still_held(progress.released)));
                 None
             }
             Effect::Answer(_) => unreachable!("handled by the loop"),
@@ -213,13 +210,16 @@ impl Task {
         }
     }
 
-    /// The one-phase command has released the locks of its range; the others remain.
-    fn forget_released(&self) {
+    /// What is to be released: a one-phase command has released the locks of its range.
+    fn still_held(&self, released: bool) -> Vec<Key> {
         let router = &self.inner.shared.router;
-        let Some(home) = router.directory.lookup(self.primary().as_bytes()) else { return };
-        let mut state = self.inner.state.lock();
-        state.locks.retain(|key, _| !home.span.contains(key.as_bytes()));
-        state.requested.retain(|key| !home.span.contains(key.as_bytes()));
+        match router.directory.lookup(self.primary().as_bytes()) {
+            Some(home) if released => {
+                let away = |key: &&Key| !home.span.contains(key.as_bytes());
+                self.held.iter().filter(away).cloned().collect()
+            }
+            Some(_) | None => self.held.clone(),
+        }
     }
 
     /// Tells the primary's range that the coordinator lives, while a step takes long.

@@ -42,7 +42,7 @@ impl Task {
         if !self.writes.iter().all(|w| home.span.contains(w.key.as_bytes())) {
             return OnePhase::NotExecuted;
         }
-        let command = self.one_phase_command(exact, |key| home.span.contains(key.as_bytes()));
+        let command = self.one_phase_command(exact);
         let build = || (Some(self.meta.clone()), Request::CommitOnePhase(command.clone()));
         router.metrics.consensus_rounds.inc();
         // A range that has carried the command out answers a repetition as it did before.
@@ -69,11 +69,7 @@ impl Task {
         })
     }
 
-    fn one_phase_command(
-        &self,
-        exact: Option<Timestamp>,
-        here: impl Fn(&Key) -> bool,
-    ) -> kv::CommitOnePhase {
+    fn one_phase_command(&self, exact: Option<Timestamp>) -> kv::CommitOnePhase {
         // At an exact timestamp everything was verified before the command is sent.
         let read_spans = match exact {
             Some(_) => Vec::new(),
@@ -84,7 +80,8 @@ impl Task {
             read_spans,
             read_ts: self.read_ts.0,
             exact_ts: exact.unwrap_or_default().0,
-            locked: self.locked.iter().filter(|key| here(key)).map(|key| key.0.clone()).collect(),
+            // The range knows what the transaction holds there.
+            locked: Vec::new(),
             must_not_exist: must_not_exist(&self.writes),
         }
     }
