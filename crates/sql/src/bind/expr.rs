@@ -61,7 +61,7 @@ impl Binder<'_> {
         what: &str,
     ) -> Result<Scalar, SqlError> {
         let scalar = self.expr_in(expr, scope, clause)?;
-        self.condition(scalar, what, expr.span())
+        self.condition(scalar, what, extent(expr))
     }
 
     /// An expression. Its type may still be unknown.
@@ -312,6 +312,18 @@ impl Binder<'_> {
         }
         self.call(name, bound, span)
     }
+}
+
+/// The span of an expression, without recursing along a chain of operators.
+pub(crate) fn extent(expr: &Expr) -> Span {
+    let (mut first, mut last) = (expr, expr);
+    while let Expr::BinaryOp { left, .. } = first {
+        first = left;
+    }
+    while let Expr::BinaryOp { right, .. } = last {
+        last = right;
+    }
+    Span::new(first.span().start, last.span().end)
 }
 
 /// Reserved words that are values: the parser takes some of them for columns.

@@ -5,7 +5,7 @@ use sqlparser::ast::{BinaryOperator as Op, Expr, Spanned, UnaryOperator, ValueWi
 use sqlparser::tokenizer::Span;
 
 use super::Binder;
-use super::expr::Cx;
+use super::expr::{Cx, extent};
 use super::resolve;
 use crate::error::{SqlError, SqlState};
 use crate::ir::{FuncRef, Scalar};
@@ -82,7 +82,7 @@ impl Binder<'_> {
         let mut bound = Vec::with_capacity(operands.len());
         for operand in operands.into_iter().rev() {
             let scalar = self.expr(operand, cx)?;
-            let scalar = self.condition(scalar, what, operand.span())?;
+            let scalar = self.condition(scalar, what, extent(operand))?;
             match (scalar, *op == Op::And) {
                 (Scalar::And(inner), true) | (Scalar::Or(inner), false) => bound.extend(inner),
                 (scalar, _) => bound.push(scalar),
@@ -139,7 +139,7 @@ impl Binder<'_> {
         let name = match op {
             UnaryOperator::Not => {
                 let scalar = self.expr(expr, cx)?;
-                let scalar = self.condition(scalar, "NOT", expr.span())?;
+                let scalar = self.condition(scalar, "NOT", extent(expr))?;
                 return Ok(Scalar::Not(Box::new(scalar)));
             }
             UnaryOperator::Plus => "+",

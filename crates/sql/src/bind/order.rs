@@ -175,7 +175,10 @@ impl Binder<'_> {
                     "invalid UNION/INTERSECT/EXCEPT ORDER BY clause",
                 )
                 .detail("Only result column names can be used, not expressions or functions.")
-                .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.")
+                .hint(
+                    "Add the expression/function to every SELECT, or move the UNION into a FROM \
+                     clause.",
+                )
                 .at(self.pos(key.expr.span())));
             };
             result.push(self.sort_key(expr, key)?);

@@ -16,8 +16,11 @@ use crate::error::{SqlError, SqlState};
 
 /// Deepest nesting of parentheses, subqueries and the like.
 const NESTING_MAX: usize = 150;
-/// Longest chain of operators without a comma or parenthesis in between.
-const CHAIN_MAX: usize = 2_000;
+/// Longest chain of operators, joins or set operations without a comma or parenthesis in between:
+/// what 2 MiB of stack hold in a debug build.
+const CHAIN_MAX: usize = 250;
+/// Longest chain of AND and OR.
+const LOGIC_MAX: usize = 2_000;
 /// Longest statement text in bytes.
 pub const STATEMENT_BYTES_MAX: usize = 64 << 20;
 
@@ -64,43 +67,60 @@ fn too_deep() -> SqlError {
         .detail("The statement is nested too deeply.")
 }
 
+/// Operators since the last thing that begins a new expression, at one level of parentheses.
+#[derive(Clone, Copy, Default)]
+struct Chain {
+    /// AND and OR: bound to flat nodes, so only the parser's tree is deep.
+    logic: usize,
+    /// Everything else that nests to the left.
+    other: usize,
+    /// Joins and set operations.
+    relations: usize,
+}
+
 fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
-    let mut chains = vec![0usize];
+    let mut chains = vec![Chain::default()];
     for token in tokens {
+        let chain = chains.last_mut().expect("never empty");
         match &token.token {
-            Token::LParen | Token::LBracket => chains.push(0),
-            Token::RParen | Token::RBracket if chains.len() > 1 => {
-                chains.pop();
-            }
-            Token::Comma | Token::SemiColon => *chains.last_mut().expect("never empty") = 0,
-            Token::Word(word) => {
-                let chained = matches!(
-                    word.keyword,
-                    Keyword::AND
-                        | Keyword::OR
-                        | Keyword::NOT
-                        | Keyword::IS
-                        | Keyword::UNION
-                        | Keyword::INTERSECT
-                        | Keyword::EXCEPT
-                        | Keyword::COLLATE
-                        | Keyword::LIKE
-                        | Keyword::ILIKE
-                        | Keyword::AT
-                        | Keyword::CASE
-                );
-                if chained {
-                    *chains.last_mut().expect("never empty") += 1;
+            Token::LParen | Token::LBracket => chains.push(Chain::default()),
+            Token::RParen | Token::RBracket => {
+                if chains.len() > 1 {
+                    chains.pop();
                 }
             }
+            Token::Comma => (chain.logic, chain.other) = (0, 0),
+            Token::SemiColon => *chain = Chain::default(),
+            Token::Word(word) => match word.keyword {
+                Keyword::AND | Keyword::OR => {
+                    chain.logic += 1;
+                    chain.other = 0;
+                }
+                Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::JOIN => {
+                    chain.relations += 1;
+                    (chain.logic, chain.other) = (0, 0);
+                }
+                Keyword::SELECT | Keyword::WHERE | Keyword::ON => {
+                    (chain.logic, chain.other) = (0, 0);
+                }
+                Keyword::NOT
+                | Keyword::IS
+                | Keyword::COLLATE
+                | Keyword::LIKE
+                | Keyword::ILIKE
+                | Keyword::AT
+                | Keyword::CASE => chain.other += 1,
+                _ => {}
+            },
             Token::Whitespace(_)
             | Token::Number(..)
             | Token::SingleQuotedString(_)
             | Token::Placeholder(_)
             | Token::Period => {}
-            _ => *chains.last_mut().expect("never empty") += 1,
+            _ => chain.other += 1,
         }
-        if chains.last().is_some_and(|&chain| chain > CHAIN_MAX) {
+        let chain = chains.last().expect("never empty");
+        if chain.logic > LOGIC_MAX || chain.other > CHAIN_MAX || chain.relations > CHAIN_MAX {
             return Err(too_deep());
         }
     }
@@ -130,7 +150,9 @@ fn lexical_error(sql: &str, message: &str, at: Location) -> SqlError {
     SqlError::syntax(format!("{message} at or near \"{near}\"")).at(at)
 }
 
-/// What an error of sqlparser's is to the user. It says `Expected: a, found: b at Line: 1, Column: 2`.
+/// What an error of sqlparser's is to the user.
+///
+/// It says `Expected: a, found: b at Line: 1, Column: 2`.
 pub fn syntax_error(sql: &str, error: &ParserError) -> SqlError {
     let text = match error {
         ParserError::RecursionLimitExceeded => return too_deep(),

@@ -144,7 +144,7 @@ impl Binder<'_> {
             Some(expr) => {
                 let mut cx = Cx::collecting(scope, Clause::Having, &mut collected);
                 let scalar = self.expr(expr, &mut cx)?;
-                Some(self.condition(scalar, "HAVING", expr.span())?)
+                Some(self.condition(scalar, "HAVING", super::expr::extent(expr))?)
             }
         };
         let (order, order_spans) =

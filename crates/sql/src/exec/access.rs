@@ -14,7 +14,7 @@ use pgtypes::Datum;
 use super::condition::{Comparison, Condition, Test};
 
 /// Most spans one scan is split into; beyond, the leading columns only.
-const SPANS_MAX: usize = 10_000;
+const SPANS_MAX: usize = 100_000;
 
 /// What to read.
 #[derive(Clone, Debug)]

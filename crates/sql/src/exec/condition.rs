@@ -32,8 +32,26 @@ pub(crate) struct Condition {
 pub(crate) enum Test {
     /// Compared with one value.
     Compare(Comparison, Datum),
-    /// One of these, without NULLs.
+    /// One of these, without NULLs, in order and once each.
     In(Vec<Datum>),
+}
+
+impl Test {
+    fn any(mut values: Vec<Datum>) -> Test {
+        values.sort_by(pgtypes::compare);
+        values.dedup_by(|a, b| pgtypes::compare(a, b) == Ordering::Equal);
+        Test::In(values)
+    }
+
+    /// The values that pass, if they are few and known. Equality with NULL passes nothing.
+    fn values(self) -> Option<Vec<Datum>> {
+        match self {
+            Test::Compare(Comparison::Equal, Datum::Null) => Some(Vec::new()),
+            Test::Compare(Comparison::Equal, value) => Some(vec![value]),
+            Test::Compare(..) => None,
+            Test::In(values) => Some(values),
+        }
+    }
 }
 
 impl Condition {
@@ -43,6 +61,17 @@ impl Condition {
         column: &dyn Fn(&str) -> Option<(usize, PgType)>,
     ) -> Option<Condition> {
         match expr {
+            // The optimizer writes short IN lists so.
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+                let left = Condition::of(left, column)?;
+                let right = Condition::of(right, column)?;
+                if left.column != right.column {
+                    return None;
+                }
+                let mut values = left.test.values()?;
+                values.extend(right.test.values()?);
+                Some(Condition { column: left.column, test: Test::any(values) })
+            }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
                 let op = comparison(*op)?;
                 match (&**left, &**right) {
@@ -70,7 +99,7 @@ impl Condition {
                         values.push(literal(value, ty)?);
                     }
                 }
-                Some(Condition { column, test: Test::In(values) })
+                Some(Condition { column, test: Test::any(values) })
             }
             _ => None,
         }
@@ -94,7 +123,7 @@ impl Condition {
                 }
             }
             Test::In(values) => {
-                values.iter().any(|item| pgtypes::compare(value, item) == Ordering::Equal)
+                values.binary_search_by(|item| pgtypes::compare(item, value)).is_ok()
             }
         }
     }

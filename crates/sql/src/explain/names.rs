@@ -85,7 +85,12 @@ impl Names {
                         rest = behind.trim_start_matches(|c: char| c.is_ascii_digit());
                     }
                 }
-                None => out.push_str(word),
+                None => {
+                    out.push_str(word);
+                    if let Some(behind) = rest.strip_prefix('@') {
+                        rest = behind.trim_start_matches(|c: char| c.is_ascii_digit());
+                    }
+                }
             }
         }
         out.push_str(rest);

@@ -66,8 +66,21 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// The node of a physical plan. Operators without a counterpart in PostgreSQL vanish.
+/// The node of a physical plan. Operators without a counterpart in PostgreSQL vanish; a limit
+/// inside another node becomes a node.
 pub(super) fn of(plan: &dyn ExecutionPlan, names: &Names, explain: &Explain) -> Node {
+    let node = unlimited(plan, names, explain);
+    let shown = node.name.starts_with("Limit") || plan.name() == "ProjectionExec";
+    match plan.fetch() {
+        Some(_) if !shown => {
+            Node { name: "Limit".to_owned(), details: Vec::new(), children: vec![node] }
+        }
+        _ => node,
+    }
+}
+
+/// The node without the limit that DataFusion keeps inside it.
+fn unlimited(plan: &dyn ExecutionPlan, names: &Names, explain: &Explain) -> Node {
     let mut children: Vec<Node> =
         plan.children().into_iter().map(|child| of(child.as_ref(), names, explain)).collect();
     if let Some(scan) = (plan as &dyn std::any::Any).downcast_ref::<TableScanExec>() {
@@ -127,7 +140,9 @@ fn aggregate_details(rest: &str, details: &mut Vec<(String, String)>) -> &'stati
     if group.is_empty() {
         return "Aggregate";
     }
-    details.push(("Group Key".to_owned(), group.to_owned()));
+    let keys: Vec<&str> =
+        group.split(", ").map(|key| key.split(" as ").next().unwrap_or(key)).collect();
+    details.push(("Group Key".to_owned(), keys.join(", ")));
     "HashAggregate"
 }
 
@@ -137,7 +152,8 @@ fn join_details<'n>(
     details: &mut Vec<(String, String)>,
 ) -> &'static str {
     if let Some(on) = rest.split("on=[").nth(1).and_then(|on| on.split(']').next()) {
-        details.push((format!("{kind} Cond"), on.to_owned()));
+        let on = on.replace("), (", ") AND (").replace(", ", " = ");
+        details.push((format!("{kind} Cond"), on));
     }
     let join = rest.split("join_type=").nth(1).and_then(|j| j.split(',').next()).unwrap_or("");
     match (kind, join.trim()) {

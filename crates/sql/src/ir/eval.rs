@@ -10,6 +10,11 @@ use super::func::FuncRef;
 use super::scalar::Scalar;
 use crate::error::SqlError;
 
+/// Stack that one level of evaluation may take, generously.
+const RED_ZONE: usize = 64 << 10;
+/// Stack taken when there is less than that.
+const STACK: usize = 2 << 20;
+
 /// What an expression is evaluated over: slots of a row, and the statement's parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
@@ -29,7 +34,16 @@ pub fn eval(
     value(scalar, env, Row { slots: row, params })
 }
 
+/// Leaves cost nothing; anything deeper first looks whether there is stack left.
 fn value(scalar: &Scalar, env: &EvalEnv, row: Row<'_>) -> Result<Datum, SqlError> {
+    match scalar {
+        Scalar::Literal(datum, _) => Ok(datum.clone()),
+        Scalar::Slot(slot, _) if *slot < row.slots.len() => Ok(row.slots[*slot].clone()),
+        deep => stacker::maybe_grow(RED_ZONE, STACK, || compound(deep, env, row)),
+    }
+}
+
+fn compound(scalar: &Scalar, env: &EvalEnv, row: Row<'_>) -> Result<Datum, SqlError> {
     match scalar {
         Scalar::Literal(datum, _) => Ok(datum.clone()),
         Scalar::Param { index, .. } => match row.params.get(*index) {

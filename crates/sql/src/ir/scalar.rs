@@ -308,7 +308,10 @@ impl Scalar {
 
     /// Whether `test` holds for this expression or one below it (queries inside not entered).
     pub fn any(&self, test: &mut dyn FnMut(&Scalar) -> bool) -> bool {
-        test(self) || self.children().into_iter().any(|child| child.any(test))
+        test(self)
+            || stacker::maybe_grow(64 << 10, 2 << 20, || {
+                self.children().into_iter().any(|child| child.any(test))
+            })
     }
 
     /// Whether a query stands inside.
@@ -326,7 +329,7 @@ impl Scalar {
     /// Rewrites bottom-up.
     pub fn rewrite(&mut self, change: &mut dyn FnMut(&mut Scalar)) {
         for child in self.children_mut() {
-            child.rewrite(change);
+            stacker::maybe_grow(64 << 10, 2 << 20, || child.rewrite(change));
         }
         change(self);
     }

@@ -20,6 +20,10 @@ use crate::ir::{Join, JoinKind, Rel, RelColumn, Scalar, SortKey, eval};
 
 impl Lowerer<'_> {
     pub(super) fn rel(&mut self, rel: &Rel) -> Result<LogicalPlan, SqlError> {
+        stacker::maybe_grow(128 << 10, 2 << 20, || self.rel_here(rel))
+    }
+
+    fn rel_here(&mut self, rel: &Rel) -> Result<LogicalPlan, SqlError> {
         match rel {
             Rel::OneRow => Ok(one_row()),
             Rel::Empty { columns } => self.rows(columns, &[]),

@@ -14,6 +14,10 @@ use crate::ir::{ColId, FuncRef, Rel, Scalar, Subquery, SubqueryKind};
 impl Lowerer<'_> {
     /// An expression over the columns known here.
     pub(super) fn scalar(&mut self, scalar: &Scalar) -> Result<Expr, SqlError> {
+        stacker::maybe_grow(128 << 10, 2 << 20, || self.scalar_here(scalar))
+    }
+
+    fn scalar_here(&mut self, scalar: &Scalar) -> Result<Expr, SqlError> {
         match scalar {
             Scalar::Literal(datum, ty) => Ok(literal(datum, *ty)),
             Scalar::Param { index, ty } => {
@@ -55,6 +59,10 @@ impl Lowerer<'_> {
                 let same = list.iter().all(|item| item.ty().same(needle.ty()));
                 if !same {
                     return self.by_row(scalar);
+                }
+                if let Some(list) = self.narrowed_list(unwidened(needle), list) {
+                    let expr = Box::new(self.scalar(unwidened(needle))?);
+                    return Ok(Expr::InList(InList { expr, list, negated: false }));
                 }
                 let expr = Box::new(self.comparable(needle)?);
                 let list =
@@ -146,6 +154,7 @@ impl Lowerer<'_> {
 
     /// Both sides in one type that Arrow compares as PostgreSQL does.
     fn comparable_pair(&mut self, left: &Scalar, right: &Scalar) -> Result<(Expr, Expr), SqlError> {
+        let (left, right) = (unwidened(left), unwidened(right));
         if left.ty().same(right.ty()) || !both_integers(left.ty(), right.ty()) {
             return Ok((self.comparable(left)?, self.comparable(right)?));
         }
@@ -173,6 +182,14 @@ impl Lowerer<'_> {
             _ => return None,
         };
         Some(literal(&datum, ty))
+    }
+
+    /// Constants of a wider integer type as ones of the needle's type, if all fit.
+    fn narrowed_list(&self, needle: &Scalar, list: &[Scalar]) -> Option<Vec<Expr>> {
+        if list.iter().any(|item| item.ty().same(needle.ty())) {
+            return None;
+        }
+        list.iter().map(|item| self.narrowed_constant(item, needle.ty())).collect()
     }
 
     fn widened(&mut self, scalar: &Scalar) -> Result<Expr, SqlError> {
@@ -289,6 +306,19 @@ pub(super) fn comparable_expr(expr: Expr, ty: PgType) -> Expr {
         return udf::call(arrow_bridge::sort_key_udf(ty), vec![expr]);
     }
     expr
+}
+
+/// Without a conversion to a wider integer, which changes neither order nor equality.
+fn unwidened(scalar: &Scalar) -> &Scalar {
+    match scalar {
+        Scalar::Cast { arg, ty, .. }
+            if ty.id == TypeId::Int8 && both_integers(arg.ty(), *ty)
+                || ty.id == TypeId::Int4 && arg.ty().same(PgType::INT2) =>
+        {
+            arg
+        }
+        other => other,
+    }
 }
 
 fn both_integers(left: PgType, right: PgType) -> bool {

@@ -1,0 +1,73 @@
+//! Statements that are too much: they work or fail with 54xxx, and the session goes on.
+
+mod support;
+
+use support::{connect, engine, run};
+
+/// The first line of the answer, shortened.
+async fn answer(sql: &str) -> String {
+    let engine = engine();
+    let mut session = connect(&engine).await;
+    let text = run(&mut session, sql).await;
+    assert_eq!(run(&mut session, "SELECT 1").await, "1\n-- SELECT 1", "the session goes on");
+    text.chars().take(60).collect()
+}
+
+const DEEP: &str = "ERROR 54001: stack depth limit exceeded";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn nesting_is_bounded() {
+    let nested = |n: usize| format!("SELECT {}1{}", "(".repeat(n), ")".repeat(n));
+    assert!(answer(&nested(40)).await.starts_with("1\n"));
+    assert!(answer(&nested(100_000)).await.starts_with(DEEP));
+    let queries = |n: usize| format!("SELECT {}1{}", "(SELECT ".repeat(n), ")".repeat(n));
+    assert!(answer(&queries(20)).await.starts_with("1\n"));
+    assert!(answer(&queries(5_000)).await.starts_with(DEEP));
+    let not = format!("SELECT {} true", "NOT ".repeat(50_000));
+    assert!(answer(&not).await.starts_with(DEEP));
+    let case = format!("SELECT {}1{}", "CASE WHEN true THEN ".repeat(3_000), " END".repeat(3_000));
+    assert!(answer(&case).await.starts_with(DEEP));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn chains_are_bounded() {
+    let sum = |n: usize| format!("SELECT 0{}", " + 1".repeat(n));
+    assert!(answer(&sum(200)).await.starts_with("200\n"));
+    assert!(answer(&sum(200_000)).await.starts_with(DEEP));
+    let and = |n: usize| format!("SELECT 1 WHERE true{}", " AND true".repeat(n));
+    assert!(answer(&and(2_000)).await.starts_with("1\n"));
+    assert!(answer(&and(200_000)).await.starts_with(DEEP));
+    let from =
+        |n: usize| format!("SELECT g FROM generate_series(1, 2) g WHERE 0{} = g", " + 1".repeat(n));
+    assert!(answer(&from(200)).await.starts_with("-- SELECT 0"));
+    let or = |n: usize| {
+        format!("SELECT g FROM generate_series(1, 2) g WHERE g = 0{}", " OR g + 1 = 2".repeat(n))
+    };
+    assert!(answer(&or(1_000)).await.starts_with("1\n"));
+    let union = |n: usize| format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(n));
+    assert!(answer(&union(100)).await.starts_with("1\n"));
+    assert!(answer(&union(50_000)).await.starts_with(DEEP));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn long_lists_work() {
+    let engine = engine();
+    let mut session = connect(&engine).await;
+    run(&mut session, "CREATE TABLE t (id int PRIMARY KEY, a int)").await;
+    run(&mut session, "INSERT INTO t SELECT g, g FROM generate_series(1, 200) g").await;
+    let items: Vec<String> = (0..100_000).map(|n| (n * 2).to_string()).collect();
+    let items = items.join(", ");
+    for column in ["id", "a"] {
+        let sql = format!("SELECT count(*) FROM t WHERE {column} IN ({items})");
+        assert_eq!(run(&mut session, &sql).await, "100\n-- SELECT 1");
+        let sql = format!("SELECT count(*) FROM t WHERE {column} NOT IN ({items})");
+        assert_eq!(run(&mut session, &sql).await, "100\n-- SELECT 1");
+    }
+    let columns: Vec<String> = (0..1_665).map(|n| format!("{n} AS c{n}")).collect();
+    let text = run(&mut session, &format!("SELECT {}", columns.join(", "))).await;
+    assert_eq!(text, "ERROR 54011: target lists can have at most 1664 entries");
+    let text = run(&mut session, &format!("SELECT {}", columns[..1_600].join(", "))).await;
+    assert!(text.ends_with("-- SELECT 1"));
+    let text = run(&mut session, &format!("SELECT length('{}')", "x".repeat(10 << 20))).await;
+    assert_eq!(text, "10485760\n-- SELECT 1");
+}
