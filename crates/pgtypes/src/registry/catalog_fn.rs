@@ -31,7 +31,6 @@ pub(super) fn register(r: &mut Registry) {
         "shobj_description": "shobj_description(oid,name) text";
         "to_regclass": "to_regclass(text) regclass";
         "pg_get_viewdef": "pg_get_viewdef(oid) text" | "pg_get_viewdef(oid,bool) text";
-        "pg_get_statisticsobjdef_columns": "pg_get_statisticsobjdef_columns(oid) text";
         "pg_get_statisticsobjdef": "pg_get_statisticsobjdef(oid) text";
         "pg_get_statisticsobjdef_columns": "pg_get_statisticsobjdef_columns(oid) text";
         "pg_get_triggerdef": "pg_get_triggerdef(oid) text" | "pg_get_triggerdef(oid,bool) text";

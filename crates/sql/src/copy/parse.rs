@@ -63,10 +63,10 @@ pub(crate) fn parse_copy(parser: &mut Parser<'_>) -> Result<CopyStatement, Parse
     let wanted = if from { Keyword::STDIN } else { Keyword::STDOUT };
     let server_side = !parser.parse_keyword(wanted);
     if server_side {
-        parser.parse_keyword(Keyword::PROGRAM);
+        let _program: bool = parser.parse_keyword(Keyword::PROGRAM);
         parser.parse_literal_string()?;
     }
-    parser.parse_keyword(Keyword::WITH);
+    let _with: bool = parser.parse_keyword(Keyword::WITH);
     if parser.consume_token(&Token::LParen) {
         options.extend(parser.parse_comma_separated(option)?);
         parser.expect_token(&Token::RParen)?;
@@ -129,7 +129,7 @@ fn old_options(
             }
             "delimiter" | "delimiters" | "null" | "quote" | "escape" | "encoding" => {
                 parser.next_token();
-                parser.parse_keyword(Keyword::AS);
+                let _as: bool = parser.parse_keyword(Keyword::AS);
                 let value = OptionValue::Word(word(parser)?);
                 let name = if name == "delimiters" { "delimiter".to_owned() } else { name };
                 options.push((name, value));

@@ -32,11 +32,6 @@ pub(crate) struct Writes {
 }
 
 impl Writes {
-    /// How many keys are written.
-    pub(crate) fn len(&self) -> usize {
-        self.deletes.len() + self.claims.len() + self.puts.len()
-    }
-
     /// A new row. `row_id` is given exactly for tables without a primary key.
     pub(crate) fn insert(
         &mut self,

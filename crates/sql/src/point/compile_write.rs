@@ -1,7 +1,5 @@
 //! Recognising a bound write of few rows.
 
-use pgtypes::PgType;
-
 use super::compile::{Defaults, Layout, find_probe, residual};
 use super::{Delete, Insert, PointPlan, Probe, Returning, Update};
 use crate::SqlError;
@@ -129,9 +127,4 @@ pub(super) fn delete(delete: &ir::Delete) -> Result<Option<PointPlan>, SqlError>
         return Ok(None);
     };
     Ok(Some(PointPlan::Delete(Delete { probe, returning })))
-}
-
-/// NULL of a type.
-pub(crate) fn null(ty: PgType) -> Scalar {
-    Scalar::Literal(pgtypes::Datum::Null, ty)
 }

@@ -19,7 +19,6 @@ use crate::point::PointPlan;
 pub struct Prepared {
     pub(crate) text: Arc<str>,
     pub(crate) parsed: Parsed,
-    pub(crate) declared: Vec<Option<PgType>>,
     params: Vec<PgType>,
     columns: Option<Arc<[ResultColumn]>>,
     /// The catalog version that parameters and columns were inferred from; `None`: from none.
@@ -39,8 +38,6 @@ pub(crate) struct Planned {
 /// How a statement is carried out.
 #[derive(Debug)]
 pub(crate) enum Plan {
-    /// By the session.
-    Utility,
     /// By key, without DataFusion.
     Point(Box<PointPlan>),
     /// By DataFusion, or a write that needs it to find its rows.
@@ -51,13 +48,12 @@ impl Prepared {
     pub(crate) fn new(
         text: &str,
         parsed: Parsed,
-        declared: Vec<Option<PgType>>,
         params: Vec<PgType>,
         columns: Option<Arc<[ResultColumn]>>,
     ) -> Self {
         let current = RwLock::new(None);
         let described = None;
-        Prepared { text: text.into(), parsed, declared, params, columns, described, current }
+        Prepared { text: text.into(), parsed, params, columns, described, current }
     }
 
     /// Says which catalog version it was described under.

@@ -198,7 +198,6 @@ impl Session {
                 sink.environment(&self.env);
                 bound::run(self, statement, &job, &txn, sink).await
             }
-            Plan::Utility => Err(SqlError::internal("a utility statement has no plan")),
         }
     }
 

@@ -145,7 +145,6 @@ impl Session {
             engine: engine.clone(),
             database: database.id,
             database_name: database.name.clone(),
-            user: role.name.clone(),
         });
         let mut session = Session {
             database: database.id,

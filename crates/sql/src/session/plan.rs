@@ -147,14 +147,14 @@ impl Session {
         if !is_bindable(&parsed) {
             let columns = utility::columns(&parsed, self)?;
             let params = declared.iter().map(|t| t.unwrap_or(PgType::TEXT)).collect();
-            return Ok(Prepared::new(text, parsed, declared.to_vec(), params, columns));
+            return Ok(Prepared::new(text, parsed, params, columns));
         }
         self.refuse_if_failed()?;
         let catalog = self.catalog_for_planning().await?;
         let (planned, params) = self.plan(text, &parsed, declared, &catalog)?;
         let columns = columns_of(&planned.plan);
-        let prepared = Prepared::new(text, parsed, declared.to_vec(), params, columns)
-            .described_under(catalog.version());
+        let prepared =
+            Prepared::new(text, parsed, params, columns).described_under(catalog.version());
         if !self.tx.changed_catalog {
             prepared.keep(Arc::new(planned));
         }
@@ -244,7 +244,6 @@ pub(super) fn is_bindable(parsed: &Parsed) -> bool {
 
 fn columns_of(plan: &Plan) -> Option<Arc<[ResultColumn]>> {
     match plan {
-        Plan::Utility => None,
         Plan::Point(point) => point.columns().cloned(),
         Plan::Bound(statement) => bound_columns(statement),
     }

@@ -200,7 +200,7 @@ fn by_hand<T>(
     let mut parser =
         Parser::new(&dialect).try_with_sql(text).map_err(|e| bind::syntax_error(text, &e))?;
     let parsed = parse(&mut parser).map_err(|e| bind::syntax_error(text, &e))?;
-    parser.consume_token(&Token::SemiColon);
+    let _semicolon: bool = parser.consume_token(&Token::SemiColon);
     let next = parser.peek_token();
     if next.token != Token::EOF {
         let at = bind::position(text, next.span.start);

@@ -14,7 +14,6 @@ pub(crate) struct SessionInfo {
     pub(crate) engine: Arc<Engine>,
     pub(crate) database: DatabaseId,
     pub(crate) database_name: String,
-    pub(crate) user: String,
 }
 
 /// What a statement's views are computed from.
