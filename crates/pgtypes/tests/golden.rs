@@ -136,6 +136,15 @@ fn answer(case: &str, env: &EvalEnv) -> Result<String, TypeError> {
             call(&resolve_operator(name, &types)?, &args, &types, env)
         }
         "agg" => aggregate(what, rest, env),
+        "pick" => {
+            let (kind, what) = what.split_once(' ').expect("op or fn");
+            let (name, types) = signature(what);
+            let picked = match kind {
+                "op" => resolve_operator(name, &types)?,
+                _ => resolve_function(name, &types)?,
+            };
+            Ok(picked.result.sql_name())
+        }
         other => panic!("no such kind of case: {other}"),
     }
 }

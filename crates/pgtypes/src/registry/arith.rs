@@ -151,12 +151,52 @@ macro_rules! floats {
     }};
 }
 
+/// Either float as a double.
+pub(super) fn wide(datum: &Datum) -> f64 {
+    match datum {
+        Datum::Float4(value) => f64::from(*value),
+        other => f8(other),
+    }
+}
+
+/// `real` with `double precision`. Without these, `1 + real` would be `real`: it is the operator
+/// with a preferred type that wins.
+fn mixed_floats(r: &mut Registry) {
+    macro_rules! both {
+        ($op:literal, $kernel:expr) => {
+            r.op(concat!($op, "(float4,float8) float8"), $kernel);
+            r.op(concat!($op, "(float8,float4) float8"), $kernel);
+        };
+    }
+    both!("+", |_, args| {
+        let (a, b) = (wide(&args[0]), wide(&args[1]));
+        check_float(a + b, a.is_infinite() || b.is_infinite(), true).map(Datum::Float8)
+    });
+    both!("-", |_, args| {
+        let (a, b) = (wide(&args[0]), wide(&args[1]));
+        check_float(a - b, a.is_infinite() || b.is_infinite(), true).map(Datum::Float8)
+    });
+    both!("*", |_, args| {
+        let (a, b) = (wide(&args[0]), wide(&args[1]));
+        let zero_ok = a == 0.0 || b == 0.0;
+        check_float(a * b, a.is_infinite() || b.is_infinite(), zero_ok).map(Datum::Float8)
+    });
+    both!("/", |_, args| {
+        let (a, b) = (wide(&args[0]), wide(&args[1]));
+        if b == 0.0 && !a.is_nan() {
+            return Err(TypeError::division_by_zero());
+        }
+        check_float(a / b, a.is_infinite(), a == 0.0 || b.is_infinite()).map(Datum::Float8)
+    });
+}
+
 pub(super) fn register(r: &mut Registry) {
     integers!(r, i2, Int2, i16, "smallint", "int2");
     integers!(r, i4, Int4, i32, "integer", "int4");
     integers!(r, i8, Int8, i64, "bigint", "int8");
     floats!(r, f4, Float4, "float4", f32);
     floats!(r, f8, Float8, "float8", f64);
+    mixed_floats(r);
     r.op("+(numeric,numeric) numeric", |_, a| num(&a[0]).add(num(&a[1])).map(Datum::Numeric));
     r.op("-(numeric,numeric) numeric", |_, a| num(&a[0]).sub(num(&a[1])).map(Datum::Numeric));
     r.op("*(numeric,numeric) numeric", |_, a| num(&a[0]).mul(num(&a[1])).map(Datum::Numeric));

@@ -1,8 +1,9 @@
 //! `= <> < <= > >=` for every type, and the `char(n)` kind that ignores trailing blanks.
 
 use super::args::text;
+use super::arith::wide;
 use super::{Registry, Vector};
-use crate::compare::compare;
+use crate::compare::{compare, compare_f64};
 use crate::datum::Datum;
 
 /// Types whose Arrow storage compares as PostgreSQL does, and which the bridge vectorises.
@@ -30,12 +31,37 @@ fn blanks(datum: &Datum) -> &[u8] {
     text(datum).trim_end_matches(' ').as_bytes()
 }
 
+/// `real` with `double precision`, as doubles: `real '0.1' = 0.1` is false, as in PostgreSQL.
+fn mixed_floats(r: &mut Registry) {
+    macro_rules! both {
+        ($($op:literal $is:ident;)*) => {
+            $(
+                r.op(concat!($op, "(float4,float8) bool"), |_, a| {
+                    Ok(Datum::Bool(compare_f64(wide(&a[0]), wide(&a[1])).$is()))
+                });
+                r.op(concat!($op, "(float8,float4) bool"), |_, a| {
+                    Ok(Datum::Bool(compare_f64(wide(&a[0]), wide(&a[1])).$is()))
+                });
+            )*
+        };
+    }
+    both! {
+        "=" is_eq;
+        "<>" is_ne;
+        "<" is_lt;
+        "<=" is_le;
+        ">" is_gt;
+        ">=" is_ge;
+    }
+}
+
 pub(super) fn register(r: &mut Registry) {
     family!(r, true;
         "bool" "int2" "int4" "int8" "text" "name" "qchar" "bytea" "date" "time" "timestamp"
         "timestamptz" "uuid" "oid");
     family!(r, false;
         "float4" "float8" "numeric" "interval" "jsonb" "record" "anyarray");
+    mixed_floats(r);
     r.op("=(xid,xid) bool", |_, a| Ok(Datum::Bool(a[0] == a[1])));
     r.op("<>(xid,xid) bool", |_, a| Ok(Datum::Bool(a[0] != a[1])));
     r.op("=(bpchar,bpchar) bool", |_, a| Ok(Datum::Bool(blanks(&a[0]) == blanks(&a[1]))));

@@ -168,7 +168,6 @@ fn intervals(r: &mut Registry) {
         arith::interval_add(interval(&a[0]), negated).map(Datum::Interval)
     });
     r.op("-(interval) interval", |_, a| arith::interval_neg(interval(&a[0])).map(Datum::Interval));
-    r.op("+(interval) interval", |_, a| Ok(a[0].clone()));
     r.op("*(interval,float8) interval", |_, a| {
         arith::interval_mul(interval(&a[0]), f8(&a[1])).map(Datum::Interval)
     });

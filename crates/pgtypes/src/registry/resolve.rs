@@ -45,10 +45,13 @@ pub fn resolve_operator(name: &str, types: &[PgType]) -> Result<Resolved> {
                 sqlstate::UNDEFINED_FUNCTION,
                 format!("operator does not exist: {words}"),
             )
-            .with_hint(
+            .with_hint(if types.len() == 1 {
+                "No operator matches the given name and argument type. You might need to add \
+                     an explicit type cast."
+            } else {
                 "No operator matches the given name and argument types. You might need to \
-                     add explicit type casts.",
-            ),
+                     add explicit type casts."
+            }),
             NoChoice::Ambiguous => TypeError::new(
                 sqlstate::AMBIGUOUS_FUNCTION,
                 format!("operator is not unique: {words}"),
@@ -317,6 +320,9 @@ fn bind_polymorphic(args: &[ArgSpec], types: &[PgType]) -> Option<Bound> {
 
 fn common(so_far: Option<PgType>, ty: PgType) -> Option<PgType> {
     let Some(other) = so_far else { return Some(ty) };
+    if ty.category() != other.category() {
+        return None;
+    }
     let implicit =
         |from, to| cast::lookup(from, to).is_some_and(|cast| cast.context == Context::Implicit);
     if implicit(ty, other) {

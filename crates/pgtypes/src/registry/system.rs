@@ -102,6 +102,15 @@ pub(super) fn register(r: &mut Registry) {
     r.f("pg_size_pretty(int8) text", |_, a| {
         Ok(Datum::text(size_pretty(a[0].as_i64().unwrap_or(0))))
     });
+    r.f("pg_size_pretty(numeric) text", |_, a| {
+        let Datum::Numeric(size) = &a[0] else { return Ok(Datum::Null) };
+        // Fractions of a byte only show below the first change of unit.
+        match size.to_i64() {
+            Ok(whole) if whole.unsigned_abs() >= 10 * 1024 => Ok(Datum::text(size_pretty(whole))),
+            Ok(_) => Ok(Datum::text(format!("{size} bytes"))),
+            Err(error) => Err(error),
+        }
+    });
     r.f("gen_random_uuid() uuid", |_, _| Ok(Datum::Uuid(*uuid::Uuid::new_v4().as_bytes())))
         .volatile();
     r.f("pg_is_in_recovery() bool", |_, _| Ok(Datum::Bool(false))).stable();

@@ -9,6 +9,7 @@ A case is one line; what stands behind ' => ' is the answer and is rewritten:
     cast FROM TO | text               explicit cast
     fn name(TYPE,...) | arg | arg     function; op name(TYPE,...) likewise
     agg name(TYPE,...) | a ; b | ...  aggregate over rows: args by ' | ', rows by ' ; '
+    pick op name(TYPE,...)            type of the result (fn name(TYPE,...) likewise), or the error
     set name value                    a setting for the cases below
 <NULL> is NULL. An error is '!SQLSTATE message', then ' // detail' and ' ?? hint' where there are any.
 """
@@ -48,6 +49,11 @@ def value(text, ty):
 def expression(case):
     head, *args = case.split(" | ")
     kind, rest = head.split(" ", 1)
+    if kind == "pick":
+        kind, rest = rest.split(" ", 1)
+        types = split_signature(rest)[1]
+        call = expression(" | ".join([f"{kind} {rest}"] + ["<NULL>"] * len(types)))
+        return f"pg_typeof({call})"
     if kind == "in":
         return value(args[0], rest)
     if kind == "send":
