@@ -11,13 +11,13 @@
 //! The rule: what is shown is the server's own text. Statements travel by the simple query protocol
 //! and no value is interpreted here; column types are looked at only to align numbers to the right.
 //!
-//! The connection is our own thin loop over `postgres-protocol` ([`wire`]) instead of
+//! The connection is our own thin loop over `postgres-protocol` (`wire`) instead of
 //! `tokio_postgres::Client`, because a shell shows what that client keeps to itself: the command tag,
 //! the transaction status of each answer, the types of columns, notices in their order. The
 //! connection string is parsed by `tokio_postgres::Config`.
 //!
-//! Tests: `tests/script.rs` against a scripted server, and the unit tests of [`splitter`], [`report`],
-//! [`render`] and others.
+//! Tests: `tests/script.rs` against a scripted server, and the unit tests of `splitter`, `report`,
+//! `render` and others.
 
 mod describe;
 mod editor;
