@@ -15,7 +15,8 @@ pub struct GatewayConfig {
     pub startup_timeout: Duration,
     /// How long running statements and open transactions may go on after the shutdown signal.
     pub drain_timeout: Duration,
-    /// The largest message that is read into memory. A larger one is skipped and refused with 54000.
+    /// The largest message that is read into memory. A larger one is skipped and refused with
+    /// 54000.
     pub message_bytes_max: usize,
     /// Output that may come together before a running statement sends some of it.
     pub held_bytes_max: usize,

@@ -1,7 +1,7 @@
 //! How does what a session says become messages?
 //!
-//! [`Reply`] is the session's sink for one message of the client. Rows are written straight into the
-//! output buffer, each value behind its length, which is filled in afterwards.
+//! [`Reply`] is the session's sink for one message of the client. Rows are written straight into
+//! the output buffer, each value behind its length, which is filled in afterwards.
 
 use std::sync::Arc;
 

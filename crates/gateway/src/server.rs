@@ -81,7 +81,8 @@ pub async fn serve(
         match accepted {
             Ok((stream, client)) => {
                 add(&server.config.metrics.accepted, 1);
-                // Without a place the connection closes at once: what cannot be bounded is not begun.
+                // Without a place the connection closes at once: what cannot be bounded is not
+                // begun.
                 if let Ok(place) = startups.clone().try_acquire_owned() {
                     let server = server.clone();
                     connections

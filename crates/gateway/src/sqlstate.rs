@@ -1,7 +1,7 @@
 //! Which error does a client see, and with which SQLSTATE?
 //!
-//! Errors of statements arrive with their code ([`SqlError`]); what goes wrong in the protocol itself
-//! gets its code here and nowhere else.
+//! Errors of statements arrive with their code ([`SqlError`]); what goes wrong in the protocol
+//! itself gets its code here and nowhere else.
 
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 use sql::{SqlError, SqlState};

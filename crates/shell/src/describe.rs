@@ -1,6 +1,7 @@
 //! What is in the database? The `\d` family.
 //!
-//! Ordinary queries against pg_catalog, kept plain: what they use is what other clients use as well.
+//! Ordinary queries against pg_catalog, kept plain: what they use is what other clients use as
+//! well.
 
 use std::fmt::Write as _;
 

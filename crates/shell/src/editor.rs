@@ -1,8 +1,8 @@
 //! How is a statement typed?
 //!
 //! rustyline edits the whole statement, over several lines if need be: Enter ends it only when the
-//! splitter finds it complete. The editor blocks, so it runs on a thread of its own while a statement
-//! is typed and comes back with the text.
+//! splitter finds it complete. The editor blocks, so it runs on a thread of its own while a
+//! statement is typed and comes back with the text.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! Where do lines come from?
 //!
 //! From the line editor, from a file, from standard input or from the command line; the interpreter
-//! does not care. A multi-line text of the editor is handed out line by line like the others, so that
-//! the data lines after `COPY … FROM STDIN` are found where they are in all of them.
+//! does not care. A multi-line text of the editor is handed out line by line like the others, so
+//! that the data lines after `COPY … FROM STDIN` are found where they are in all of them.
 
 use std::collections::VecDeque;
 use std::fs::File;

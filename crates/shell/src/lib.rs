@@ -12,8 +12,8 @@
 //! and no value is interpreted here; column types are looked at only to align numbers to the right.
 //!
 //! The connection is our own thin loop over `postgres-protocol` (`wire`) instead of
-//! `tokio_postgres::Client`, because a shell shows what that client keeps to itself: the command tag,
-//! the transaction status of each answer, the types of columns, notices in their order. The
+//! `tokio_postgres::Client`, because a shell shows what that client keeps to itself: the command
+//! tag, the transaction status of each answer, the types of columns, notices in their order. The
 //! connection string is parsed by `tokio_postgres::Config`.
 //!
 //! Tests: `tests/script.rs` against a scripted server, and the unit tests of `splitter`, `report`,
@@ -44,8 +44,8 @@ pub use options::Options;
 /// Connects and works through what the options ask for: the `-e` statements, the `-f` files, or
 /// else standard input, with line editing when it is a terminal.
 ///
-/// The exit code is 0 when everything succeeded, 1 when a statement failed and 130 when Ctrl-C ended
-/// the run. Errors of the connection are returned.
+/// The exit code is 0 when everything succeeded, 1 when a statement failed and 130 when Ctrl-C
+/// ended the run. Errors of the connection are returned.
 pub async fn run(options: Options) -> Result<ExitCode, ShellError> {
     interpreter::Shell::connect(options).await?.run().await
 }

@@ -1,8 +1,8 @@
 //! How does a result look on the screen?
 //!
 //! Three formats: a table like psql's, CSV, and one line per column. Text comes from the server and
-//! may contain anything, so what would move the cursor of a terminal is escaped, except in CSV, which
-//! is for programs.
+//! may contain anything, so what would move the cursor of a terminal is escaped, except in CSV,
+//! which is for programs.
 
 use std::io::{self, Write};
 

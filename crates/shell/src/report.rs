@@ -1,7 +1,7 @@
 //! How does an error or a notice of the server look on the screen?
 //!
-//! As in psql: the message, then the line of the statement with a caret under the position, then the
-//! secondary fields.
+//! As in psql: the message, then the line of the statement with a caret under the position, then
+//! the secondary fields.
 //!
 //! ```text
 //! ERROR:  column "nam" does not exist

@@ -1,8 +1,9 @@
 //! Where does one statement end and the next begin?
 //!
 //! Text comes in lines; statements come out, each ending with the `;` that is outside of quotes,
-//! dollar quotes, comments and parentheses. A backslash outside of them begins a command of the shell
-//! that runs to the end of its line. Every character is looked at once, however long the statement.
+//! dollar quotes, comments and parentheses. A backslash outside of them begins a command of the
+//! shell that runs to the end of its line. Every character is looked at once, however long the
+//! statement.
 //!
 //! ```text
 //!   select 'a;b', $$;$$ -- ;        no statement ends here,

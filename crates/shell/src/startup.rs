@@ -1,7 +1,7 @@
 //! How does a connection begin?
 //!
-//! Passwords in the clear, MD5 and SCRAM-SHA-256 are understood. TLS is refused rather than silently
-//! left out when the connection string requires it.
+//! Passwords in the clear, MD5 and SCRAM-SHA-256 are understood. TLS is refused rather than
+//! silently left out when the connection string requires it.
 
 use std::collections::BTreeMap;
 use std::io;

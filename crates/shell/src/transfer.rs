@@ -1,7 +1,7 @@
 //! How do bulk data get in and out?
 //!
-//! `COPY … FROM STDIN` takes the lines that follow it up to `\.`; for statements of the command line
-//! that is standard input. `\copy` moves a file of this machine and shows how far it is.
+//! `COPY … FROM STDIN` takes the lines that follow it up to `\.`; for statements of the command
+//! line that is standard input. `\copy` moves a file of this machine and shows how far it is.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -1,7 +1,8 @@
 //! What does the server say, message by message?
 //!
 //! One connection, used by one statement at a time. [`Connection::next`] may be dropped while it
-//! waits and called again: what was read stays in the buffer, what was not written stays in its own.
+//! waits and called again: what was read stays in the buffer, what was not written stays in its
+//! own.
 
 use std::collections::BTreeMap;
 use std::io;
