@@ -17,8 +17,8 @@
 //! - **W1** Nothing of a message is believed before its size is bounded and its inner counts fit:
 //!   `frame` checks both, so that no decoder panics and no allocation exceeds what has arrived.
 //! - **W2** Output leaves at Sync, Flush, the end of a simple query, before waiting for COPY data,
-//!   and
-//!   when more than a bounded amount has come together. Until then the session may take it back.
+//!   and when more than a bounded amount has come together. Until then the session may take it
+//!   back.
 //! - **W3** After an error in the extended protocol everything up to Sync is discarded.
 //! - **W4** A connection that breaks the protocol ends with one FATAL error; others do not notice.
 //!

@@ -1,8 +1,7 @@
 //! What has been received and not yet read, written and not yet sent?
 //!
 //! ```text
-//!   input    [ frame | frame | part of a fr…     grows with what arrives, never with what is
-//! announced
+//!   input    [ frame | frame | part of a fr…     grows with what arrives only
 //!   output   sent … │ base [ messages … ] end    base counts the bytes sent before
 //!                             ▲ pinned: replies of the connection itself; rewinding stops here
 //! ```
