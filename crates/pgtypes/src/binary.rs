@@ -160,7 +160,10 @@ fn parse_array(mut bytes: &[u8], element: PgType) -> Result<Datum> {
         }
         let dim = Dim { len: bytes.get_i32(), lower: bytes.get_i32() };
         total = total.checked_mul(i64::from(dim.len)).unwrap_or(-1);
-        if dim.len < 0 || !(0..=1 << 27).contains(&total) {
+        if dim.len < 0
+            || !(0..=1 << 27).contains(&total)
+            || dim.lower.checked_add(dim.len).is_none()
+        {
             return Err(TypeError::new(
                 sqlstate::LIMIT_EXCEEDED,
                 "array size exceeds the maximum allowed (134217727)",

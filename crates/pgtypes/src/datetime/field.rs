@@ -246,7 +246,12 @@ pub fn bin(stride: Interval, value: i64, origin: i64) -> Result<i64> {
         ));
     }
     let difference = value.checked_sub(origin).ok_or_else(timestamp_out_of_range)?;
-    check_timestamp(origin + difference.div_euclid(stride) * stride)
+    difference
+        .div_euclid(stride)
+        .checked_mul(stride)
+        .and_then(|moved| origin.checked_add(moved))
+        .ok_or_else(timestamp_out_of_range)
+        .and_then(check_timestamp)
 }
 
 /// `justify_interval`: days out of hours, months out of days, signs alike.

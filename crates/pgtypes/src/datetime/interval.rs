@@ -100,7 +100,8 @@ impl Sum {
                 if n == 1 {
                     self.add_fraction_days(part * 30.0)?;
                 } else {
-                    self.months += (part * n as f64).round_ties_even() as i64;
+                    let rest = (part * n as f64).round_ties_even() as i64;
+                    self.months = self.months.checked_add(rest)?;
                 }
             }
             Unit::Days(n) => {
@@ -178,7 +179,12 @@ pub fn parse(input: &str, fields: i32, style: IntervalStyle) -> Result<Interval>
             .map_err(|Overflow| field_overflow(input))?;
     }
     if ago {
-        sum = Sum { months: -sum.months, days: -sum.days, micros: -sum.micros, ..sum };
+        sum = Sum {
+            months: sum.months.checked_neg().ok_or_else(|| field_overflow(input))?,
+            days: sum.days.checked_neg().ok_or_else(|| field_overflow(input))?,
+            micros: sum.micros.checked_neg().ok_or_else(|| field_overflow(input))?,
+            ..sum
+        };
     }
     sum.finish(input)
 }
@@ -207,9 +213,10 @@ fn one_field(tokens: &[Token], at: usize, fields: i32, sum: &mut Sum, negate: bo
         if !(0..12).contains(&months) {
             return Some(Err(Overflow));
         }
-        let total = years * 12 + months;
-        sum.months += if negative { -total } else { total };
-        return Some(Ok(1));
+        let total = years.checked_mul(12).and_then(|total| total.checked_add(months));
+        let total = total.map(|total| if negative { -total } else { total });
+        let added = total.and_then(|total| sum.months.checked_add(total));
+        return Some(added.map(|months| sum.months = months).ok_or(Overflow).map(|()| 1));
     }
     let (whole, part) = body.split_once('.').unwrap_or((body, ""));
     if !part.bytes().all(|b| b.is_ascii_digit()) {
@@ -303,7 +310,7 @@ fn iso8601_alternative(text: &str) -> Option<Sum> {
     let mut parts = date.split('-').map(|part| part.parse::<i64>().ok());
     let (years, months, days) = (parts.next()??, parts.next()??, parts.next()??);
     let micros = if time.is_empty() { 0 } else { clock(time, field::FULL_RANGE)? };
-    Some(Sum { months: years * 12 + months, days, micros, seen: 0 })
+    Some(Sum { months: years.checked_mul(12)?.checked_add(months)?, days, micros, seen: 0 })
 }
 
 /// Cuts to the fields and rounds to the digits of a modifier.

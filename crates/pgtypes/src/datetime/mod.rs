@@ -130,6 +130,6 @@ pub fn round_micros(micros: i64, digits: u32) -> i64 {
     if micros >= 0 {
         micros.saturating_add(half) / unit * unit
     } else {
-        -((-micros).saturating_add(half) / unit * unit)
+        -(micros.saturating_neg().saturating_add(half) / unit * unit)
     }
 }

@@ -80,9 +80,9 @@ fn stamp(input: &str, type_name: &str, env: &EvalEnv, zoned: bool) -> Result<i64
     let value = match (zoned, fields.zone) {
         (false, _) => local,
         (true, None) => return local_to_utc(local, env).map_err(|_| out_of_range()),
-        (true, Some(Zone::Offset(east))) => local - i64::from(east) * 1_000_000,
+        (true, Some(Zone::Offset(east))) => local.saturating_sub(i64::from(east) * 1_000_000),
         (true, Some(Zone::Named(zone))) => {
-            local - i64::from(zone.offset_of_local(local)) * 1_000_000
+            local.saturating_sub(i64::from(zone.offset_of_local(local)) * 1_000_000)
         }
     };
     super::check_timestamp(value).map_err(|_| out_of_range())

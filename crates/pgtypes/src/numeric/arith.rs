@@ -41,13 +41,14 @@ pub(super) fn div_round(a: &BigInt, b: &BigInt) -> BigInt {
     }
 }
 
-fn div_round_small(a: i128, b: i128) -> i128 {
-    let (quotient, remainder) = (a / b, a % b);
-    if remainder.unsigned_abs() >= b.unsigned_abs() - remainder.unsigned_abs() {
-        if (a < 0) == (b < 0) { quotient + 1 } else { quotient - 1 }
-    } else {
-        quotient
+/// The same in 128 bits; `None` for the one quotient that does not fit.
+fn div_round_small(a: i128, b: i128) -> Option<i128> {
+    let quotient = a.checked_div(b)?;
+    let remainder = a.wrapping_rem(b).unsigned_abs();
+    if remainder >= b.unsigned_abs() - remainder {
+        return Some(if (a < 0) == (b < 0) { quotient + 1 } else { quotient - 1 });
     }
+    Some(quotient)
 }
 
 impl Numeric {
@@ -215,9 +216,9 @@ impl Numeric {
         if let (Mantissa::Small(a), Mantissa::Small(b)) = (&a, &b)
             && let Ok(up) = u32::try_from(shift)
             && let Some(a) = scale_up(*a, up)
-            && *b != i128::MIN
+            && let Some(quotient) = div_round_small(a, *b)
         {
-            return Ok(Self::from_parts(div_round_small(a, *b), stored_scale(scale)));
+            return Ok(Self::from_parts(quotient, stored_scale(scale)));
         }
         let (mut a, mut b) = (a.to_big(), b.to_big());
         let by = u32::try_from(shift.unsigned_abs()).expect("scales are 14 bits");

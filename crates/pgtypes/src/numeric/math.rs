@@ -253,6 +253,12 @@ impl Numeric {
         if self.is_zero() {
             return Ok(Self::from_parts(0, 16));
         }
+        if self.signum() == Some(-1) {
+            // An integer too large for the exact way: its last bit is the sign.
+            let odd = !exponent.rem(&Self::from(2i64))?.is_zero();
+            let power = self.neg().power_general(exponent)?;
+            return Ok(if odd { power.neg() } else { power });
+        }
         self.power_general(exponent)
     }
 

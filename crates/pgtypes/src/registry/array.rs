@@ -177,7 +177,14 @@ fn dims_text(value: &ArrayValue) -> Datum {
     Datum::text(text)
 }
 
-fn fill(item: &Datum, lengths: &ArrayValue, lowers: Option<&ArrayValue>) -> Result<Datum> {
+fn fill(item: &Datum, lengths: &Datum, lowers: Option<&Datum>) -> Result<Datum> {
+    if lengths.is_null() || lowers.is_some_and(Datum::is_null) {
+        return Err(TypeError::new(
+            sqlstate::NULL_NOT_ALLOWED,
+            "dimension array or low bound array cannot be null",
+        ));
+    }
+    let (lengths, lowers) = (array(lengths), lowers.map(array));
     let mut dims = Vec::new();
     let mut total: i64 = 1;
     for (at, length) in lengths.items.iter().enumerate() {
@@ -193,7 +200,7 @@ fn fill(item: &Datum, lengths: &ArrayValue, lowers: Option<&ArrayValue>) -> Resu
             return Err(subscript("wrong number of array subscripts"));
         };
         total = total.saturating_mul(i64::from(*len));
-        if *len < 0 || total > 1 << 27 {
+        if *len < 0 || total > 1 << 27 || lower.checked_add(*len).is_none() {
             return Err(TypeError::new(
                 sqlstate::LIMIT_EXCEEDED,
                 "array size exceeds the maximum allowed (134217727)",
@@ -310,11 +317,8 @@ pub(super) fn register(r: &mut Registry) {
         },
     )
     .nonstrict();
-    r.f("array_fill(anyelement,int4[]) anyarray", |_, a| fill(&a[0], array(&a[1]), None))
+    r.f("array_fill(anyelement,int4[]) anyarray", |_, a| fill(&a[0], &a[1], None)).nonstrict();
+    r.f("array_fill(anyelement,int4[],int4[]) anyarray", |_, a| fill(&a[0], &a[1], Some(&a[2])))
         .nonstrict();
-    r.f("array_fill(anyelement,int4[],int4[]) anyarray", |_, a| {
-        fill(&a[0], array(&a[1]), Some(array(&a[2])))
-    })
-    .nonstrict();
     r.f("trim_array(anyarray,int4) anyarray", |_, a| trim(array(&a[0]), i4(&a[1])));
 }

@@ -153,8 +153,13 @@ fn make_interval(a: &[Datum]) -> Result<Datum> {
     let months = at(0).checked_mul(12).and_then(|m| m.checked_add(at(1))).ok_or_else(overflow)?;
     let days = at(2).checked_mul(7).and_then(|d| d.checked_add(at(3))).ok_or_else(overflow)?;
     let seconds = a.get(6).map_or(0.0, f8);
-    let micros = (i64::from(at(4)) * 3600 + i64::from(at(5)) * 60) * 1_000_000
-        + (seconds * 1_000_000.0).round_ties_even() as i64;
+    let rest = (seconds * 1_000_000.0).round_ties_even();
+    if rest.is_nan() || rest.abs() >= 9.2e18 {
+        return Err(overflow());
+    }
+    let micros = ((i64::from(at(4)) * 3600 + i64::from(at(5)) * 60) * 1_000_000)
+        .checked_add(rest as i64)
+        .ok_or_else(overflow)?;
     Ok(Datum::Interval(Interval { months, days, micros }))
 }
 

@@ -212,10 +212,8 @@ pub struct FunctionInfo {
     pub volatility: Volatility,
 }
 
-/// All functions, by name, for `pg_proc` and completion.
-pub fn functions() -> Vec<FunctionInfo> {
-    let mut all: Vec<FunctionInfo> = registry()
-        .functions
+fn list(map: &HashMap<&'static str, Vec<Entry>>) -> Vec<FunctionInfo> {
+    let mut all: Vec<FunctionInfo> = map
         .values()
         .flatten()
         .map(|entry| FunctionInfo {
@@ -228,6 +226,16 @@ pub fn functions() -> Vec<FunctionInfo> {
         .collect();
     all.sort_by(|a, b| a.name.cmp(b.name).then_with(|| a.args.cmp(&b.args)));
     all
+}
+
+/// All functions, by name, for `pg_proc` and completion.
+pub fn functions() -> Vec<FunctionInfo> {
+    list(&registry().functions)
+}
+
+/// All operators, by name.
+pub fn operators() -> Vec<FunctionInfo> {
+    list(&registry().operators)
 }
 
 /// The function or operator a call means, with types made concrete.

@@ -76,7 +76,9 @@ pub(super) fn register(r: &mut Registry) {
             .and_then(|day| day.checked_add(parsed.micros))
             .ok_or_else(datetime::timestamp_out_of_range)?;
         match parsed.east {
-            Some(east) => datetime::check_timestamp(local - i64::from(east) * 1_000_000),
+            Some(east) => {
+                datetime::check_timestamp(local.saturating_sub(i64::from(east) * 1_000_000))
+            }
             None => datetime::local_to_utc(local, call.env),
         }
         .map(Datum::Timestamptz)

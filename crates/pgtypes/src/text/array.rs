@@ -80,7 +80,19 @@ fn explicit_bounds<'a>(text: &str, mut body: &'a str) -> Result<(Vec<Dim>, &'a s
                 "upper bound cannot be less than lower bound",
             ));
         }
-        dims.push(Dim { len: upper - lower + 1, lower });
+        if upper == i32::MAX {
+            return Err(TypeError::new(
+                sqlstate::LIMIT_EXCEEDED,
+                format!("array upper bound is too large: {upper}"),
+            ));
+        }
+        let len = upper.checked_sub(lower).and_then(|len| len.checked_add(1)).ok_or_else(|| {
+            TypeError::new(
+                sqlstate::LIMIT_EXCEEDED,
+                "array size exceeds the maximum allowed (134217727)",
+            )
+        })?;
+        dims.push(Dim { len, lower });
         body = rest[end + 1..].trim_start();
     }
     match body.strip_prefix('=') {
