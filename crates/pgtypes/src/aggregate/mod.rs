@@ -2,7 +2,7 @@
 //!
 //! An [`Accumulate`] takes rows, can be split into mergeable states, and gives the result. The
 //! Arrow bridge wraps any of them as a DataFusion aggregate; DISTINCT and ORDER BY are wrappers
-//! around any of them too ([`modifier`]).
+//! around any of them too (`modifier`).
 
 mod basic;
 mod collect;

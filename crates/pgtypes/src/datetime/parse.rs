@@ -1,6 +1,6 @@
 //! Reading dates, times and timestamps in the spellings PostgreSQL accepts.
 //!
-//! The input becomes fields ([`super::tokens`]); each field is given a meaning by its looks and by
+//! The input becomes fields (`tokens`); each field is given a meaning by its looks and by
 //! what was seen before it; the result is a date, a time and a zone, each optional, or one of the
 //! special words. What is missing or superfluous for a type is decided by that type's reader.
 

@@ -1,7 +1,7 @@
 //! Which operators and functions exist, and which one a call means.
 //!
 //! Families register entries (`arith`, `string`, …) as a signature in words and a kernel;
-//! [`resolve`] picks among them by PostgreSQL's rules; a [`Resolved`] is the choice, with concrete
+//! `resolve` picks among them by PostgreSQL's rules; a [`Resolved`] is the choice, with concrete
 //! argument and result types, ready to be called on datums or wrapped for Arrow.
 
 mod args;
