@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!   u64, i64   8 bytes big-endian, sign bit flipped for signed
-//!   f64        IEEE bits; sign flipped for positive, all flipped for negative; NaN after all (as in PostgreSQL)
+//!   f64        IEEE bits; sign flipped for positive, all flipped for negative; NaN after all, as in
+//!              PostgreSQL
 //!   bytes      00 -> 00 FF, ended by 00 01
 //! ```
 

@@ -74,7 +74,8 @@ impl Core {
         let dir = DataDir::open(&config.data)?;
         let fail = |source| StartError::Storage { path: config.data.clone(), source };
         let engine_config = rocks::RocksConfig {
-            cache_bytes: config.cache_bytes / 4 * 3,
+            // Unflushed writes count inside the cache.
+            cache_bytes: config.cache_bytes,
             write_buffer_bytes: config.cache_bytes / 4,
             ..rocks::RocksConfig::default()
         };
@@ -328,7 +329,12 @@ pub(crate) async fn join_cluster(core: Arc<Core>, seeds: Vec<SocketAddr>) {
     if others.is_empty() {
         return;
     }
-    let answer = crate::cluster::join(&others, &core.descriptor(), "").await;
+    let node = core.descriptor();
+    let answer = tokio::select! {
+        answer = crate::cluster::join(&others, &node, "") => answer,
+        // Initialised here: asking on would register this node a second time.
+        _ = wait(&core.running, Option::is_some) => return,
+    };
     let _becoming = core.becoming.lock().await;
     if core.running().is_some() {
         return;

@@ -126,7 +126,7 @@ impl Node {
     /// Hands leaders over, lets statements finish for up to ten seconds, flushes, ends.
     pub(crate) async fn drain(mut self) {
         self.core.set_draining();
-        drop(self.stop.send(true));
+        self.stop.send_replace(true);
         let statements = tokio::time::timeout(DRAIN, &mut self.gateway).await;
         if statements.is_err() {
             tracing::warn!("statements were still running after {DRAIN:?}");

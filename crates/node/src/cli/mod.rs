@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use start::{Ports, StartArgs, StartSingleArgs};
+pub(crate) use start::{StartArgs, StartSingleArgs};
 
 /// Conclave: a distributed SQL database that speaks PostgreSQL.
 #[derive(Debug, Parser)]

@@ -52,8 +52,8 @@ impl DemoCluster {
         bar.set_message("initialising");
         cluster.client.block_on(crate::cluster::init(&cluster.addresses[0].rpc.to_string()))?;
         for node in cluster.nodes.iter().flatten() {
-            let ready = tokio::time::timeout(PATIENCE, node.node.ready());
-            node.runtime.block_on(async { ready.await }).map_err(|_elapsed| {
+            let ready = async { tokio::time::timeout(PATIENCE, node.node.ready()).await };
+            node.runtime.block_on(ready).map_err(|_elapsed| {
                 StartError::Cluster("the nodes did not become ready".to_owned())
             })?;
         }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tonic::{Status, Streaming};
 
 use super::{Core, Running};
-use crate::process::wait_for;
+
 use crate::transport::{Inbound, Member, PeerService};
 
 /// Serves peers until the node stops.
@@ -57,6 +57,11 @@ impl Member for Core {
         let Some(running) = self.running() else { return Ok(msg::JoinResponse::default()) };
         let mut node = request.node.ok_or_else(|| Status::invalid_argument("no node"))?;
         if node.node_id == 0 {
+            // Not before this node has its own entry: the joiner would be given its id.
+            let answer = running.db.query(Query::AllNodes(true)).await.map_err(unavailable)?;
+            if answer.nodes.iter().all(|known| known.node_id != running.store.me.0) {
+                return Ok(msg::JoinResponse::default());
+            }
             let command = Command::RegisterNode(RegisterNode { node: Some(node.clone()) });
             let Outcome::NodeId(id) = running.db.system(command).await.map_err(unavailable)? else {
                 return Err(Status::internal("registering gave no id"));

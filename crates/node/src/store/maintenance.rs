@@ -111,7 +111,8 @@ impl Store {
     /// Raft's messages from a peer.
     pub(crate) fn step(self: &Arc<Self>, messages: Vec<RaftMessage>) {
         for message in messages {
-            match self.cell(base::RangeId(message.range_id)) {
+            let known = self.cell(base::RangeId(message.range_id));
+            match known.or_else(|| self.open_for_message(&message)) {
                 Some(cell) => self.touch(&cell, |r, ctx, out| r.step(ctx, message, out)),
                 None => self.no_replica(&message),
             }
@@ -160,9 +161,6 @@ impl Store {
             .filter_map(|cell| self.view(cell))
             .filter(|view| view.leader == Some(self.me))
             .collect();
-        if mine.is_empty() {
-            return;
-        }
         let mut nodes = vec![NodeView { node: self.me, silent_ms: 0 }];
         for peer in self.peers.all() {
             let silent_us = now - heard.get(&peer.id).copied().unwrap_or(1).min(now);
@@ -176,9 +174,23 @@ impl Store {
         if nodes.len() > 1 {
             self.add_ranges_of_others(&mut ranges).await;
         }
+        self.remove_strays(&ranges);
         let goal = Goal { voters: self.config.copies, ..Goal::default() };
         for planned in planner::plan(goal, &nodes, &ranges, |r| r.leader == Some(self.me)) {
             self.step_plan(planned).await;
+        }
+    }
+
+    /// Removes replicas whose range went on without them. They often do not hear of it: the leader stops
+    /// sending as it applies the removal.
+    fn remove_strays(self: &Arc<Self>, ranges: &[RangeView]) {
+        for range in ranges.iter().filter(|range| range.leader.is_some_and(|n| n != self.me)) {
+            let Some(cell) = self.cell(range.descriptor.id()) else { continue };
+            if !range.descriptor.has_replica(self.me) {
+                self.touch(&cell, |replica, ctx, out| {
+                    replica.remove_if_gone(ctx, &range.descriptor, out);
+                });
+            }
         }
     }
 

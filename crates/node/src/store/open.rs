@@ -10,7 +10,7 @@ use bytes::Bytes;
 use consensus::{Liveness, LivenessConfig};
 use parking_lot::{Mutex, RwLock};
 use proto::meta::RangeDescriptor;
-use proto::node::SnapshotHeader;
+use proto::node::{RaftMessage, SnapshotHeader};
 use range::{NewRange, Replica};
 use rocks::{RocksEngine, RocksLogStore};
 use storage::{Engine, EngineError, LogStore, mvcc};
@@ -36,9 +36,7 @@ pub(crate) fn bootstrap(
 pub(super) fn split_point(
     engine: &Arc<RocksEngine>, span: &KeyRange,
 ) -> Result<(Option<Key>, u64), EngineError> {
-    let snapshot = engine.snapshot();
-    let stats = mvcc::span_stats(&*snapshot, span)?;
-    let key = mvcc::split_key(&*snapshot, span)?;
+    let (stats, key) = mvcc::split_point(&*engine.snapshot(), span)?;
     Ok((key, stats.bytes))
 }
 
@@ -99,11 +97,20 @@ impl Store {
     pub(super) fn open_split(self: &Arc<Self>, new: NewRange) -> Result<(), EngineError> {
         let id = new.descriptor.id();
         let mut effects = Vec::new();
-        let replica = self.with_ctx(|ctx| {
-            Replica::open_split(ctx, &self.open, new, &mut effects)
-        })?;
-        let cell = new_cell(replica);
-        self.cells.write().insert(id, Arc::clone(&cell));
+        let cell = {
+            let mut cells = self.cells.write();
+            // One without data may be there, made by a request for its vote. What it has promised is in
+            // the log; what it has not written yet must never be said.
+            if let Some(empty) = cells.remove(&id) {
+                empty.state.lock().replica.retire();
+            }
+            let replica = self.with_ctx(|ctx| {
+                Replica::open_split(ctx, &self.open, new, &mut effects)
+            })?;
+            let cell = new_cell(replica);
+            cells.insert(id, Arc::clone(&cell));
+            cell
+        };
         self.carry_out(&cell, effects);
         self.schedule(&cell);
         Ok(())
@@ -155,6 +162,26 @@ impl Store {
             outcome = replica.receive_snapshot(ctx, header, &chunks, out);
         });
         outcome.map_err(|error| error.to_string())
+    }
+
+    /// Makes a replica without data that may vote, for a request for its vote, where one should be.
+    pub(super) fn open_for_message(&self, message: &RaftMessage) -> Option<Arc<Cell>> {
+        let id = RangeId(message.range_id);
+        let mut cells = self.cells.write();
+        if let Some(cell) = cells.get(&id) {
+            return Some(Arc::clone(cell));
+        }
+        match Replica::for_message(self.engine.as_ref(), &self.open, message) {
+            Ok(replica) => {
+                let cell = new_cell(replica?);
+                cells.insert(id, Arc::clone(&cell));
+                Some(cell)
+            }
+            Err(error) => {
+                tracing::error!(range = %id, %error, "no replica could be made");
+                None
+            }
+        }
     }
 
     /// Lets the loop put the removal of a replica's log into its next append, and forgets it then.

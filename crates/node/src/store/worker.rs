@@ -71,7 +71,8 @@ impl Store {
                 }
                 replica.apply(ctx, effects);
             });
-            if cell.retired.load(Ordering::Acquire) {
+            // Not before its log is gone, or a new replica of the range would lose its own.
+            if cell.retired.load(Ordering::Acquire) && cell.state.lock().replica.is_gone() {
                 self.forget(cell);
             }
         }

@@ -44,6 +44,7 @@ pub(super) async fn keep(peer: Arc<Peer>, inbound: Arc<dyn Inbound>) {
                 Ok(()) => backoff = BACKOFF_MIN,
                 Err(reason) => tracing::debug!(peer = %peer.id, %reason, "no stream"),
             }
+            peer.calls.fail_all("the connection broke");
         }
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -57,13 +58,8 @@ async fn exchange(peer: &Arc<Peer>, inbound: &dyn Inbound) -> Result<(), tonic::
         endpoint(&address).map_err(unreachable)?.connect().await.map_err(unreachable)?;
     let mut frames = client(channel).exchange(peer.outbox.attach()).await?.into_inner();
     tracing::debug!(peer = %peer.id, %address, "stream is up");
-    let outcome = loop {
-        match frames.message().await {
-            Ok(Some(frame)) => dispatch(inbound, peer, frame),
-            Ok(None) => break Ok(()),
-            Err(status) => break Err(status),
-        }
-    };
-    peer.calls.fail_all("the connection broke");
-    outcome
+    while let Some(frame) = frames.message().await? {
+        dispatch(inbound, peer, frame);
+    }
+    Ok(())
 }

@@ -18,7 +18,6 @@ mod inbound;
 mod link;
 mod outbox;
 mod service;
-pub(crate) mod snapshot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +28,7 @@ use parking_lot::RwLock;
 use proto::meta::NodeDescriptor;
 use proto::node as msg;
 
-pub(crate) use calls::{Answer, Calls};
+pub(crate) use calls::Calls;
 pub(crate) use inbound::Inbound;
 pub(crate) use link::{client, endpoint};
 pub(crate) use outbox::Outbox;

@@ -36,6 +36,9 @@ impl Binder<'_> {
         if let (ast::FunctionArguments::Subquery(query), "array") = (&function.args, &*name) {
             return self.array_subquery(query, cx);
         }
+        if name == "row" {
+            return Err(SqlError::unsupported("a row constructor here").at(self.pos(span)));
+        }
         let args = Args::of(function)?;
         if function.over.is_some() {
             return self.window_call(&name, function, &args, cx);

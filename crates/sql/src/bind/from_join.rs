@@ -178,8 +178,7 @@ impl Binder<'_> {
                 format!(
                     "column \"{name}\" specified in USING clause does not exist in {side} table"
                 ),
-            )
-            .at(self.pos(span))),
+            )),
             (Some(_), Some(_)) => Err(SqlError::new(
                 SqlState::AMBIGUOUS_COLUMN,
                 format!("common column name \"{name}\" appears more than once in {side} table"),

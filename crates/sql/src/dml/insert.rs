@@ -41,6 +41,7 @@ fn has_subquery(rel: &Rel) -> bool {
         | Rel::Distinct { .. }
         | Rel::SetOp { .. } => false,
         Rel::Apply { .. }
+        | Rel::ApplyRows { .. }
         | Rel::Aggregate { .. }
         | Rel::Window { .. }
         | Rel::Sort { .. }

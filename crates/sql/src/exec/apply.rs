@@ -16,13 +16,37 @@ use pgtypes::PgType;
 use super::ExecContext;
 use super::provider::field;
 use crate::error::SqlError;
-use crate::ir::{ColId, RelColumn, Scalar, Subquery, SubqueryKind};
+use crate::ir::{ColId, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
+
+/// What a node computes for each row.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    /// A value of each query.
+    Values(Vec<(RelColumn, Subquery)>),
+    /// All rows of one query; `keep`: one of NULLs if there is none.
+    Rows {
+        /// The query.
+        rel: Rel,
+        /// As for a left join.
+        keep: bool,
+    },
+}
+
+impl What {
+    /// Columns made.
+    pub(super) fn columns(&self) -> Vec<RelColumn> {
+        match self {
+            What::Values(calls) => calls.iter().map(|(column, _)| column.clone()).collect(),
+            What::Rows { rel, .. } => rel.columns(),
+        }
+    }
+}
 
 /// The queries of one node.
 #[derive(Debug)]
 pub(super) struct Calls {
     pub(super) ctx: ExecContext,
-    pub(super) calls: Vec<(RelColumn, Subquery)>,
+    pub(super) what: What,
     /// Columns of the input that the queries mention.
     pub(super) outer: Vec<(ColId, PgType)>,
 }
@@ -57,16 +81,16 @@ pub(crate) fn outer_columns(calls: &[(RelColumn, Subquery)]) -> Vec<(ColId, PgTy
     outer
 }
 
-/// The node over `input`; `outer` are the columns of [`outer_columns`] as `input` calls them.
+/// The node over `input`; `outer` are the columns outside that it mentions, as `input` calls them.
 pub(crate) fn node(
     ctx: &ExecContext,
     input: LogicalPlan,
-    calls: &[(RelColumn, Subquery)],
+    what: What,
     outer: Vec<(ColId, PgType, Expr)>,
 ) -> Result<LogicalPlan, SqlError> {
     let exprs = outer.iter().map(|(_, _, expr)| expr.clone()).collect();
     let outer = outer.into_iter().map(|(id, ty, _)| (id, ty)).collect();
-    let calls = Arc::new(Calls { ctx: ctx.clone(), calls: calls.to_vec(), outer });
+    let calls = Arc::new(Calls { ctx: ctx.clone(), what, outer });
     let node = ApplyNode::new(input, calls, exprs)?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
@@ -75,7 +99,7 @@ impl ApplyNode {
     fn new(input: LogicalPlan, calls: Arc<Calls>, outer: Vec<Expr>) -> Result<Self> {
         let mut fields: Vec<_> =
             input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
-        fields.extend(calls.calls.iter().map(|(column, _)| (None, Arc::new(field(column)))));
+        fields.extend(calls.what.columns().iter().map(|column| (None, Arc::new(field(column)))));
         let schema = DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?;
         Ok(ApplyNode { input, schema: Arc::new(schema), calls, outer })
     }
@@ -123,11 +147,11 @@ impl UserDefinedLogicalNodeCore for ApplyNode {
 
     /// Conditions on the results cannot move below what makes them; others may.
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        self.calls.calls.iter().map(|(column, _)| column.id.to_string()).collect()
+        self.calls.what.columns().iter().map(|column| column.id.to_string()).collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Apply: {} queries", self.calls.calls.len())
+        write!(f, "Apply: {} columns", self.calls.what.columns().len())
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
@@ -23,13 +24,14 @@ use datafusion::physical_plan::{
 };
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use pgtypes::{Datum, arrow_bridge};
 
-use super::apply::{ApplyNode, Calls};
-use super::inits;
+use super::apply::{ApplyNode, Calls, What};
 use super::provider::field;
+use super::{ExecContext, inits, run_rel};
 use crate::error::SqlError;
-use crate::ir::{Scalar, Subquery, SubqueryKind, eval};
+use crate::ir::{Rel, Scalar, Subquery, SubqueryKind, eval};
 
 /// Most results kept for rows with equal outer values.
 const KEPT_MAX: usize = 10_000;
@@ -90,7 +92,7 @@ struct ApplyExec {
 impl ApplyExec {
     fn new(input: Arc<dyn ExecutionPlan>, calls: Arc<Calls>, outer: Vec<usize>) -> Self {
         let mut fields: Vec<_> = input.schema().fields().iter().cloned().collect();
-        fields.extend(calls.calls.iter().map(|(column, _)| Arc::new(field(column))));
+        fields.extend(calls.what.columns().iter().map(|column| Arc::new(field(column))));
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::new(Schema::new(fields))),
             input.output_partitioning().clone(),
@@ -109,7 +111,7 @@ impl fmt::Debug for ApplyExec {
 
 impl DisplayAs for ApplyExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApplyExec: queries={}", self.calls.calls.len())
+        write!(f, "ApplyExec: columns={}", self.calls.what.columns().len())
     }
 }
 
@@ -167,17 +169,20 @@ struct State {
     calls: Arc<Calls>,
     outer: Vec<usize>,
     schema: SchemaRef,
-    kept: HashMap<String, Vec<Datum>>,
+    /// Rows made, by the outer values they depend on.
+    kept: HashMap<String, Arc<Vec<Vec<Datum>>>>,
 }
 
 impl State {
     async fn batch(&mut self, batch: RecordBatch) -> std::result::Result<RecordBatch, SqlError> {
         let calls = Arc::clone(&self.calls);
-        let mut builders: Vec<_> = calls
-            .calls
+        let columns = calls.what.columns();
+        let mut builders: Vec<_> = columns
             .iter()
-            .map(|(column, _)| arrow_bridge::ColumnBuilder::new(column.ty, batch.num_rows()))
+            .map(|column| arrow_bridge::ColumnBuilder::new(column.ty, batch.num_rows()))
             .collect();
+        // Which input row each output row belongs to.
+        let mut from: Vec<u32> = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let outer: Vec<Datum> = self
                 .outer
@@ -185,57 +190,91 @@ impl State {
                 .zip(&calls.outer)
                 .map(|(at, (_, ty))| arrow_bridge::datum_at(batch.column(*at), row, *ty))
                 .collect();
-            let values = self.values(&calls, &outer).await?;
-            for (builder, value) in builders.iter_mut().zip(&values) {
-                builder.push(value);
+            for made in self.rows(&calls, &outer).await?.iter() {
+                for (builder, value) in builders.iter_mut().zip(made) {
+                    builder.push(value);
+                }
+                from.push(u32::try_from(row).expect("batches are small"));
             }
         }
-        let mut arrays: Vec<ArrayRef> = batch.columns().to_vec();
+        let count = from.len();
+        let from = UInt32Array::from(from);
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
+        for column in batch.columns() {
+            arrays.push(take(column, &from, None).map_err(DataFusionError::from)?);
+        }
         arrays.extend(builders.iter_mut().map(arrow_bridge::ColumnBuilder::finish));
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
         let schema = Arc::clone(&self.schema);
         let batch = RecordBatch::try_new_with_options(schema, arrays, &options);
         Ok(batch.map_err(DataFusionError::from)?)
     }
 
-    async fn values(
+    /// What stands beside a row with these outer values: one row of values, or a query's rows.
+    async fn rows(
         &mut self,
         calls: &Calls,
         outer: &[Datum],
-    ) -> std::result::Result<Vec<Datum>, SqlError> {
+    ) -> std::result::Result<Arc<Vec<Vec<Datum>>>, SqlError> {
         let key = format!("{outer:?}");
         if let Some(known) = self.kept.get(&key) {
-            return Ok(known.clone());
+            return Ok(Arc::clone(known));
         }
-        let mut values = Vec::with_capacity(calls.calls.len());
-        for (_, subquery) in &calls.calls {
-            let alone = substituted(subquery, calls, outer);
-            let scalar = inits::value(&calls.ctx, &alone).await?;
-            values.push(eval(&scalar, &calls.ctx.env, &[], &calls.ctx.params)?);
+        let rows = match &calls.what {
+            What::Values(queries) => {
+                let mut values = Vec::with_capacity(queries.len());
+                for (_, subquery) in queries {
+                    let alone = substituted(subquery, calls, outer);
+                    let scalar = inits::value(&calls.ctx, &alone).await?;
+                    values.push(eval(&scalar, &calls.ctx.env, &[], &calls.ctx.params)?);
+                }
+                vec![values]
+            }
+            What::Rows { rel, keep } => {
+                let mut alone = rel.clone();
+                alone.for_each_scalar_mut(&mut |scalar| put(scalar, calls, outer));
+                let mut rows = collected(&calls.ctx, &alone).await?;
+                if rows.is_empty() && *keep {
+                    rows.push(vec![Datum::Null; rel.columns().len()]);
+                }
+                rows
+            }
+        };
+        let rows = Arc::new(rows);
+        if self.kept.len() < KEPT_MAX && rows.len() <= 100 {
+            self.kept.insert(key, Arc::clone(&rows));
         }
-        if self.kept.len() < KEPT_MAX {
-            self.kept.insert(key, values.clone());
+        Ok(rows)
+    }
+}
+
+/// Boxed: a plan inside a plan inside a plan.
+fn collected<'a>(
+    ctx: &'a ExecContext,
+    rel: &'a Rel,
+) -> BoxFuture<'a, std::result::Result<Vec<Vec<Datum>>, SqlError>> {
+    Box::pin(async move { run_rel(ctx, rel).await?.collect().await })
+}
+
+/// An outer column gives way to its value.
+fn put(scalar: &mut Scalar, calls: &Calls, outer: &[Datum]) {
+    if let Scalar::Column(id, ty) = scalar {
+        if let Some(at) = calls.outer.iter().position(|(known, _)| known == id) {
+            *scalar = Scalar::Literal(outer[at].clone(), *ty);
         }
-        Ok(values)
     }
 }
 
 /// The query with the outer columns' values put in.
 fn substituted(subquery: &Subquery, calls: &Calls, outer: &[Datum]) -> Subquery {
-    let mut put = |scalar: &mut Scalar| {
-        if let Scalar::Column(id, ty) = scalar {
-            if let Some(at) = calls.outer.iter().position(|(known, _)| known == id) {
-                *scalar = Scalar::Literal(outer[at].clone(), *ty);
-            }
-        }
-    };
+    let mut change = |scalar: &mut Scalar| put(scalar, calls, outer);
     let mut alone = subquery.clone();
     if let SubqueryKind::Any { needle, column, .. } | SubqueryKind::All { needle, column, .. } =
         &mut alone.kind
     {
-        needle.rewrite(&mut put);
-        column.rewrite(&mut put);
+        needle.rewrite(&mut change);
+        column.rewrite(&mut change);
     }
-    alone.rel.for_each_scalar_mut(&mut put);
+    alone.rel.for_each_scalar_mut(&mut change);
     alone
 }

@@ -3,11 +3,11 @@
 //!
 //! A query that is a whole condition of WHERE (`EXISTS`, `IN`, a scalar one inside it) stays at the
 //! first attempt, because the optimizer makes a join of it; so does a scalar one anywhere. What it
-//! cannot join is evaluated row by row. A lateral join is left alone: it is a join already.
+//! cannot join is evaluated row by row. So is a lateral join that the optimizer gives up on.
 
 use std::sync::Arc;
 
-use crate::ir::{ColId, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
+use crate::ir::{ColId, JoinKind, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
 
 /// Which subqueries to take out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,9 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
         Rel::Apply { input, calls } => {
             Rel::Apply { input: Box::new(node(&input, which, fresh)), calls }
         }
+        Rel::ApplyRows { input, rel, keep } => {
+            Rel::ApplyRows { input: Box::new(node(&input, which, fresh)), rel, keep }
+        }
         Rel::Sort { input, keys } => {
             Rel::Sort { input: Box::new(node(&input, which, fresh)), keys }
         }
@@ -86,8 +89,17 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
             join.left = node(&join.left, which, fresh);
             if !join.lateral {
                 join.right = node(&join.right, which, fresh);
+                return Rel::Join(join);
             }
-            Rel::Join(join)
+            if which == Which::Unjoinable || matches!(join.right, Rel::Function(_)) {
+                return Rel::Join(join);
+            }
+            let right = match join.on {
+                None => join.right,
+                Some(predicate) => Rel::Filter { input: Box::new(join.right), predicate },
+            };
+            let keep = join.kind == JoinKind::Left;
+            Rel::ApplyRows { input: Box::new(join.left), rel: Box::new(right), keep }
         }
         Rel::SetOp { op, all, left, right, columns } => {
             let left = Box::new(node(&left, which, fresh));

@@ -112,6 +112,16 @@ pub enum Rel {
         /// Column made, and the query inside an expression that makes it.
         calls: Vec<(RelColumn, Subquery)>,
     },
+    /// A query run anew for each row, all its rows beside that row: what becomes of a lateral join
+    /// that is no other join. Its columns are the input's, then the query's. Made by execution.
+    ApplyRows {
+        /// Where rows come from.
+        input: Box<Rel>,
+        /// The query.
+        rel: Box<Rel>,
+        /// Rows for which the query has none stay, with NULLs.
+        keep: bool,
+    },
     /// Rows in order.
     Sort {
         /// Where rows come from.
@@ -362,6 +372,11 @@ impl Rel {
                 columns.extend(calls.iter().map(|call| call.column.clone()));
                 columns
             }
+            Rel::ApplyRows { input, rel, .. } => {
+                let mut columns = input.columns();
+                columns.extend(rel.columns());
+                columns
+            }
             Rel::Apply { input, calls } => {
                 let mut columns = input.columns();
                 columns.extend(calls.iter().map(|(column, _)| column.clone()));
@@ -384,6 +399,7 @@ impl Rel {
             | Rel::Aggregate { input, .. }
             | Rel::Window { input, .. }
             | Rel::Apply { input, .. }
+            | Rel::ApplyRows { input, .. }
             | Rel::Sort { input, .. }
             | Rel::Limit { input, .. }
             | Rel::Distinct { input }

@@ -86,6 +86,10 @@ impl Rel {
                     subquery.rel.for_each_scalar_mut(visit);
                 }
             }
+            Rel::ApplyRows { input, rel, .. } => {
+                input.for_each_scalar_mut(visit);
+                rel.for_each_scalar_mut(visit);
+            }
             Rel::Sort { input, keys } => {
                 input.for_each_scalar_mut(visit);
                 keys_deep(keys, visit);
@@ -118,6 +122,9 @@ impl Rel {
         if let Rel::Apply { calls, .. } = self {
             calls.iter().for_each(|(_, subquery)| subquery.rel.for_each_rel(visit));
         }
+        if let Rel::ApplyRows { rel, .. } = self {
+            rel.for_each_rel(visit);
+        }
         for scalar in self.scalars() {
             scalar.any(&mut |node| {
                 if let Scalar::Subquery(subquery) = node {
@@ -137,6 +144,7 @@ impl Rel {
             | Rel::Virtual(_)
             | Rel::Distinct { .. }
             | Rel::Apply { .. }
+            | Rel::ApplyRows { .. }
             | Rel::SetOp { .. } => Vec::new(),
             Rel::Values { rows, .. } => rows.iter().flatten().collect(),
             Rel::Function(call) => call.args.iter().collect(),

@@ -61,8 +61,21 @@ impl Lowerer<'_> {
                 for (id, ty) in apply::outer_columns(calls) {
                     outer.push((id, ty, self.column(id)?));
                 }
-                let plan = apply::node(self.ctx, plan, calls, outer)?;
+                let what = apply::What::Values(calls.clone());
+                let plan = apply::node(self.ctx, plan, what, outer)?;
                 let columns: Vec<RelColumn> = calls.iter().map(|(c, _)| c.clone()).collect();
+                self.made(&plan, &columns);
+                Ok(plan)
+            }
+            Rel::ApplyRows { input, rel, keep } => {
+                let plan = self.rel(input)?;
+                let mut outer = Vec::new();
+                for (id, ty) in rel.outer_columns() {
+                    outer.push((id, ty, self.column(id)?));
+                }
+                let columns = rel.columns();
+                let what = apply::What::Rows { rel: (**rel).clone(), keep: *keep };
+                let plan = apply::node(self.ctx, plan, what, outer)?;
                 self.made(&plan, &columns);
                 Ok(plan)
             }
