@@ -24,7 +24,9 @@ async fn described(session: &mut sql::session::Session, text: &str) -> String {
 async fn parameter_types_are_inferred_from_their_context() {
     let engine = engine();
     let mut s = connect(&engine).await;
-    run(&mut s, "CREATE TABLE a (aid int PRIMARY KEY, abalance int, f char(84), n numeric(10,2), t timestamptz, b bigint)").await;
+    let columns = "aid int PRIMARY KEY, abalance int, f char(84), n numeric(10,2), \
+                   t timestamptz, b bigint";
+    run(&mut s, &format!("CREATE TABLE a ({columns})")).await;
     for (text, expected) in [
         // What pgbench prepares.
         ("UPDATE a SET abalance = abalance + $1 WHERE aid = $2", "(integer, integer) -> ()"),

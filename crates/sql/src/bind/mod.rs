@@ -24,6 +24,7 @@ mod dml;
 mod dml_insert;
 mod explain;
 mod expr;
+mod expr_any;
 mod expr_forms;
 mod expr_op;
 mod from;

@@ -326,7 +326,8 @@ impl Binder<'_> {
                 _ => {
                     return Err(SqlError::new(
                         SqlState::WINDOWING_ERROR,
-                        "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column",
+                        "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY \
+                         column",
                     ));
                 }
             },

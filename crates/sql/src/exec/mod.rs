@@ -19,6 +19,7 @@ mod hoist;
 mod inits;
 mod plan;
 pub(crate) mod provider;
+mod reader;
 mod rows;
 pub(crate) mod scan;
 

@@ -14,6 +14,7 @@ mod eval;
 mod func;
 mod rel;
 mod scalar;
+mod shape;
 mod statement;
 mod walk;
 

@@ -35,7 +35,7 @@ pub enum Statement {
     Delete(Box<Delete>),
     /// EXPLAIN of one of the above.
     Explain(Box<Explain>),
-    /// Everything without expressions to bind: DDL, SET, BEGIN, COPY … The session carries it out.
+    /// Everything without expressions to bind: DDL, SET, BEGIN, COPY … The session's business.
     Utility(Box<ast::Statement>),
 }
 
