@@ -4,7 +4,7 @@ use super::{Accumulate, AggCall, Aggregates, state_result};
 use crate::compare::compare_as;
 use crate::datum::Datum;
 use crate::error::Result;
-use crate::ty::PgType;
+use crate::ty::{PgType, TypeId};
 
 #[derive(Debug, Default)]
 struct Count(i64);
@@ -89,12 +89,20 @@ fn fold(
     Box::new(Fold { ty: call.args[0], value: Datum::Null, pick })
 }
 
+/// Of equal values that look different (1.5 and 1.50) PostgreSQL keeps the later one, but of
+/// `char(n)` the earlier.
+fn takes_equal(ty: PgType) -> bool {
+    ty.id != TypeId::Bpchar
+}
+
 fn min(ty: PgType, a: &Datum, b: &Datum) -> Option<Datum> {
-    compare_as(ty, b, a).is_lt().then(|| b.clone())
+    let order = compare_as(ty, b, a);
+    (order.is_lt() || (order.is_eq() && takes_equal(ty))).then(|| b.clone())
 }
 
 fn max(ty: PgType, a: &Datum, b: &Datum) -> Option<Datum> {
-    compare_as(ty, b, a).is_gt().then(|| b.clone())
+    let order = compare_as(ty, b, a);
+    (order.is_gt() || (order.is_eq() && takes_equal(ty))).then(|| b.clone())
 }
 
 fn bits(a: &Datum, b: &Datum, f: fn(i64, i64) -> i64) -> Option<Datum> {
