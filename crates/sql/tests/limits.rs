@@ -71,3 +71,28 @@ async fn long_lists_work() {
     let text = run(&mut session, &format!("SELECT length('{}')", "x".repeat(10 << 20))).await;
     assert_eq!(text, "10485760\n-- SELECT 1");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn memory_is_bounded() {
+    use sql::session::{Engine, EngineConfig};
+    let config = EngineConfig { sql_memory: 8 << 20, ..EngineConfig::default() };
+    let engine = Engine::new(kv::testing::FakeCluster::new().db(), config);
+    let mut session = connect(&engine).await;
+    // A long series is made as it is read.
+    let sum = "SELECT sum(g), count(*) FROM generate_series(1, 3000000) AS g";
+    assert_eq!(run(&mut session, sum).await, "4500001500000|3000000\n-- SELECT 1");
+    // A sort spills.
+    let sort = "SELECT count(*) FROM (SELECT g, repeat('x', 50) FROM generate_series(1, 200000) g \
+                ORDER BY g % 1000, g DESC OFFSET 1) q";
+    assert_eq!(run(&mut session, sort).await, "199999\n-- SELECT 1");
+    // What cannot spill says so.
+    let agg = "SELECT length(string_agg(repeat('x', 1000), '')) FROM generate_series(1, 100000) g \
+               GROUP BY g % 1000";
+    let answer = run(&mut session, agg).await;
+    assert!(
+        answer.starts_with("ERROR 53200: out of memory"),
+        "{}",
+        &answer[..60.min(answer.len())]
+    );
+    assert_eq!(run(&mut session, "SELECT 1").await, "1\n-- SELECT 1");
+}

@@ -17,6 +17,7 @@ mod group;
 mod rel;
 mod scalar;
 mod series;
+mod series_stream;
 mod set_op;
 mod udf;
 mod window;

@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 use pgtypes::Datum;
 
 use super::scalar::subquery_of;
+use super::series_stream;
 use super::{Lowerer, all_fields, filter, project};
 use crate::error::{SqlError, SqlState};
 use crate::exec::apply;
@@ -36,7 +37,10 @@ impl Lowerer<'_> {
                 self.rows(&scan.columns, &rows)
             }
             Rel::Values { rows, columns } => self.values(rows, columns),
-            Rel::Function(call) => self.function(one_row(), call, false),
+            Rel::Function(call) => match series_stream::of(self.ctx, call)? {
+                Some(table) => self.source(table, &rel.columns()),
+                None => self.function(one_row(), call, false),
+            },
             Rel::Filter { input, predicate } => {
                 let plan = self.rel(input)?;
                 let predicate = self.scalar(predicate)?;
@@ -177,6 +181,10 @@ impl Lowerer<'_> {
 
     fn join(&mut self, join: &Join) -> Result<LogicalPlan, SqlError> {
         let Join { kind, left, right, on, lateral } = join;
+        // A set-returning function in a select list over no table.
+        if let (Rel::OneRow, Rel::Function(_), None) = (left, right, on) {
+            return self.rel(right);
+        }
         let plan = self.rel(left)?;
         if *lateral {
             return self.lateral(plan, *kind, right, on.as_ref());

@@ -18,8 +18,9 @@ use super::{Lowerer, all_fields, project};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{FunctionScan, RelColumn, SetFunction};
 
-/// Most elements of one list: 2^27, as in PostgreSQL's arrays.
-const ELEMENTS_MAX: usize = 1 << 27;
+/// Most elements of one list: they are all in memory at once. A series of integers that mentions no
+/// column is no list (see `series_stream`) and has no limit.
+const ELEMENTS_MAX: usize = 5_000_000;
 
 /// What the elements of a list are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
