@@ -76,7 +76,9 @@ impl Accumulate for Exact {
         }
         let others = if sample { Numeric::from(self.count - 1) } else { n.clone() };
         let variance = top.div(&n.mul(&others)?)?;
-        if root { variance.sqrt().map(Datum::Numeric) } else { Ok(Datum::Numeric(variance)) }
+        // The root has the digits of the quotient, not those a root by itself would have.
+        let scale = variance.scale();
+        Ok(Datum::Numeric(if root { variance.sqrt_to_scale(scale) } else { variance }))
     }
 
     fn size(&self) -> usize {

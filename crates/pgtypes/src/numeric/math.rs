@@ -145,9 +145,14 @@ impl Numeric {
         let result_weight =
             if weight >= 0 { (weight + 1) * 2 - 1 } else { 1 - (1 - weight * 4) / 2 };
         let scale = clamp_scale((MIN_SIG_DIGITS - result_weight).max(i64::from(self.scale())));
-        let work = scale + GUARD;
+        Ok(self.sqrt_to_scale(scale))
+    }
+
+    /// Square root of a value not negative, with this many fraction digits.
+    pub(crate) fn sqrt_to_scale(&self, scale: u32) -> Self {
+        let work = (scale + GUARD).max(self.scale());
         let root = (fixed(self, work) * pow10_big(work)).sqrt();
-        Ok(from_fixed(&root, work, scale))
+        from_fixed(&root, work, scale)
     }
 
     /// e to the power of self.

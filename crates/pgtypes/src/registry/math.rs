@@ -83,41 +83,20 @@ fn inverse(value: f64, f: fn(f64) -> f64) -> Result<f64> {
     Ok(f(value))
 }
 
-/// Cube root, digit for digit as the C library under PostgreSQL on Debian computes it: a
-/// polynomial and one step of Halley's, which is not always the nearest float.
+/// Cube root, the nearest float. (The C library under PostgreSQL is off by one digit at times:
+/// it has `cbrt(27)` as 3.0000000000000004.)
 pub(super) fn cbrt(value: f64) -> f64 {
-    const CBRT2: f64 = 1.259_921_049_894_873_2;
-    const SQR_CBRT2: f64 = 1.587_401_051_968_199_5;
-    const FACTORS: [f64; 5] = [1.0 / SQR_CBRT2, 1.0 / CBRT2, 1.0, CBRT2, SQR_CBRT2];
-    if value == 0.0 || !value.is_finite() {
-        return value + value;
+    let root = value.cbrt();
+    if root == 0.0 || !root.is_finite() {
+        return root;
     }
-    if !value.is_normal() {
-        return value.cbrt();
-    }
-    // value = x * 2^exponent, x from 0.5 up to 1
-    let bits = value.abs().to_bits();
-    let exponent = i32::try_from(bits >> 52).expect("11 bits") - 1022;
-    let x = f64::from_bits((bits & ((1 << 52) - 1)) | (1022 << 52));
-    #[expect(clippy::excessive_precision, reason = "the C library's constants as written")]
-    let coefficients = [
-        0.145_263_899_385_486_367,
-        0.784_932_344_976_639_262,
-        1.834_692_774_836_130_86,
-        2.446_931_222_780_835_64,
-        2.114_994_941_673_712_87,
-        1.508_191_937_815_848_96,
-    ];
-    let mut u = coefficients[0];
-    u = coefficients[1] - u * x;
-    for coefficient in &coefficients[2..] {
-        u = coefficient - u * x;
-    }
-    let u = 0.354_895_765_043_919_86 + u * x;
-    let cube = u * u * u;
-    let place = usize::try_from(2 + exponent % 3).expect("0 to 4");
-    let root = u * (cube + 2.0 * x) / (2.0 * cube + x) * FACTORS[place];
-    (root * 2f64.powi(exponent / 3)).copysign(value)
+    // One step of Newton's with the residual's rounding errors taken along.
+    let square = root * root;
+    let square_error = root.mul_add(root, -square);
+    let cube = square * root;
+    let cube_error = square.mul_add(root, -cube) + square_error * root;
+    let better = root - ((cube - value) + cube_error) / (3.0 * square);
+    if better.is_finite() { better } else { root }
 }
 
 /// Sine and its like of degrees, exact at multiples of 30 and 45: PostgreSQL's own reduction.
