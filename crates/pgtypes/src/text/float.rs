@@ -68,7 +68,7 @@ pub fn print_f64<W: Write>(value: f64, extra: i32, out: &mut W) -> fmt::Result {
         return out.write_str(word);
     }
     let text = if extra > 0 {
-        format!("{value:e}")
+        shortest_f64(value)
     } else {
         let digits = usize::try_from((15 + extra).max(1)).expect("positive") - 1;
         format!("{value:.digits$e}")
@@ -84,13 +84,74 @@ pub fn print_f32<W: Write>(value: f32, extra: i32, out: &mut W) -> fmt::Result {
         return out.write_str(word);
     }
     let text = if extra > 0 {
-        format!("{value:e}")
+        shortest_f32(value)
     } else {
         let digits = usize::try_from((6 + extra).max(1)).expect("positive") - 1;
         format!("{value:.digits$e}")
     };
     let limit = if extra > 0 { 6 } else { (6 + extra).max(1) };
     positional(&text, limit, out)
+}
+
+/// The shortest digits that read back as the value, by PostgreSQL's reading of "shortest": a
+/// decimal exactly between two floats counts for neither, and of two equally near the even one is
+/// taken. Rust differs in both, which shows only where floats are further apart than 1.
+fn shortest_f64(value: f64) -> String {
+    let text = format!("{value:e}");
+    let digits = text.bytes().filter(u8::is_ascii_digit).count() - exponent_digits(&text);
+    let sparse = (9_007_199_254_740_992.0..1e38).contains(&value.abs());
+    if !sparse && digits < 16 {
+        return text;
+    }
+    let bits = value.to_bits();
+    let mantissa = u128::from(bits & ((1 << 52) - 1) | 1 << 52);
+    let exponent = (bits >> 52 & 0x7ff) as i32 - 1075;
+    let excluded = |text: &str| sparse && is_midpoint(text, mantissa, exponent);
+    // Rounded to as many digits: half to even, where the shortest is half up.
+    (digits - 1..17)
+        .map(|places| format!("{value:.places$e}"))
+        .find(|rounded| !excluded(rounded) && rounded.parse() == Ok(value))
+        .unwrap_or(text)
+}
+
+fn shortest_f32(value: f32) -> String {
+    let text = format!("{value:e}");
+    let digits = text.bytes().filter(u8::is_ascii_digit).count() - exponent_digits(&text);
+    let sparse = (16_777_216.0..1e30).contains(&value.abs());
+    if !sparse && digits < 7 {
+        return text;
+    }
+    let bits = value.to_bits();
+    let mantissa = u128::from(bits & ((1 << 23) - 1) | 1 << 23);
+    let exponent = (bits >> 23 & 0xff) as i32 - 150;
+    let excluded = |text: &str| sparse && is_midpoint(text, mantissa, exponent);
+    (digits - 1..9)
+        .map(|places| format!("{value:.places$e}"))
+        .find(|rounded| !excluded(rounded) && rounded.parse() == Ok(value))
+        .unwrap_or(text)
+}
+
+fn exponent_digits(scientific: &str) -> usize {
+    let exponent = scientific.split('e').nth(1).unwrap_or("");
+    exponent.bytes().filter(u8::is_ascii_digit).count()
+}
+
+/// Is the integer `text` exactly between `mantissa * 2^exponent` and one of its neighbours?
+fn is_midpoint(text: &str, mantissa: u128, exponent: i32) -> bool {
+    let Some(below) = u32::try_from(exponent).ok().and_then(|e| e.checked_sub(1)) else {
+        return false;
+    };
+    let (digits, power) = text.split_once('e').expect("scientific form");
+    let power: usize = power.parse().expect("large values have positive exponents");
+    let plain: String = digits.chars().filter(char::is_ascii_digit).collect();
+    let plain = plain.trim_end_matches('0');
+    if plain.len() > power + 1 {
+        return false;
+    }
+    let Ok(decimal) = format!("{plain:0<0$}", power + 1).parse::<u128>() else { return false };
+    let half = 1u128 << below;
+    let middle = mantissa << (below + 1);
+    decimal == middle + half || decimal == middle - half
 }
 
 fn special_word(value: f64) -> Option<&'static str> {
