@@ -212,8 +212,8 @@ impl Binder<'_> {
     ) -> Result<(), SqlError> {
         let mut exprs = Vec::with_capacity(query.columns.len());
         let mut changed = false;
-        for i in 0..query.columns.len() {
-            let meta = &table.columns[columns[i]];
+        for (i, &target) in columns.iter().enumerate().take(query.columns.len()) {
+            let meta = &table.columns[target];
             if query.columns[i].ty.is_unknown() {
                 let id = query.columns[i].id;
                 self.retype_unknown(&mut query.rel, id, meta.ty.base())?;

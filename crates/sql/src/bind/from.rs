@@ -13,7 +13,7 @@ use crate::ir::{ColId, Join, JoinKind, OutputColumn, Rel, Relation, Scan, Virtua
 
 impl Binder<'_> {
     /// The comma-separated list of FROM; its names go into `scope`.
-    pub(crate) fn from_list(
+    pub(crate) fn tables_of_from(
         &mut self,
         from: &[TableWithJoins],
         scope: &mut Scope<'_>,
@@ -21,7 +21,7 @@ impl Binder<'_> {
         let mut result: Option<Rel> = None;
         for table in from {
             let item = self.table_with_joins(table, scope)?;
-            self.refuse_duplicates(scope, &item, table.span())?;
+            refuse_duplicates(scope, &item)?;
             scope.add(&item);
             result = Some(match result {
                 None => item.rel,
@@ -38,27 +38,6 @@ impl Binder<'_> {
             });
         }
         Ok(result.unwrap_or(Rel::OneRow))
-    }
-
-    pub(crate) fn refuse_duplicates(
-        &self,
-        scope: &Scope<'_>,
-        item: &FromItem,
-        span: Span,
-    ) -> Result<(), SqlError> {
-        for table in &item.tables {
-            let twice = scope
-                .tables
-                .iter()
-                .any(|known| known.alias == table.alias && known.schema == table.schema);
-            if twice {
-                return Err(SqlError::new(
-                    SqlState::DUPLICATE_ALIAS,
-                    format!("table name \"{}\" specified more than once", table.alias),
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// One entry of FROM. `scope` has the entries before it, for LATERAL.
@@ -98,7 +77,7 @@ impl Binder<'_> {
                         return Err(SqlError::unsupported("SETTINGS"));
                     }
                     let alias = alias.as_ref();
-                    return self.from_function(name, &args.args, *with_ordinality, alias, scope);
+                    return self.function_in_from(name, &args.args, *with_ordinality, alias, scope);
                 }
                 if *with_ordinality {
                     return Err(SqlError::syntax("WITH ORDINALITY needs a function"));
@@ -121,7 +100,7 @@ impl Binder<'_> {
                 Ok(item)
             }
             TableFactor::Function { lateral: _, name, args, with_ordinality, alias } => {
-                self.from_function(name, args, *with_ordinality, alias.as_ref(), scope)
+                self.function_in_from(name, args, *with_ordinality, alias.as_ref(), scope)
             }
             TableFactor::UNNEST {
                 alias,
@@ -133,7 +112,7 @@ impl Binder<'_> {
                 if *with_offset || with_offset_alias.is_some() {
                     return Err(SqlError::unsupported("WITH OFFSET"));
                 }
-                self.from_unnest(array_exprs, *with_ordinality, alias.as_ref(), scope)
+                self.unnest_in_from(array_exprs, *with_ordinality, alias.as_ref(), scope)
             }
             other => Err(SqlError::unsupported(format!("{other} in FROM"))),
         }
@@ -148,12 +127,12 @@ impl Binder<'_> {
         span: Span,
         scope: &Scope<'_>,
     ) -> Result<FromItem, SqlError> {
-        if schema.is_none() {
-            if let Some((cte, at)) = scope.cte(name) {
-                let (cte, at) = (cte.clone(), at.clone());
-                let query = self.cte(&cte, &at)?;
-                return self.subquery_item(query.rel, &query.columns, name, None, alias);
-            }
+        if schema.is_none()
+            && let Some((cte, at)) = scope.cte(name)
+        {
+            let (cte, at) = (cte.clone(), at.clone());
+            let query = self.cte(&cte, &at)?;
+            return self.subquery_item(query.rel, &query.columns, name, None, alias);
         }
         let Some(relation) = self.catalog.relation(schema, name)? else {
             let shown = match schema {
@@ -348,6 +327,20 @@ impl Binder<'_> {
         let name = Arc::clone(&alias);
         Ok(ScopeTable { alias, name, schema: None, columns, primary_key: Vec::new() })
     }
+}
+
+/// 42712 if a table is called like one that is there already.
+pub(crate) fn refuse_duplicates(scope: &Scope<'_>, item: &FromItem) -> Result<(), SqlError> {
+    for table in &item.tables {
+        let same = |known: &ScopeTable| known.alias == table.alias && known.schema == table.schema;
+        if scope.tables.iter().any(same) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_ALIAS,
+                format!("table name \"{}\" specified more than once", table.alias),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether `rel` mentions a column that `left` makes.

@@ -12,7 +12,7 @@ use crate::error::{SqlError, SqlState};
 use crate::ir::{FunctionScan, Rel, Scalar, SetFunction};
 
 impl Binder<'_> {
-    pub(crate) fn from_function(
+    pub(crate) fn function_in_from(
         &mut self,
         name: &ObjectName,
         args: &[FunctionArg],
@@ -33,7 +33,7 @@ impl Binder<'_> {
         self.function_item(function, &name, bound, ordinality, alias, span)
     }
 
-    pub(crate) fn from_unnest(
+    pub(crate) fn unnest_in_from(
         &mut self,
         arrays: &[Expr],
         ordinality: bool,

@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::from::mentions_any;
+use super::from::{mentions_any, refuse_duplicates};
 use super::scope::{Clause, FromItem, Scope, ScopeColumn};
 use super::{Binder, name_parts};
 use crate::error::{SqlError, SqlState};
@@ -59,7 +59,7 @@ impl Binder<'_> {
         let right = self.deeper(|b| b.table_factor(relation, &around))?;
         let mut seen = Scope::default();
         seen.add(&left);
-        self.refuse_duplicates(&seen, &right, relation.span())?;
+        refuse_duplicates(&seen, &right)?;
         let lateral = mentions_any(&right.rel, &left.rel);
         if lateral && matches!(kind, JoinKind::Right | JoinKind::Full) {
             return Err(SqlError::new(
@@ -195,9 +195,9 @@ impl Binder<'_> {
     ) -> Result<Rel, SqlError> {
         // They do not see the target laterally, only conditions do.
         let mut own = Scope::inside(scope.parent);
-        let rel = self.from_list(tables, &mut own)?;
+        let rel = self.tables_of_from(tables, &mut own)?;
         let item = FromItem { rel: Rel::OneRow, tables: own.tables, columns: own.columns };
-        self.refuse_duplicates(scope, &item, tables.first().map_or(Span::empty(), Spanned::span))?;
+        refuse_duplicates(scope, &item)?;
         scope.add(&item);
         Ok(rel)
     }

@@ -170,12 +170,11 @@ impl Binder<'_> {
             let mut failure = None;
             subquery.rel.for_each_scalar_mut(&mut |inner| {
                 // Below, only references to our own columns concern us, and they are leaves.
-                if let Scalar::Column(id, _) = inner {
-                    if grouping.scope.makes(*id) {
-                        if let Err(error) = self.regroup(inner, group, grouping) {
-                            failure.get_or_insert(error);
-                        }
-                    }
+                if let Scalar::Column(id, _) = inner
+                    && grouping.scope.makes(*id)
+                    && let Err(error) = self.regroup(inner, group, grouping)
+                {
+                    failure.get_or_insert(error);
                 }
             });
             if let Some(error) = failure {

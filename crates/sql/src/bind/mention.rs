@@ -12,10 +12,10 @@ impl Visitor for Names {
     type Break = ();
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
-        if let Ok(mut parts) = name_parts(relation) {
-            if let Some(name) = parts.pop() {
-                self.0.push((parts.pop(), name));
-            }
+        if let Ok(mut parts) = name_parts(relation)
+            && let Some(name) = parts.pop()
+        {
+            self.0.push((parts.pop(), name));
         }
         ControlFlow::Continue(())
     }
@@ -25,7 +25,7 @@ impl Visitor for Names {
 pub fn mentioned_tables(statement: &ast::Statement) -> Vec<(Option<String>, String)> {
     let mut names = Names(Vec::new());
     // The visitor never breaks.
-    let _ = statement.visit(&mut names);
+    let ControlFlow::Continue(()) = statement.visit(&mut names) else { return names.0 };
     names.0.sort();
     names.0.dedup();
     names.0
@@ -34,6 +34,7 @@ pub fn mentioned_tables(statement: &ast::Statement) -> Vec<(Option<String>, Stri
 /// Whether a query mentions a relation of that name without a schema.
 pub(crate) fn mentions(query: &ast::Query, name: &str) -> bool {
     let mut names = Names(Vec::new());
-    let _ = query.visit(&mut names);
+    let flow = query.visit(&mut names);
+    debug_assert!(flow.is_continue(), "the visitor never breaks");
     names.0.iter().any(|(schema, known)| schema.is_none() && known == name)
 }

@@ -52,10 +52,10 @@ impl Binder<'_> {
             let scalar = items[index].scalar.clone();
             return self.settle_unknown(scalar);
         }
-        if let Expr::Identifier(ident) = expr {
-            if let Some(scalar) = self.alias(ident, items, clause)? {
-                return self.settle_unknown(scalar);
-            }
+        if let Expr::Identifier(ident) = expr
+            && let Some(scalar) = self.alias(ident, items, clause)?
+        {
+            return self.settle_unknown(scalar);
         }
         let scalar = self.expr(expr, &mut Cx::collecting(scope, clause, collected))?;
         self.settle_unknown(scalar)
@@ -150,7 +150,6 @@ impl Binder<'_> {
             .map(|column| Item {
                 name: Arc::clone(&column.name),
                 scalar: Scalar::Column(column.id, column.ty),
-                span: sqlparser::tokenizer::Span::empty(),
                 origin: column.origin,
             })
             .collect();
@@ -197,10 +196,10 @@ impl Binder<'_> {
     ) -> Result<(), SqlError> {
         let retyped = |scalar: &mut Scalar| {
             scalar.rewrite(&mut |node| {
-                if let Scalar::Column(column, known) = node {
-                    if *column == id {
-                        *known = ty;
-                    }
+                if let Scalar::Column(column, known) = node
+                    && *column == id
+                {
+                    *known = ty;
                 }
             });
         };

@@ -10,7 +10,6 @@
 
 use std::sync::Arc;
 
-use pgtypes::PgType;
 use sqlparser::ast;
 
 use super::{Binder, fold};
@@ -339,9 +338,4 @@ fn whole_row(scope: &Scope<'_>, name: &str) -> Option<String> {
 /// Columns of a relation under the names a scope gives them.
 pub(crate) fn plain_columns(columns: &[RelColumn]) -> Vec<ScopeColumn> {
     columns.iter().map(|c| ScopeColumn { column: c.clone(), origin: None }).collect()
-}
-
-/// The type shown for an output column that is still unknown.
-pub(crate) fn settled(ty: PgType) -> PgType {
-    if ty.is_unknown() { PgType::TEXT } else { ty }
 }

@@ -8,7 +8,7 @@
 //! All expressions are bound first, over the columns of FROM; when there is a GROUP BY or an
 //! aggregate, they are then rewritten to the columns of the groups (`group`).
 
-use sqlparser::ast::{self, Distinct, GroupByExpr, Spanned};
+use sqlparser::ast::{self, Distinct, GroupByExpr};
 use sqlparser::tokenizer::Span;
 
 use super::Binder;
@@ -69,7 +69,7 @@ impl Binder<'_> {
     ) -> Result<Query, SqlError> {
         self.refuse_foreign_clauses(select)?;
         let mut scope = Scope::inside(Some(parent));
-        let mut rel = self.from_list(&select.from, &mut scope)?;
+        let mut rel = self.tables_of_from(&select.from, &mut scope)?;
         self.name_windows(select, &mut scope)?;
         if let Some(selection) = &select.selection {
             let predicate = self.condition_in(selection, &scope, Clause::Where, "WHERE")?;

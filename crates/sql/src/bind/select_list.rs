@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    self, DateTimeField, Expr, SelectItem, SelectItemQualifiedWildcardKind, Spanned,
-    TrimWhereField, WildcardAdditionalOptions,
+    self, Expr, SelectItem, SelectItemQualifiedWildcardKind, TrimWhereField,
+    WildcardAdditionalOptions,
 };
-use sqlparser::tokenizer::Span;
 
 use super::expr::Cx;
 use super::scope::{Clause, Collected, Scope, ScopeColumn, origin_of};
@@ -20,7 +19,6 @@ use crate::ir::Scalar;
 pub(crate) struct Item {
     pub(crate) name: Arc<str>,
     pub(crate) scalar: Scalar,
-    pub(crate) span: Span,
     pub(crate) origin: Option<(u32, usize)>,
 }
 
@@ -54,8 +52,7 @@ impl Binder<'_> {
                         )
                         .at(self.pos(options.wildcard_token.0.span)));
                     }
-                    let span = options.wildcard_token.0.span;
-                    result.extend(scope.columns.iter().map(|column| item_of(column, span)));
+                    result.extend(scope.columns.iter().map(item_of));
                 }
                 SelectItem::QualifiedWildcard(kind, options) => {
                     refuse_options(options)?;
@@ -66,7 +63,7 @@ impl Binder<'_> {
                         name.0.iter().map(|part| part.as_ident().cloned()).collect();
                     let parts = parts.ok_or_else(|| SqlError::unsupported("a computed name"))?;
                     let table = self.table_of(&parts, scope)?;
-                    result.extend(table.columns.iter().map(|c| item_of(c, parts[0].span)));
+                    result.extend(table.columns.iter().map(item_of));
                 }
             }
         }
@@ -89,15 +86,14 @@ impl Binder<'_> {
     ) -> Result<Item, SqlError> {
         let scalar = self.expr(expr, &mut Cx::collecting(scope, clause, collected))?;
         let origin = origin_of(scope, &scalar);
-        Ok(Item { name: Arc::from(name), scalar, span: expr.span(), origin })
+        Ok(Item { name: Arc::from(name), scalar, origin })
     }
 }
 
-fn item_of(column: &ScopeColumn, span: Span) -> Item {
+fn item_of(column: &ScopeColumn) -> Item {
     Item {
         name: column.column.name.clone(),
         scalar: Scalar::Column(column.column.id, column.column.ty),
-        span,
         origin: column.origin,
     }
 }

@@ -258,10 +258,10 @@ fn collected<'a>(
 
 /// An outer column gives way to its value.
 fn put(scalar: &mut Scalar, calls: &Calls, outer: &[Datum]) {
-    if let Scalar::Column(id, ty) = scalar {
-        if let Some(at) = calls.outer.iter().position(|(known, _)| known == id) {
-            *scalar = Scalar::Literal(outer[at].clone(), *ty);
-        }
+    if let Scalar::Column(id, ty) = scalar
+        && let Some(at) = calls.outer.iter().position(|(known, _)| known == id)
+    {
+        *scalar = Scalar::Literal(outer[at].clone(), *ty);
     }
 }
 

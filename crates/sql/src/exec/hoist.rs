@@ -163,8 +163,8 @@ fn joinable(subquery: &Subquery, condition: bool) -> bool {
     match &subquery.kind {
         SubqueryKind::Scalar => true,
         SubqueryKind::Exists => condition,
-        SubqueryKind::Any { op, .. } => condition && &*op.name == "=",
-        SubqueryKind::All { op, .. } => condition && &*op.name == "<>",
+        SubqueryKind::Any { op, .. } => condition && op.name == "=",
+        SubqueryKind::All { op, .. } => condition && op.name == "<>",
         SubqueryKind::Array => false,
     }
 }

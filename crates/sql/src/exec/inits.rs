@@ -14,7 +14,10 @@ use crate::ir::{Rel, RelColumn, Scalar, Subquery, SubqueryKind, VirtualTable};
 
 /// Rows of the computed tables a statement mentions.
 #[derive(Default)]
-pub(crate) struct Computed(Vec<(Arc<dyn VirtualTable>, Vec<Vec<Datum>>)>);
+pub(crate) struct Computed(Vec<(Arc<dyn VirtualTable>, Contents)>);
+
+/// All rows of a table.
+type Contents = Vec<Vec<Datum>>;
 
 impl Computed {
     /// The rows of a table.
@@ -31,10 +34,10 @@ impl Computed {
 pub(super) async fn computed(ctx: &ExecContext, rel: &Rel) -> Result<Computed, SqlError> {
     let mut tables: Vec<Arc<dyn VirtualTable>> = Vec::new();
     rel.for_each_rel(&mut |node| {
-        if let Rel::Virtual(scan) = node {
-            if !tables.iter().any(|known| Arc::ptr_eq(known, &scan.table)) {
-                tables.push(Arc::clone(&scan.table));
-            }
+        if let Rel::Virtual(scan) = node
+            && !tables.iter().any(|known| Arc::ptr_eq(known, &scan.table))
+        {
+            tables.push(Arc::clone(&scan.table));
         }
     });
     let mut computed = Computed::default();
@@ -62,10 +65,10 @@ pub(super) async fn run(ctx: &ExecContext, rel: &Rel) -> Result<Rel, SqlError> {
     }
     let mut rel = rel.clone();
     rel.for_each_scalar_mut(&mut |scalar| {
-        if let Scalar::Subquery(subquery) = scalar {
-            if let Some((_, value)) = values.iter().find(|(known, _)| known == &**subquery) {
-                *scalar = value.clone();
-            }
+        if let Scalar::Subquery(subquery) = scalar
+            && let Some((_, value)) = values.iter().find(|(known, _)| known == &**subquery)
+        {
+            *scalar = value.clone();
         }
     });
     Ok(rel)
@@ -111,8 +114,8 @@ fn candidates(scalar: &Scalar, condition: bool, found: &mut Vec<Subquery>) {
 /// What DataFusion turns into a semi-join or anti-join.
 fn joins(subquery: &Subquery) -> bool {
     match &subquery.kind {
-        SubqueryKind::Any { op, .. } => &*op.name == "=",
-        SubqueryKind::All { op, .. } => &*op.name == "<>",
+        SubqueryKind::Any { op, .. } => op.name == "=",
+        SubqueryKind::All { op, .. } => op.name == "<>",
         _ => false,
     }
 }

@@ -15,7 +15,7 @@ use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use kv::Txn;
-use pgtypes::{PgType, arrow_bridge};
+use pgtypes::arrow_bridge;
 
 use super::access;
 use super::condition::Condition;
@@ -113,8 +113,7 @@ impl TableProvider for StoredTable {
         let schema = Arc::new(self.schema.project(kept)?);
         Ok(Arc::new(TableScanExec::new(
             Arc::clone(&self.txn),
-            Arc::clone(&self.scan.table),
-            Arc::clone(&self.scan.alias),
+            &self.scan,
             access,
             conditions,
             output,
@@ -145,6 +144,3 @@ pub(crate) fn batch_of(
         .map_err(datafusion::error::DataFusionError::from)?;
     Ok(batch)
 }
-
-/// The type of a column of plain bytes.
-pub(crate) const BYTEA: PgType = PgType::new(pgtypes::TypeId::Bytea);

@@ -32,6 +32,7 @@ use pgtypes::PgType;
 use super::access::Access;
 use super::condition::Condition;
 use super::reader::Reader;
+use crate::ir::Scan;
 
 /// Where an output column comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +61,7 @@ impl TableScanExec {
     /// A forward scan. `schema` has one field per entry of `output`.
     pub(crate) fn new(
         txn: Arc<Txn>,
-        table: Arc<Table>,
-        alias: Arc<str>,
+        scan: &Scan,
         access: Access,
         conditions: Vec<Condition>,
         output: Vec<Source>,
@@ -77,8 +77,8 @@ impl TableScanExec {
         .with_scheduling_type(SchedulingType::Cooperative);
         let mut scan = TableScanExec {
             txn,
-            table,
-            alias,
+            table: Arc::clone(&scan.table),
+            alias: Arc::clone(&scan.alias),
             access: Arc::new(access),
             conditions: conditions.into(),
             output: output.into(),

@@ -146,11 +146,7 @@ fn aggregate_details(rest: &str, details: &mut Vec<(String, String)>) -> &'stati
     "HashAggregate"
 }
 
-fn join_details<'n>(
-    kind: &'n str,
-    rest: &str,
-    details: &mut Vec<(String, String)>,
-) -> &'static str {
+fn join_details(kind: &str, rest: &str, details: &mut Vec<(String, String)>) -> &'static str {
     if let Some(on) = rest.split("on=[").nth(1).and_then(|on| on.split(']').next()) {
         let on = on.replace("), (", ") AND (").replace(", ", " = ");
         details.push((format!("{kind} Cond"), on));

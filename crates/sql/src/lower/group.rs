@@ -116,7 +116,7 @@ impl Lowerer<'_> {
             return Ok(agg_expr(count, vec![one], filter, Vec::new()));
         }
         // min and max do not care about duplicates or order.
-        let careless = matches!(&*agg.func.name, "min" | "max" | "bool_and" | "bool_or" | "every");
+        let careless = matches!(agg.func.name, "min" | "max" | "bool_and" | "bool_or" | "every");
         if careless || agg.order_by.is_empty() {
             return Ok(agg_expr(udaf, args, filter, Vec::new()));
         }

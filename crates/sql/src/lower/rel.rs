@@ -34,7 +34,7 @@ impl Lowerer<'_> {
             }
             Rel::Virtual(scan) => {
                 let rows = self.computed.rows(&scan.table)?;
-                self.rows(&scan.columns, &rows)
+                self.rows(&scan.columns, rows)
             }
             Rel::Values { rows, columns } => self.values(rows, columns),
             Rel::Function(call) => match series_stream::of(self.ctx, call)? {

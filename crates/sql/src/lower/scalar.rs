@@ -137,15 +137,13 @@ impl Lowerer<'_> {
     }
 
     fn call(&mut self, func: &FuncRef, args: &[Scalar]) -> Result<Expr, SqlError> {
-        if let ([left, right], Some(op)) = (args, comparison(func)) {
-            if left.ty().same(right.ty()) || both_integers(left.ty(), right.ty()) {
-                let ordered = arrow_bridge::needs_sort_key(left.ty()) && op != Operator::Eq;
-                // Joins want equality on keys; anything else is as well computed directly.
-                if !ordered {
-                    let (left, right) = self.comparable_pair(left, right)?;
-                    return Ok(binary(left, op, right));
-                }
-            }
+        if let ([left, right], Some(op)) = (args, comparison(func))
+            && (left.ty().same(right.ty()) || both_integers(left.ty(), right.ty()))
+            // Joins want equality on keys; anything else is as well computed directly.
+            && (op == Operator::Eq || !arrow_bridge::needs_sort_key(left.ty()))
+        {
+            let (left, right) = self.comparable_pair(left, right)?;
+            return Ok(binary(left, op, right));
         }
         let udf = arrow_bridge::function_udf(Arc::clone(&func.0), Arc::clone(&self.env));
         let args = args.iter().map(|arg| self.scalar(arg)).collect::<Result<Vec<_>, _>>()?;
@@ -332,7 +330,7 @@ fn comparison(func: &FuncRef) -> Option<Operator> {
     if func.args.len() != 2 {
         return None;
     }
-    Some(match &*func.name {
+    Some(match func.name {
         "=" => Operator::Eq,
         "<>" => Operator::NotEq,
         "<" => Operator::Lt,

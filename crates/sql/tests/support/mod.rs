@@ -15,7 +15,7 @@ use sql::session::{
 
 /// Keeps what was written: one line per row, tag, or notice.
 #[derive(Default)]
-pub struct TextSink {
+pub(crate) struct TextSink {
     pub lines: Vec<String>,
     pub columns: Vec<ResultColumn>,
     /// What the client sends as COPY data.
@@ -106,12 +106,12 @@ impl Sink for TextSink {
 }
 
 /// A cluster of one and its SQL layer.
-pub fn engine() -> Arc<Engine> {
+pub(crate) fn engine() -> Arc<Engine> {
     Engine::new(FakeCluster::new().db(), EngineConfig::default())
 }
 
 /// A session of the superuser.
-pub async fn connect(engine: &Arc<Engine>) -> Session {
+pub(crate) async fn connect(engine: &Arc<Engine>) -> Session {
     let options = SessionOptions {
         user: "conclave".to_owned(),
         database: "conclave".to_owned(),
@@ -131,12 +131,12 @@ fn shown(error: &SqlError) -> String {
 }
 
 /// Runs a script and returns what the client sees.
-pub async fn run(session: &mut Session, sql: &str) -> String {
+pub(crate) async fn run(session: &mut Session, sql: &str) -> String {
     run_with(session, sql, &[]).await
 }
 
 /// The same, with COPY data.
-pub async fn run_with(session: &mut Session, sql: &str, input: &[&str]) -> String {
+pub(crate) async fn run_with(session: &mut Session, sql: &str, input: &[&str]) -> String {
     let mut sink = TextSink::default();
     sink.input = input.iter().map(|s| Bytes::copy_from_slice(s.as_bytes())).collect();
     if let Err(error) = session.simple(sql, &mut sink).await {
@@ -146,7 +146,7 @@ pub async fn run_with(session: &mut Session, sql: &str, input: &[&str]) -> Strin
 }
 
 /// Parse, Bind, Execute, Sync.
-pub async fn extended(
+pub(crate) async fn extended(
     session: &mut Session,
     sql: &str,
     types: &[Option<PgType>],
