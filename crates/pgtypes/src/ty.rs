@@ -131,7 +131,10 @@ struct TypeRow {
 }
 
 macro_rules! rows {
-    ($($id:ident $oid:literal $arr:literal $name:literal $sql:literal $len:literal $cat:ident $pref:literal;)*) => {
+    ($(
+        $id:ident $oid:literal $arr:literal $name:literal $sql:literal $len:literal $cat:ident
+        $pref:literal;
+    )*) => {
         const ROWS: &[TypeRow] = &[$(TypeRow {
             id: TypeId::$id, oid: $oid, array_oid: $arr, name: $name, sql_name: $sql, len: $len,
             category: Category::$cat, preferred: $pref,

@@ -128,7 +128,8 @@ proptest! {
 
     #[test]
     fn keys_order_as_values((ty, a) in scalar(), (_, b) in scalar()) {
-        let b = if std::mem::discriminant(&a) == std::mem::discriminant(&b) { b } else { a.clone() };
+        let alike = std::mem::discriminant(&a) == std::mem::discriminant(&b);
+        let b = if alike { b } else { a.clone() };
         let (mut key_a, mut key_b) = (Vec::new(), Vec::new());
         sort_key(&a, ty, &mut key_a);
         sort_key(&b, ty, &mut key_b);
@@ -164,7 +165,10 @@ proptest! {
     }
 
     #[test]
-    fn reading_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..40), at in 0usize..40) {
+    fn reading_bytes_never_panics(
+        bytes in proptest::collection::vec(any::<u8>(), 0..40),
+        at in 0usize..40,
+    ) {
         let ids: Vec<TypeId> = TypeId::all().collect();
         let ty = PgType { id: ids[at % ids.len()], array: at % 2 == 0, typmod: -1 };
         std::hint::black_box(parse_binary(Bytes::from(bytes), ty).is_ok());

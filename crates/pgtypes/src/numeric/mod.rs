@@ -12,6 +12,7 @@
 
 mod arith;
 mod convert;
+mod integer;
 mod key;
 mod math;
 mod round;

@@ -10,13 +10,22 @@ use crate::datum::Datum;
 macro_rules! family {
     ($r:ident, $vector:expr; $($name:literal)*) => {
         $(
-            one($r, concat!("=(", $name, ",", $name, ") bool"), |_, a| Ok(Datum::Bool(compare(&a[0], &a[1]).is_eq())), Vector::Eq, $vector);
-            one($r, concat!("<>(", $name, ",", $name, ") bool"), |_, a| Ok(Datum::Bool(compare(&a[0], &a[1]).is_ne())), Vector::Ne, $vector);
-            one($r, concat!("<(", $name, ",", $name, ") bool"), |_, a| Ok(Datum::Bool(compare(&a[0], &a[1]).is_lt())), Vector::Lt, $vector);
-            one($r, concat!("<=(", $name, ",", $name, ") bool"), |_, a| Ok(Datum::Bool(compare(&a[0], &a[1]).is_le())), Vector::Le, $vector);
-            one($r, concat!(">(", $name, ",", $name, ") bool"), |_, a| Ok(Datum::Bool(compare(&a[0], &a[1]).is_gt())), Vector::Gt, $vector);
-            one($r, concat!(">=(", $name, ",", $name, ") bool"), |_, a| Ok(Datum::Bool(compare(&a[0], &a[1]).is_ge())), Vector::Ge, $vector);
+            family!(@ $r, $vector, $name, "=", Eq, is_eq);
+            family!(@ $r, $vector, $name, "<>", Ne, is_ne);
+            family!(@ $r, $vector, $name, "<", Lt, is_lt);
+            family!(@ $r, $vector, $name, "<=", Le, is_le);
+            family!(@ $r, $vector, $name, ">", Gt, is_gt);
+            family!(@ $r, $vector, $name, ">=", Ge, is_ge);
         )*
+    };
+    (@ $r:ident, $vector:expr, $name:literal, $op:literal, $code:ident, $is:ident) => {
+        one(
+            $r,
+            concat!($op, "(", $name, ",", $name, ") bool"),
+            |_, a| Ok(Datum::Bool(compare(&a[0], &a[1]).$is())),
+            Vector::$code,
+            $vector,
+        );
     };
 }
 

@@ -167,7 +167,10 @@ mod degrees {
 pub(super) fn register(r: &mut Registry) {
     macro_rules! float {
         ($($text:literal $f:expr;)*) => {
-            $(r.f($text, |_, a| { let f: fn(f64) -> Result<f64> = $f; f(f8(&a[0])).map(Datum::Float8) });)*
+            $(r.f($text, |_, a| {
+                let f: fn(f64) -> Result<f64> = $f;
+                f(f8(&a[0])).map(Datum::Float8)
+            });)*
         };
     }
     float! {
@@ -221,7 +224,10 @@ pub(super) fn register(r: &mut Registry) {
 fn numeric(r: &mut Registry) {
     macro_rules! one {
         ($($text:literal $f:expr;)*) => {
-            $(r.f($text, |_, a| { let f: fn(&Numeric) -> Result<Numeric> = $f; f(num(&a[0])).map(Datum::Numeric) });)*
+            $(r.f($text, |_, a| {
+                let f: fn(&Numeric) -> Result<Numeric> = $f;
+                f(num(&a[0])).map(Datum::Numeric)
+            });)*
         };
     }
     one! {
@@ -235,8 +241,12 @@ fn numeric(r: &mut Registry) {
         "ln(numeric) numeric" Numeric::ln;
         "log(numeric) numeric" |x| x.log(&Numeric::from(10i64));
         "log10(numeric) numeric" |x| x.log(&Numeric::from(10i64));
-        "sign(numeric) numeric" |x| Ok(x.signum().map_or(Numeric::NAN, |s| Numeric::from(i64::from(s))));
-        "trim_scale(numeric) numeric" |x| Ok(if x.is_finite() { x.with_scale(x.min_scale()) } else { x.clone() });
+        "sign(numeric) numeric" |x| {
+            Ok(x.signum().map_or(Numeric::NAN, |sign| Numeric::from(i64::from(sign))))
+        };
+        "trim_scale(numeric) numeric" |x| {
+            Ok(if x.is_finite() { x.with_scale(x.min_scale()) } else { x.clone() })
+        };
     }
     r.f("round(numeric,int4) numeric", |_, a| {
         Ok(Datum::Numeric(num(&a[0]).round(i4(&a[1]).clamp(-2000, 2000))))

@@ -218,7 +218,9 @@ fn trim(r: &mut Registry) {
     macro_rules! family {
         ($($name:literal $method:ident;)*) => {
             $(
-                r.f(concat!($name, "(text) text"), |_, a| Ok(Datum::text(text(&a[0]).$method(' '))));
+                r.f(concat!($name, "(text) text"), |_, a| {
+                    Ok(Datum::text(text(&a[0]).$method(' ')))
+                });
                 r.f(concat!($name, "(text,text) text"), |_, a| {
                     Ok(Datum::text(text(&a[0]).$method(set_of(text(&a[1])))))
                 });
