@@ -73,6 +73,19 @@ async fn long_lists_work() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn mentions_multiply_only_so_far() {
+    let doubled = |n: usize| {
+        let steps: Vec<String> =
+            (1..=n).map(|i| format!("c{i} AS (SELECT a.x FROM c{0} a, c{0} b)", i - 1)).collect();
+        format!("WITH c0 AS (SELECT 1 AS x), {} SELECT x FROM c{n}", steps.join(", "))
+    };
+    assert!(answer(&doubled(6)).await.starts_with("1\n"));
+    assert!(answer(&doubled(40)).await.starts_with("ERROR 54000"));
+    let unused = "WITH c AS (SELECT nope) SELECT 1";
+    assert!(answer(unused).await.starts_with("ERROR 42703"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn memory_is_bounded() {
     use sql::session::{Engine, EngineConfig};
     let config = EngineConfig { sql_memory: 8 << 20, ..EngineConfig::default() };

@@ -191,6 +191,7 @@ impl Binder<'_> {
             params: Vec::new(),
             next_column: self.next_column,
             depth: self.depth,
+            cte_mentions: self.cte_mentions,
             mentioned: std::collections::HashMap::new(),
         };
         let bound = inner.query(query, None);

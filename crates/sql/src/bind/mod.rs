@@ -77,6 +77,7 @@ pub struct Binder<'a> {
     params: Vec<Option<PgType>>,
     next_column: u32,
     depth: usize,
+    cte_mentions: usize,
     /// Where each column was first mentioned, for errors found later.
     mentioned: HashMap<ColId, Span>,
 }
@@ -91,6 +92,7 @@ impl<'a> Binder<'a> {
             params: Vec::new(),
             next_column: 0,
             depth: 0,
+            cte_mentions: 0,
             mentioned: HashMap::new(),
         }
     }

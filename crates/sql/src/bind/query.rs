@@ -1,5 +1,7 @@
 //! Queries: WITH, set operations, VALUES, and ORDER BY and LIMIT around them.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sqlparser::ast::{self, OrderByExpr, OrderByKind, SetExpr, SetQuantifier, Spanned};
@@ -10,6 +12,10 @@ use super::scope::{Clause, Cte, Scope};
 use super::{Binder, fold};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{OutputColumn, Query, Rel, RelColumn, Scalar, SetOp};
+
+/// Most bindings of common table expressions in one statement: each mention is one, and mentions
+/// multiply where one expression mentions another.
+const CTE_MENTIONS_MAX: usize = 2_000;
 
 /// What surrounds the body of a query.
 pub(crate) struct Around<'q> {
@@ -81,6 +87,10 @@ impl Binder<'_> {
         };
         let around = Around { order_by, locks, settle };
         let mut bound = self.body(body, &scope, &around)?;
+        // What nobody mentions must still be right.
+        for cte in scope.ctes.iter().rev().filter(|cte| !cte.used.get()) {
+            self.cte(cte, &scope)?;
+        }
         let rel = std::mem::replace(&mut bound.rel, Rel::OneRow);
         bound.rel = self.limit(rel, limit_clause.as_ref(), fetch.as_ref(), &scope)?;
         Ok(bound)
@@ -112,18 +122,22 @@ impl Binder<'_> {
             }
             let columns = alias.columns.iter().map(|column| fold(&column.name)).collect();
             let visible = scope.ctes.len();
-            scope.ctes.push(Cte { name, query, columns, visible });
-        }
-        // What nobody mentions must still be right.
-        for index in 0..scope.ctes.len() {
-            let cte = scope.ctes[index].clone();
-            self.cte(&cte, scope)?;
+            let used = Rc::new(Cell::new(false));
+            scope.ctes.push(Cte { name, query, columns, visible, used });
         }
         Ok(())
     }
 
     /// Binds a common table expression, anew for each mention.
     pub(crate) fn cte(&mut self, cte: &Cte<'_>, at: &Scope<'_>) -> Result<Query, SqlError> {
+        cte.used.set(true);
+        self.cte_mentions += 1;
+        if self.cte_mentions > CTE_MENTIONS_MAX {
+            return Err(SqlError::new(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                "common table expressions are mentioned too often",
+            ));
+        }
         let mut scope = Scope::inside(at.parent);
         scope.ctes = at.ctes[..cte.visible].to_vec();
         let mut query = self.query(cte.query, Some(&scope))?;

@@ -8,6 +8,8 @@
 //! - **S1** An unqualified name finds at most one column per level; two are an error (42702).
 //! - **S2** `columns` of a level are what `*` expands to: merged USING columns first and once.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sqlparser::ast;
@@ -45,6 +47,8 @@ pub(crate) struct Cte<'q> {
     pub(crate) columns: Vec<String>,
     /// How many of the `ctes` in front of it it may mention.
     pub(crate) visible: usize,
+    /// Whether it was mentioned, and so bound.
+    pub(crate) used: Rc<Cell<bool>>,
 }
 
 /// Which clause an expression stands in: what it may contain, and how errors call it.
