@@ -130,7 +130,7 @@ impl Binder<'_> {
 
     /// Binds a common table expression, anew for each mention.
     pub(crate) fn cte(&mut self, cte: &Cte<'_>, at: &Scope<'_>) -> Result<Query, SqlError> {
-        cte.used.set(true);
+        let again = cte.used.replace(true);
         self.cte_mentions += 1;
         if self.cte_mentions > CTE_MENTIONS_MAX {
             return Err(SqlError::new(
@@ -141,6 +141,13 @@ impl Binder<'_> {
         let mut scope = Scope::inside(at.parent);
         scope.ctes = at.ctes[..cte.visible].to_vec();
         let mut query = self.query(cte.query, Some(&scope))?;
+        if again && query.rel.is_volatile() {
+            // Bound twice it would be evaluated twice, with two results.
+            return Err(SqlError::unsupported(format!(
+                "mentioning WITH query \"{}\" twice, which calls a volatile function,",
+                cte.name
+            )));
+        }
         if cte.columns.len() > query.columns.len() {
             return Err(SqlError::new(
                 SqlState::INVALID_COLUMN_REFERENCE,

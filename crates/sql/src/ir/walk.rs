@@ -1,6 +1,7 @@
 //! Visiting every expression of a relation, those of inner queries included.
 
 use pgtypes::PgType;
+use pgtypes::registry::Volatility;
 
 use super::rel::{ColId, FrameBound, Rel, SortKey};
 use super::scalar::{Scalar, SubqueryKind};
@@ -133,6 +134,20 @@ impl Rel {
                 false
             });
         }
+    }
+
+    /// Whether it calls a function that answers differently each time.
+    pub fn is_volatile(&self) -> bool {
+        let mut found = false;
+        self.for_each_rel(&mut |rel| {
+            for scalar in rel.scalars() {
+                found |= scalar.any(&mut |node| {
+                    matches!(node, Scalar::Call { func, .. }
+                        if func.volatility == Volatility::Volatile)
+                });
+            }
+        });
+        found
     }
 
     /// The expressions of this node.
