@@ -177,7 +177,7 @@ impl Router {
                     if let Err(error) = self.pause(patience, key, &reason).await {
                         return Err(Refusal::Unavailable(error));
                     }
-                    if patience.attempts % (4 * round) == 0 && self.has_moved(route).await {
+                    if patience.attempts.is_multiple_of(4 * round) && self.has_moved(route).await {
                         return Err(Refusal::Moved);
                     }
                 }
@@ -307,7 +307,11 @@ impl Router {
         let key = meta::system_query::Query::LookupKey(route.span.start.0.clone());
         // A failure is harmless: the caller goes on trying until its patience ends.
         let Ok(answer) = Box::pin(self.query(key)).await else { return false };
-        answer.ranges.into_iter().fold(false, |moved, d| self.directory.insert(d) || moved)
+        let mut moved = false;
+        for range in answer.ranges {
+            moved |= self.directory.insert(range);
+        }
+        moved
     }
 
     pub(crate) async fn pause(

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::OnceLock;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -45,7 +45,7 @@ impl Runtime for TokioRuntime {
 pub(crate) fn detach(runtime: &dyn Runtime, task: impl Future<Output = ()> + Send + 'static) {
     let mut task: BoxFuture<'static, ()> = Box::pin(task);
     let mut context = Context::from_waker(Waker::noop());
-    if let Poll::Pending = task.as_mut().poll(&mut context) {
+    if task.as_mut().poll(&mut context).is_pending() {
         runtime.spawn(task);
     }
 }

@@ -1,5 +1,7 @@
 //! One transaction at a time: reads, writes, scans, savepoints, routing.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails there has failed")]
+
 mod common;
 
 use base::KeyRange;

@@ -1,5 +1,7 @@
 //! Many transactions at a time: what the isolation levels promise, and what is retried for the user.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails there has failed")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Cycles of waits are broken, by the youngest, and only cycles; dead coordinators stop nobody.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails there has failed")]
+
 mod common;
 
 use std::sync::Arc;

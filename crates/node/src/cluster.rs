@@ -59,7 +59,9 @@ pub(crate) fn peer_error(address: &str, reason: &str) -> StartError {
 /// Asks the seeds in turn until one of them knows an initialised cluster and lets us in. Never
 /// gives up: a node that waits for `init` waits as long as it takes.
 pub(crate) async fn join(
-    seeds: &[SocketAddr], node: &NodeDescriptor, cluster_id: &str,
+    seeds: &[SocketAddr],
+    node: &NodeDescriptor,
+    cluster_id: &str,
 ) -> JoinResponse {
     loop {
         for seed in seeds {
@@ -74,7 +76,9 @@ pub(crate) async fn join(
 }
 
 async fn ask(
-    seed: &str, node: &NodeDescriptor, cluster_id: &str,
+    seed: &str,
+    node: &NodeDescriptor,
+    cluster_id: &str,
 ) -> Result<JoinResponse, StartError> {
     let request = JoinRequest { node: Some(node.clone()), cluster_id: cluster_id.to_owned() };
     let answer = dial(seed)

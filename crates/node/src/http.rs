@@ -22,7 +22,9 @@ pub(crate) trait Observed: Send + Sync + 'static {
 
 /// Serves until `stop` completes.
 pub(crate) async fn serve(
-    listener: TcpListener, node: Arc<dyn Observed>, stop: impl Future<Output = ()> + Send + 'static,
+    listener: TcpListener,
+    node: Arc<dyn Observed>,
+    stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let router = Router::new()
         .route("/health", get(ready))

@@ -22,7 +22,7 @@ use crate::error::StartError;
 
 /// What a node remembers about itself and its cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The cluster, or empty before it joined one.
     pub cluster_id: String,
     /// Its id in that cluster, or 0.
@@ -37,14 +37,14 @@ pub struct Identity {
 impl Identity {
     /// The node id, if it has joined a cluster.
     #[must_use]
-    pub fn joined(&self) -> Option<NodeId> {
+    pub(crate) fn joined(&self) -> Option<NodeId> {
         (self.node_id != 0).then_some(NodeId(self.node_id))
     }
 }
 
 /// The data folder of one node, locked against other processes.
 #[derive(Debug)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     // Unlocked by the system when the process ends, however it ends.
     _lock: File,
@@ -52,7 +52,7 @@ pub struct DataDir {
 
 impl DataDir {
     /// Opens or makes the folder and takes its lock.
-    pub fn open(path: &Path) -> Result<Self, StartError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
         let fail = |source| StartError::File { path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(fail)?;
         let lock = OpenOptions::new()
@@ -67,18 +67,18 @@ impl DataDir {
 
     /// Folder of the Raft log.
     #[must_use]
-    pub fn raft(&self) -> PathBuf {
+    pub(crate) fn raft(&self) -> PathBuf {
         self.path.join("raft")
     }
 
     /// Folder of the state machine's data.
     #[must_use]
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.path.join("data")
     }
 
     /// Reads the identity, raises its incarnation and makes that durable.
-    pub fn begin_incarnation(&self) -> Result<Identity, StartError> {
+    pub(crate) fn begin_incarnation(&self) -> Result<Identity, StartError> {
         let mut identity = self.read()?;
         identity.incarnation += 1;
         self.write(&identity)?;
@@ -96,7 +96,7 @@ impl DataDir {
     }
 
     /// Makes an identity durable.
-    pub fn write(&self, identity: &Identity) -> Result<(), StartError> {
+    pub(crate) fn write(&self, identity: &Identity) -> Result<(), StartError> {
         let path = self.path.join("node.json");
         let fail = |source| StartError::File { path: path.clone(), source };
         let bytes = serde_json::to_vec_pretty(identity).expect("an identity is plain data");

@@ -11,8 +11,8 @@ mod inbound;
 mod rpc;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base::NodeId;
@@ -105,10 +105,6 @@ impl Core {
         self.running.borrow().clone()
     }
 
-    pub(crate) fn metrics_handle(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
     /// Completes when the node serves SQL.
     pub(crate) async fn ready(&self) {
         wait(&self.ready, |ready| *ready).await;
@@ -162,10 +158,7 @@ impl Core {
             (me, identity.incarnation, identity.cluster_id.clone(), identity.peers.clone())
         };
         let peers = Peers::new(me, incarnation);
-        let store_config = StoreConfig {
-            range_max_bytes: self.config.range_max_bytes,
-            copies: 3,
-        };
+        let store_config = StoreConfig { range_max_bytes: self.config.range_max_bytes, copies: 3 };
         let store = Store::open(
             Arc::clone(&peers),
             store_config,
@@ -178,8 +171,7 @@ impl Core {
         let transport = Arc::new(NodeTransport(Arc::clone(&store)));
         let db = kv::Db::new(transport, kv::Config::default());
         store.set_db(db.clone());
-        let inbound: Arc<dyn Inbound> =
-            Arc::new(inbound::NodeInbound { store: Arc::clone(&store), db: db.clone() });
+        let inbound = inbound::NodeInbound::shared(Arc::clone(&store), db.clone());
         for (id, rpc_address) in known {
             let node = NodeDescriptor { node_id: id, rpc_address, ..Default::default() };
             peers.learn(&node, &inbound);

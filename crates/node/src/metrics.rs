@@ -101,7 +101,9 @@ impl Metrics {
         if let Some(gauge) = others.get(name) {
             return gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         }
-        let Ok(gauge) = IntGauge::with_opts(Opts::new(name, name.replace('_', " "))) else { return };
+        let Ok(gauge) = IntGauge::with_opts(Opts::new(name, name.replace('_', " "))) else {
+            return;
+        };
         if self.registry.register(Box::new(gauge.clone())).is_ok() {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
             others.insert(name.to_owned(), gauge);

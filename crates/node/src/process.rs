@@ -9,7 +9,6 @@
 //!
 //! A process may run several nodes (the demo does): nothing here is global but the signals.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -151,9 +150,7 @@ impl Node {
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen { what, address, source })
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { what, address, source })
 }
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
@@ -161,11 +158,9 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
 }
 
 /// Completes when the node is told to stop.
-pub(crate) fn wait_for(mut stop: watch::Receiver<bool>) -> impl Future<Output = ()> + Send {
-    async move {
-        // An error means that the node is gone.
-        drop(stop.wait_for(|stop| *stop).await);
-    }
+pub(crate) async fn wait_for(mut stop: watch::Receiver<bool>) {
+    // An error means that the node is gone.
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 async fn serve_sql(core: Arc<Core>, listener: TcpListener, stop: watch::Receiver<bool>) {

@@ -44,9 +44,9 @@ pub(crate) async fn fetch(address: &str) -> Result<StatusResponse, StartError> {
 /// The tables a person reads.
 pub(crate) fn to_text(status: &StatusResponse) -> String {
     let mut nodes = Table::new();
-    nodes.load_preset(presets::NOTHING).set_header([
-        "node", "state", "sql", "rpc", "leads", "replicas", "bytes",
-    ]);
+    nodes
+        .load_preset(presets::NOTHING)
+        .set_header(["node", "state", "sql", "rpc", "leads", "replicas", "bytes"]);
     for node in &status.nodes {
         let descriptor = node.node.clone().unwrap_or_default();
         nodes.add_row([
@@ -60,9 +60,9 @@ pub(crate) fn to_text(status: &StatusResponse) -> String {
         ]);
     }
     let mut ranges = Table::new();
-    ranges.load_preset(presets::NOTHING).set_header([
-        "range", "start", "end", "replicas", "leader", "bytes", "applied",
-    ]);
+    ranges
+        .load_preset(presets::NOTHING)
+        .set_header(["range", "start", "end", "replicas", "leader", "bytes", "applied"]);
     for range in &status.ranges {
         let descriptor = range.descriptor.clone().unwrap_or_default();
         ranges.add_row([

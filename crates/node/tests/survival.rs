@@ -104,7 +104,10 @@ async fn transfer_until(n: u64, configs: &[String], stop: &AtomicBool, done: &At
 }
 
 async fn transfer(
-    client: &mut Client, from: i64, to: i64, amount: i64,
+    client: &mut Client,
+    from: i64,
+    to: i64,
+    amount: i64,
 ) -> Result<(), tokio_postgres::Error> {
     let txn = client.transaction().await?;
     let sql = "UPDATE accounts SET balance = balance + $1 WHERE id = $2";
@@ -172,7 +175,8 @@ async fn killing_all_nodes_at_once_loses_nothing_acknowledged() {
     let mut acknowledged = BTreeSet::new();
     for round in 0..2i64 {
         let client = cluster.nodes[usize::try_from(round).expect("small")].connect().await;
-        let insert = eventually("a statement", || client.prepare("INSERT INTO log VALUES ($1)")).await;
+        let insert =
+            eventually("a statement", || client.prepare("INSERT INTO log VALUES ($1)")).await;
         let start = Instant::now();
         for n in round * 1_000_000.. {
             if start.elapsed() > Duration::from_secs(2) {
@@ -204,10 +208,7 @@ async fn killing_all_nodes_at_once_loses_nothing_acknowledged() {
 async fn a_single_node_killed_again_and_again_keeps_what_it_acknowledged() {
     let mut cluster = Cluster::single(&[]);
     let client = cluster.nodes[0].connect().await;
-    client
-        .batch_execute("CREATE TABLE log (n bigint PRIMARY KEY, t text)")
-        .await
-        .expect("creates");
+    client.batch_execute("CREATE TABLE log (n bigint PRIMARY KEY, t text)").await.expect("creates");
     let mut expected = 0i64;
     for _ in 0..3 {
         let client = cluster.nodes[0].connect().await;

@@ -4,19 +4,32 @@
 mod convert;
 
 /// Ranges, nodes, and the commands of the system range.
-#[expect(missing_docs, reason = "the comments are in proto/meta.proto")]
+#[allow(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated: the comments are in proto/meta.proto"
+)]
 pub mod meta {
     tonic::include_proto!("conclave.meta");
 }
 
 /// Requests to ranges and their answers.
-#[expect(missing_docs, reason = "the comments are in proto/kv.proto")]
+#[allow(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
+    reason = "generated: the comments are in proto/kv.proto"
+)]
 pub mod kv {
     tonic::include_proto!("conclave.kv");
 }
 
 /// Frames between nodes, snapshots, log entries, joining.
-#[expect(missing_docs, reason = "the comments are in proto/node.proto")]
+#[allow(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated: the comments are in proto/node.proto"
+)]
 pub mod node {
     tonic::include_proto!("conclave.node");
 }

@@ -29,7 +29,10 @@ pub(crate) fn write(results: &[Measured], folder: &Path) -> Result<(), BenchErro
 }
 
 fn draw(
-    svg: &mut String, results: &[Measured], works: &[String], top: f64,
+    svg: &mut String,
+    results: &[Measured],
+    works: &[String],
+    top: f64,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     area.fill(&WHITE)?;

@@ -13,20 +13,29 @@ const USER: &str = "bench";
 
 /// Starts one server, or a primary with `copies - 1` standbys. `None` where it is not installed.
 pub(crate) fn start(
-    folder: &Path, copies: u16,
+    folder: &Path,
+    copies: u16,
 ) -> Result<Option<(Address, Vec<Server>)>, BenchError> {
     let Some(bin) = installed() else { return Ok(None) };
     let cluster = Cluster { bin, folder };
     cluster.own(folder)?;
     let port = free_port()?;
     let primary = folder.join("p1");
-    cluster.run("initdb", &["-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"], &primary)?;
+    cluster.run(
+        "initdb",
+        &["-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"],
+        &primary,
+    )?;
     cluster.configure(&primary, port, SETTINGS)?;
     let mut servers = vec![cluster.serve(&primary, port)?];
     for n in 1..copies {
         let (standby, standby_port) = (folder.join(format!("p{}", n + 1)), free_port()?);
         let source = format!("host=127.0.0.1 port={port} user={USER} application_name=s{n}");
-        cluster.run("pg_basebackup", &["-d", &source, "-R", "-X", "stream", "-c", "fast"], &standby)?;
+        cluster.run(
+            "pg_basebackup",
+            &["-d", &source, "-R", "-X", "stream", "-c", "fast"],
+            &standby,
+        )?;
         cluster.configure(&standby, standby_port, "")?;
         servers.push(cluster.serve(&standby, standby_port)?);
     }

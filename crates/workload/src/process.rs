@@ -55,7 +55,9 @@ impl Server {
 
     /// Starts a server and asks until it answers.
     pub(crate) fn start_until(
-        command: &mut Command, stop_signal: &'static str, mut answers: impl FnMut() -> bool,
+        command: &mut Command,
+        stop_signal: &'static str,
+        mut answers: impl FnMut() -> bool,
     ) -> Result<Self, BenchError> {
         let server = Self::spawn(command.stdout(Stdio::null()), stop_signal)?;
         let start = Instant::now();

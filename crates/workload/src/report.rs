@@ -42,7 +42,11 @@ pub(crate) fn works(results: &[Measured]) -> Vec<String> {
 }
 
 /// The figure of one kind of work on one server.
-pub(crate) fn figure<'a>(results: &'a [Measured], work: &str, server: Kind) -> Option<&'a Measured> {
+pub(crate) fn figure<'a>(
+    results: &'a [Measured],
+    work: &str,
+    server: Kind,
+) -> Option<&'a Measured> {
     results.iter().find(|r| r.server == server && r.work() == work)
 }
 

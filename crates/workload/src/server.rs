@@ -98,7 +98,8 @@ fn ours(port: u16) -> Address {
 
 fn start_single(folder: &Path, conclave: &Path) -> Result<(Address, Vec<Server>), BenchError> {
     let sql = free_port()?;
-    let mut command = node_command(conclave, "start-single", &folder.join("n1"), sql, free_port()?)?;
+    let mut command =
+        node_command(conclave, "start-single", &folder.join("n1"), sql, free_port()?)?;
     Ok((ours(sql), vec![Server::start(&mut command, "ready")?]))
 }
 
@@ -150,7 +151,11 @@ fn wait_for_copies(conclave: &Path, rpc: &str, copies: usize) -> Result<(), Benc
 }
 
 fn node_command(
-    conclave: &Path, verb: &str, data: &Path, sql: u16, rpc: u16,
+    conclave: &Path,
+    verb: &str,
+    data: &Path,
+    sql: u16,
+    rpc: u16,
 ) -> Result<Command, BenchError> {
     let http = free_port()?;
     let mut command = Command::new(conclave);

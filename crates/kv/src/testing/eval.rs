@@ -226,7 +226,7 @@ impl Store {
         };
         for write in &prewrite.writes {
             let placed = Placed {
-                owner: txn.clone(),
+                owner: *txn,
                 write: write.clone(),
                 primary: prewrite.primary.clone(),
                 secondaries: prewrite.secondaries.clone(),
@@ -325,7 +325,7 @@ fn spans_of(request: &Request) -> Vec<KeyRange> {
 pub(super) fn wait_for(lock: &Placed) -> Verdict {
     Verdict::Wait {
         key: lock.write.key.clone(),
-        holder: lock.owner.clone(),
+        holder: lock.owner,
         replicated: Some(Box::new(lock.clone())),
     }
 }

@@ -65,7 +65,7 @@ impl Store {
         let mut others = claims.holders.values().filter(|(owner, _)| owner.id != txn.id);
         let blocker = others
             .find(|(_, held)| strength == Strength::Exclusive || *held == Strength::Exclusive)
-            .map(|(owner, _)| owner.clone());
+            .map(|(owner, _)| *owner);
         let queued = claims.waiters.first().is_some_and(|first| *first < rank);
         let holds = claims.holders.contains_key(&txn.id);
         if let Some(holder) = blocker {
@@ -79,7 +79,7 @@ impl Store {
             return Err(Verdict::Wait { key: key.clone(), holder, replicated: None });
         }
         claims.waiters.remove(&rank);
-        let held = claims.holders.entry(txn.id).or_insert((txn.clone(), strength));
+        let held = claims.holders.entry(txn.id).or_insert((*txn, strength));
         if strength == Strength::Exclusive {
             held.1 = strength;
         }

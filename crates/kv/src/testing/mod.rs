@@ -15,6 +15,8 @@
 //! # Ok::<(), kv::KvError>(()) }).unwrap();
 //! ```
 
+#![allow(clippy::result_large_err, reason = "errors are what most tests look at")]
+
 mod eval;
 mod locks;
 mod settle;

@@ -104,7 +104,7 @@ impl Store {
             let write =
                 kv::Write { key: key.0.clone(), value: value.clone(), ..kv::Write::default() };
             let placed = Placed {
-                owner: owner.clone(),
+                owner,
                 write,
                 primary: primary.clone(),
                 secondaries: rows[1..].iter().map(|(key, _)| key.0.clone()).collect(),

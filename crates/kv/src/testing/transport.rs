@@ -106,7 +106,7 @@ impl Fake {
             }
             Some(_) | None => None,
         };
-        let mut waiting = Waiting { fake: self, txn: request.txn.clone(), keys: Vec::new() };
+        let mut waiting = Waiting { fake: self, txn: request.txn, keys: Vec::new() };
         loop {
             // Listening begins before the look, so that no change falls in between.
             let mut changed = std::pin::pin!(self.changed.notified());

@@ -57,7 +57,7 @@ impl Txn {
             let route = router.route(key.as_bytes()).await?;
             let build = || {
                 let get = kv::Get { keys: vec![key.0.clone()], read_ts: view.read_ts.0 };
-                (view.meta.clone(), Request::Get(get))
+                (view.meta, Request::Get(get))
             };
             match router.call(&route, Replay::Safe, build).await {
                 Ok(Response::Get(mut got)) if got.values.len() == 1 => {
@@ -173,7 +173,7 @@ impl Inner {
                     max_rows: limits.max_rows,
                     max_bytes: limits.max_bytes,
                 };
-                (view.meta.clone(), Request::Scan(scan))
+                (view.meta, Request::Scan(scan))
             };
             match router.call(&route, Replay::Safe, build).await {
                 Ok(Response::Scan(result)) => {

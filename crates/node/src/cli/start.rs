@@ -20,7 +20,12 @@ pub(crate) struct Ports {
     #[arg(long, env = "CONCLAVE_RPC", value_name = "HOST:PORT", default_value = "127.0.0.1:16432")]
     pub(crate) rpc: String,
     /// Address of /health, /ready and /metrics.
-    #[arg(long, env = "CONCLAVE_HTTP", value_name = "HOST:PORT", default_value = "127.0.0.1:18432")]
+    #[arg(
+        long,
+        env = "CONCLAVE_HTTP",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:18432"
+    )]
     pub(crate) http: String,
 }
 
@@ -81,7 +86,10 @@ pub(super) fn run_single(args: StartSingleArgs) -> Result<(), StartError> {
 }
 
 fn config(
-    data: PathBuf, ports: &Ports, resources: &Resources, membership: Membership,
+    data: PathBuf,
+    ports: &Ports,
+    resources: &Resources,
+    membership: Membership,
 ) -> Result<NodeConfig, StartError> {
     let config = NodeConfig {
         data,
@@ -94,9 +102,7 @@ fn config(
         range_max_bytes: resources.range_size.as_u64(),
         max_connections: resources.max_connections,
     };
-    for (flag, address) in
-        [("--sql", config.sql), ("--rpc", config.rpc), ("--http", config.http)]
-    {
+    for (flag, address) in [("--sql", config.sql), ("--rpc", config.rpc), ("--http", config.http)] {
         if !address.ip().is_loopback() {
             return Err(StartError::NotLoopback { flag, address });
         }

@@ -129,8 +129,7 @@ impl DemoCluster {
     /// Runs statements over a node, quietly.
     pub(super) fn execute(&self, node: usize, sql: &str) -> Result<(), StartError> {
         let quiet = sql == super::SAMPLE;
-        let options =
-            shell::Options { execute: vec![sql.to_owned()], quiet, ..self.options(node) };
+        let options = shell::Options { execute: vec![sql.to_owned()], quiet, ..self.options(node) };
         self.run_shell(options, sql)
     }
 
@@ -142,7 +141,9 @@ impl DemoCluster {
 
     /// Opens a shell on the first node.
     pub(super) fn shell(&self) -> Result<(), StartError> {
-        super::say("A cluster of its own, until this shell ends. Connect with any PostgreSQL client:");
+        super::say(
+            "A cluster of its own, until this shell ends. Connect with any PostgreSQL client:",
+        );
         for address in &self.addresses {
             super::say(&format!("  psql postgres://conclave@{}/conclave", address.sql));
         }

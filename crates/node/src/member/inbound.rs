@@ -1,17 +1,25 @@
 //! What peers send, handed to the store and the coordinators.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use base::NodeId;
 use proto::kv::{Probe, RangeRequest, WaitNotice};
+use proto::meta::NodeDescriptor;
 use proto::node::{Liveness, RaftMessage};
 
 use crate::store::Store;
 use crate::transport::{Inbound, Peer};
 
 pub(super) struct NodeInbound {
-    pub(super) store: Arc<Store>,
-    pub(super) db: kv::Db,
+    store: Arc<Store>,
+    db: kv::Db,
+    own: Weak<NodeInbound>,
+}
+
+impl NodeInbound {
+    pub(super) fn shared(store: Arc<Store>, db: kv::Db) -> Arc<dyn Inbound> {
+        Arc::new_cyclic(|own| NodeInbound { store, db, own: own.clone() })
+    }
 }
 
 impl Inbound for NodeInbound {
@@ -36,6 +44,13 @@ impl Inbound for NodeInbound {
     }
 
     fn peer(&self, id: NodeId) -> Option<Arc<Peer>> {
+        if self.store.peers.get(id).is_none() {
+            // A member that this node has not read of in the registry yet. It must be heard all the
+            // same: the registry itself may need the two of them to elect a leader.
+            let unread = NodeDescriptor { node_id: id.0, ..Default::default() };
+            self.store.peers.learn(&unread, &(self.own.upgrade()? as Arc<dyn Inbound>));
+            self.store.liveness.write().set_peers([id]);
+        }
         self.store.peers.get(id)
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::NodeId;
+use proto::meta::RegisterNode;
 use proto::meta::system_command::Command;
 use proto::meta::system_query::Query;
 use proto::meta::system_result::Result as Outcome;
-use proto::meta::RegisterNode;
 use proto::node as msg;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -18,9 +18,7 @@ use super::{Core, Running};
 use crate::transport::{Inbound, Member, PeerService};
 
 /// Serves peers until the node stops.
-pub(crate) async fn serve_rpc(
-    core: Arc<Core>, listener: TcpListener, stop: watch::Receiver<bool>,
-) {
+pub(crate) async fn serve_rpc(core: Arc<Core>, listener: TcpListener, stop: watch::Receiver<bool>) {
     // Peers are heard while the node drains: leaders are still to be handed over.
     drop(stop);
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -117,10 +115,7 @@ impl Member for Core {
             let asked = tokio::time::timeout(Duration::from_secs(1), running.db.range_status(&key));
             statuses.push(match asked.await {
                 Ok(Ok(status)) => status,
-                _ => proto::kv::RangeStatusResult {
-                    descriptor: Some(range),
-                    ..Default::default()
-                },
+                _ => proto::kv::RangeStatusResult { descriptor: Some(range), ..Default::default() },
             });
         }
         let now = running.store.now();
@@ -129,15 +124,13 @@ impl Member for Core {
             .into_iter()
             .map(|node| running.node_status(node, &statuses, now))
             .collect();
-        Ok(msg::StatusResponse {
-            cluster_id: running.cluster_id.clone(),
-            nodes,
-            ranges: statuses,
-        })
+        Ok(msg::StatusResponse { cluster_id: running.cluster_id.clone(), nodes, ranges: statuses })
     }
 
     async fn install_snapshot(
-        &self, header: msg::SnapshotHeader, chunks: Streaming<msg::SnapshotChunk>,
+        &self,
+        header: msg::SnapshotHeader,
+        chunks: Streaming<msg::SnapshotChunk>,
     ) -> Result<msg::SnapshotAck, Status> {
         let running = self.member()?;
         crate::store::snapshots::receive(&running.store, header, chunks).await
@@ -157,7 +150,10 @@ impl Running {
     }
 
     fn node_status(
-        &self, node: proto::meta::NodeDescriptor, ranges: &[proto::kv::RangeStatusResult], now: u64,
+        &self,
+        node: proto::meta::NodeDescriptor,
+        ranges: &[proto::kv::RangeStatusResult],
+        now: u64,
     ) -> msg::NodeStatus {
         let id = NodeId(node.node_id);
         let here = |r: &&proto::kv::RangeStatusResult| {

@@ -100,7 +100,8 @@ impl Store {
 
     /// Runs an errand over the node's own client, again and again until it works.
     fn errand<T, F>(
-        self: &Arc<Self>, cell: &Arc<Cell>,
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
         ask: impl Fn(kv::Db) -> F + Send + Sync + 'static,
         done: impl FnOnce(&mut range::Replica, &range::Ctx<'_>, T, &mut Vec<Effect>) + Send + 'static,
     ) where
@@ -167,7 +168,8 @@ impl Store {
             let Some((span, db)) = store.span_of(&cell).zip(store.db().cloned()) else { return };
             let engine = Arc::clone(&store.engine);
             // A scan of the range: not on a thread that serves.
-            let found = tokio::task::spawn_blocking(move || super::split_point(&engine, &span)).await;
+            let found =
+                tokio::task::spawn_blocking(move || super::split_point(&engine, &span)).await;
             match found {
                 Ok(Ok((Some(key), _))) => {
                     tracing::info!(range = %cell.id, bytes, at = %key, "splitting by size");

@@ -81,13 +81,20 @@ impl Store {
             peer.calls.fail_all("the node is silent");
             let heard = *state.last_heard.entry(peer.id).or_insert(now);
             if now - heard > COORDINATOR_GONE_US && state.silenced.insert(peer.id) {
-                self.coordinator_gone(peer.id, u64::MAX);
+                // Its next process is another coordinator.
+                let incarnation = peer.incarnation.load(std::sync::atomic::Ordering::Relaxed);
+                self.coordinator_gone(peer.id, incarnation);
             }
         }
     }
 
     /// A request for support or a promise of it arrived.
-    pub(crate) fn on_liveness(self: &Arc<Self>, peer: &Arc<Peer>, incarnation: u64, message: &Message) {
+    pub(crate) fn on_liveness(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        incarnation: u64,
+        message: &Message,
+    ) {
         let before = peer.incarnation.swap(incarnation, std::sync::atomic::Ordering::Relaxed);
         let answer = {
             let mut liveness = self.liveness.write();
@@ -226,13 +233,13 @@ impl Store {
             Step::Remove(node) => change(Vec::new(), vec![node.0]),
             Step::TransferLeader(node) => Request::TransferLeader(TransferLeader { to: node.0 }),
         };
-        let request =
-            RangeRequest { range_id: planned.range.0, txn: None, request: Some(request) };
+        let request = RangeRequest { range_id: planned.range.0, txn: None, request: Some(request) };
         let response = match self.call(request) {
             Outcome::Ready(response) => Some(response),
-            Outcome::Later(answer) => {
-                tokio::time::timeout(Duration::from_secs(10), answer).await.ok().and_then(Result::ok)
-            }
+            Outcome::Later(answer) => tokio::time::timeout(Duration::from_secs(10), answer)
+                .await
+                .ok()
+                .and_then(Result::ok),
         };
         let refused = response.and_then(|r| r.error);
         match refused {

@@ -22,7 +22,10 @@ use crate::transport::Peers;
 
 /// Makes the first ranges of a cluster, durably.
 pub(crate) fn bootstrap(
-    engine: &RocksEngine, logs: &Arc<RocksLogStore>, node: NodeId, ranges: &[RangeDescriptor],
+    engine: &RocksEngine,
+    logs: &Arc<RocksLogStore>,
+    node: NodeId,
+    ranges: &[RangeDescriptor],
 ) -> Result<(), EngineError> {
     let logs = Arc::clone(logs) as Arc<dyn LogStore>;
     let open = range::Open { node, logs, config: Arc::default() };
@@ -34,7 +37,8 @@ pub(crate) fn bootstrap(
 
 /// Where a range should be split, and how large it really is.
 pub(super) fn split_point(
-    engine: &Arc<RocksEngine>, span: &KeyRange,
+    engine: &Arc<RocksEngine>,
+    span: &KeyRange,
 ) -> Result<(Option<Key>, u64), EngineError> {
     let (stats, key) = mvcc::split_point(&*engine.snapshot(), span)?;
     Ok((key, stats.bytes))
@@ -43,8 +47,12 @@ pub(super) fn split_point(
 impl Store {
     /// Opens all replicas found in the engine.
     pub(crate) fn open(
-        peers: Arc<Peers>, config: StoreConfig, engine: Arc<RocksEngine>, logs: Arc<RocksLogStore>,
-        metrics: Arc<Metrics>, fresh: bool,
+        peers: Arc<Peers>,
+        config: StoreConfig,
+        engine: Arc<RocksEngine>,
+        logs: Arc<RocksLogStore>,
+        metrics: Arc<Metrics>,
+        fresh: bool,
     ) -> Result<Arc<Self>, EngineError> {
         let (me, incarnation) = (peers.local, peers.incarnation);
         let (queue, queue_end) = crossbeam::channel::unbounded();
@@ -104,9 +112,8 @@ impl Store {
             if let Some(empty) = cells.remove(&id) {
                 empty.state.lock().replica.retire();
             }
-            let replica = self.with_ctx(|ctx| {
-                Replica::open_split(ctx, &self.open, new, &mut effects)
-            })?;
+            let replica =
+                self.with_ctx(|ctx| Replica::open_split(ctx, &self.open, new, &mut effects))?;
             let cell = new_cell(replica);
             cells.insert(id, Arc::clone(&cell));
             cell
@@ -119,7 +126,9 @@ impl Store {
     /// Hands a received snapshot to its replica, which is made when there is none. An error says
     /// why it was refused.
     pub(super) fn install(
-        self: &Arc<Self>, header: SnapshotHeader, chunks: Vec<Bytes>,
+        self: &Arc<Self>,
+        header: SnapshotHeader,
+        chunks: Vec<Bytes>,
     ) -> Result<(), String> {
         let id = RangeId(header.range_id);
         let descriptor = header.descriptor.clone().ok_or("no descriptor")?;

@@ -49,7 +49,9 @@ impl Store {
     }
 
     fn serve(
-        self: &Arc<Self>, request: RangeRequest, waiter: impl FnOnce() -> Waiter,
+        self: &Arc<Self>,
+        request: RangeRequest,
+        waiter: impl FnOnce() -> Waiter,
     ) -> Option<RangeResponse> {
         self.metrics.requests.inc();
         let range = RangeId(request.range_id);
@@ -100,7 +102,9 @@ pub(crate) struct NodeTransport(pub(crate) Arc<Store>);
 
 impl NodeTransport {
     async fn remote(
-        &self, to: NodeId, request: RangeRequest,
+        &self,
+        to: NodeId,
+        request: RangeRequest,
     ) -> Result<RangeResponse, TransportError> {
         let peer = self.0.peers.get(to).ok_or(TransportError::NotSent(to))?;
         let (id, answer) = peer.calls.open();
@@ -117,7 +121,9 @@ impl NodeTransport {
 
 impl Transport for NodeTransport {
     fn send(
-        &self, to: NodeId, request: RangeRequest,
+        &self,
+        to: NodeId,
+        request: RangeRequest,
     ) -> BoxFuture<'_, Result<RangeResponse, TransportError>> {
         if to != self.0.me {
             return self.remote(to, request).boxed();

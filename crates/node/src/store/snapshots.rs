@@ -34,16 +34,15 @@ pub(super) async fn send(store: &Arc<Store>, to: NodeId, source: SnapshotSource)
 }
 
 async fn stream_to(
-    store: &Arc<Store>, to: NodeId, source: SnapshotSource,
+    store: &Arc<Store>,
+    to: NodeId,
+    source: SnapshotSource,
 ) -> Result<SnapshotAck, Status> {
     let peer = store.peers.get(to).ok_or_else(|| Status::unavailable("unknown node"))?;
     let address = peer.address.read().clone();
     let unreachable = |e: tonic::transport::Error| Status::unavailable(e.to_string());
-    let channel = transport::endpoint(&address)
-        .map_err(unreachable)?
-        .connect()
-        .await
-        .map_err(unreachable)?;
+    let channel =
+        transport::endpoint(&address).map_err(unreachable)?.connect().await.map_err(unreachable)?;
     let header = SnapshotChunk { header: Some(source.header().clone()), ..Default::default() };
     // Chunks are read as the stream asks for them: a slow receiver costs no memory here. One that
     // can't be read ends the stream without its last chunk, which the receiver refuses.
@@ -68,7 +67,9 @@ fn chunk(data: Bytes, last: bool) -> SnapshotChunk {
 
 /// Takes a snapshot in.
 pub(crate) async fn receive(
-    store: &Arc<Store>, header: SnapshotHeader, mut chunks: Streaming<SnapshotChunk>,
+    store: &Arc<Store>,
+    header: SnapshotHeader,
+    mut chunks: Streaming<SnapshotChunk>,
 ) -> Result<SnapshotAck, Status> {
     let mut received = Vec::new();
     let mut bytes = 0;

@@ -80,7 +80,8 @@ impl Store {
 
     /// Lets a replica do something and carries out what comes of it.
     pub(super) fn touch(
-        self: &Arc<Self>, cell: &Arc<Cell>,
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
         act: impl FnOnce(&mut range::Replica, &range::Ctx<'_>, &mut Vec<Effect>),
     ) {
         let mut effects = Vec::new();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use proto::node::peer_client::PeerClient;
 use tonic::transport::{Channel, Endpoint};
 
-use super::inbound::{Inbound, dispatch};
 use super::Peer;
+use super::inbound::{Inbound, dispatch};
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -38,8 +38,8 @@ pub(crate) fn client(channel: Channel) -> PeerClient<Channel> {
 pub(super) async fn keep(peer: Arc<Peer>, inbound: Arc<dyn Inbound>) {
     let mut backoff = BACKOFF_MIN;
     loop {
-        // The peer may have dialled us.
-        if !peer.outbox.connected() {
+        // The peer may have dialled us; its address may not be known yet.
+        if !peer.outbox.connected() && !peer.address.read().is_empty() {
             match exchange(&peer, inbound.as_ref()).await {
                 Ok(()) => backoff = BACKOFF_MIN,
                 Err(reason) => tracing::debug!(peer = %peer.id, %reason, "no stream"),
@@ -54,8 +54,7 @@ pub(super) async fn keep(peer: Arc<Peer>, inbound: Arc<dyn Inbound>) {
 async fn exchange(peer: &Arc<Peer>, inbound: &dyn Inbound) -> Result<(), tonic::Status> {
     let address = peer.address.read().clone();
     let unreachable = |e: tonic::transport::Error| tonic::Status::unavailable(e.to_string());
-    let channel =
-        endpoint(&address).map_err(unreachable)?.connect().await.map_err(unreachable)?;
+    let channel = endpoint(&address).map_err(unreachable)?.connect().await.map_err(unreachable)?;
     let mut frames = client(channel).exchange(peer.outbox.attach()).await?.into_inner();
     tracing::debug!(peer = %peer.id, %address, "stream is up");
     while let Some(frame) = frames.message().await? {

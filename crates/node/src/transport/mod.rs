@@ -75,7 +75,7 @@ impl Peers {
         }
         if let Some(peer) = self.get(id) {
             let mut address = peer.address.write();
-            if *address != node.rpc_address {
+            if *address != node.rpc_address && !node.rpc_address.is_empty() {
                 address.clone_from(&node.rpc_address);
             }
             return;

@@ -21,7 +21,9 @@ pub(crate) trait Member: Send + Sync + 'static {
     async fn init(self: Arc<Self>) -> Result<msg::InitResponse, Status>;
     async fn status(&self, led_only: bool) -> Result<msg::StatusResponse, Status>;
     async fn install_snapshot(
-        &self, header: msg::SnapshotHeader, chunks: Streaming<msg::SnapshotChunk>,
+        &self,
+        header: msg::SnapshotHeader,
+        chunks: Streaming<msg::SnapshotChunk>,
     ) -> Result<msg::SnapshotAck, Status>;
 }
 
@@ -45,7 +47,8 @@ impl Peer for PeerService {
     type ExchangeStream = FrameStream;
 
     async fn exchange(
-        &self, request: Request<Streaming<msg::Frame>>,
+        &self,
+        request: Request<Streaming<msg::Frame>>,
     ) -> Result<Response<FrameStream>, Status> {
         let inbound =
             self.member.inbound().ok_or_else(|| Status::unavailable("not in a cluster yet"))?;
@@ -76,7 +79,8 @@ impl Peer for PeerService {
     }
 
     async fn send_snapshot(
-        &self, request: Request<Streaming<msg::SnapshotChunk>>,
+        &self,
+        request: Request<Streaming<msg::SnapshotChunk>>,
     ) -> Result<Response<msg::SnapshotAck>, Status> {
         let mut chunks = request.into_inner();
         let header = chunks
@@ -88,19 +92,22 @@ impl Peer for PeerService {
     }
 
     async fn join(
-        &self, request: Request<msg::JoinRequest>,
+        &self,
+        request: Request<msg::JoinRequest>,
     ) -> Result<Response<msg::JoinResponse>, Status> {
         self.member.join(request.into_inner()).await.map(Response::new)
     }
 
     async fn init(
-        &self, _request: Request<msg::InitRequest>,
+        &self,
+        _request: Request<msg::InitRequest>,
     ) -> Result<Response<msg::InitResponse>, Status> {
         Arc::clone(&self.member).init().await.map(Response::new)
     }
 
     async fn status(
-        &self, request: Request<msg::StatusRequest>,
+        &self,
+        request: Request<msg::StatusRequest>,
     ) -> Result<Response<msg::StatusResponse>, Status> {
         self.member.status(request.into_inner().led_only).await.map(Response::new)
     }

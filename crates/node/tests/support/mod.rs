@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
-pub mod slt;
+pub(crate) mod slt;
 
 use std::future::Future;
 use std::io::{BufRead, BufReader};
@@ -18,18 +18,18 @@ use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
 /// How long anything may take before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node's ports.
 #[derive(Debug, Clone, Copy)]
-pub struct Ports {
+pub(crate) struct Ports {
     pub sql: u16,
     pub rpc: u16,
     pub http: u16,
 }
 
 /// One node: a process, when it runs.
-pub struct Node {
+pub(crate) struct Node {
     pub ports: Ports,
     data: PathBuf,
     join: Option<String>,
@@ -38,7 +38,7 @@ pub struct Node {
 }
 
 /// Nodes and their folder. Dropped: all are killed.
-pub struct Cluster {
+pub(crate) struct Cluster {
     pub nodes: Vec<Node>,
     folder: TempDir,
 }
@@ -53,7 +53,7 @@ fn free_ports(count: usize) -> Vec<u16> {
 impl Node {
     /// Starts the process and returns when it has announced that it serves (or, not yet
     /// initialised, when its RPC port answers).
-    pub fn spawn(&mut self) {
+    pub(crate) fn spawn(&mut self) {
         assert!(self.child.is_none(), "the node runs already");
         let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
         command.arg(if self.join.is_some() { "start" } else { "start-single" });
@@ -78,7 +78,7 @@ impl Node {
     }
 
     /// Waits for the line `ready …`, which it returns.
-    pub fn wait_ready(&mut self) -> String {
+    pub(crate) fn wait_ready(&mut self) -> String {
         let child = self.child.as_mut().expect("the node runs");
         let stdout = child.stdout.take().expect("stdout is piped");
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -94,22 +94,22 @@ impl Node {
     }
 
     /// The last lines of the node's log.
-    pub fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
-    pub fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.child.is_some()
     }
 
     /// SIGKILL: no drain, no flush.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("the process is ours");
             child.wait().expect("the process is ours");
@@ -117,14 +117,14 @@ impl Node {
     }
 
     /// Sends a signal by name, as in `kill -STOP`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().expect("the node runs").to_string();
         let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
         assert!(status.expect("kill runs").success(), "kill -{name} {pid}");
     }
 
     /// SIGTERM, and waits for the end; answers whether it was clean.
-    pub fn terminate(&mut self) -> bool {
+    pub(crate) fn terminate(&mut self) -> bool {
         self.signal("TERM");
         let mut child = self.child.take().expect("the node runs");
         let start = Instant::now();
@@ -137,16 +137,16 @@ impl Node {
         }
     }
 
-    pub fn rpc(&self) -> String {
+    pub(crate) fn rpc(&self) -> String {
         format!("127.0.0.1:{}", self.ports.rpc)
     }
 
     /// A connection, made when the node serves.
-    pub async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
         eventually("a connection", || self.try_connect()).await
     }
 
-    pub async fn try_connect(&self) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn try_connect(&self) -> Result<Client, tokio_postgres::Error> {
         let config = format!(
             "host=127.0.0.1 port={} user=conclave dbname=conclave connect_timeout=5",
             self.ports.sql
@@ -165,7 +165,7 @@ impl Drop for Node {
 
 impl Cluster {
     /// One node, initialised.
-    pub fn single(flags: &[&str]) -> Cluster {
+    pub(crate) fn single(flags: &[&str]) -> Cluster {
         let mut cluster = Cluster::prepare(1, flags);
         cluster.nodes[0].join = None;
         cluster.nodes[0].spawn();
@@ -174,7 +174,7 @@ impl Cluster {
     }
 
     /// `count` nodes, initialised, every range on three of them.
-    pub async fn start(count: usize, flags: &[&str]) -> Cluster {
+    pub(crate) async fn start(count: usize, flags: &[&str]) -> Cluster {
         let mut cluster = Cluster::prepare(count, flags);
         for node in &mut cluster.nodes {
             node.spawn();
@@ -210,7 +210,7 @@ impl Cluster {
     }
 
     /// The state of the cluster as JSON, from the first node that answers.
-    pub fn status(&self) -> Option<serde_json::Value> {
+    pub(crate) fn status(&self) -> Option<serde_json::Value> {
         self.nodes.iter().filter(|n| n.is_running()).find_map(|node| {
             let status = conclave(&["status", "--json", "--rpc", &node.rpc()]);
             status.success.then(|| serde_json::from_str(&status.text).expect("status is JSON"))
@@ -218,7 +218,7 @@ impl Cluster {
     }
 
     /// Waits until every range has `copies` replicas and a leader.
-    pub async fn wait_replicated(&self, copies: usize) {
+    pub(crate) async fn wait_replicated(&self, copies: usize) {
         eventually("replicated ranges", || async {
             let status = self.status().ok_or_else(|| "no node answers".to_owned())?;
             let ranges = status["ranges"].as_array().cloned().unwrap_or_default();
@@ -235,7 +235,7 @@ impl Cluster {
     }
 
     /// The index of the node that leads most ranges.
-    pub fn busiest_leader(&self) -> Option<usize> {
+    pub(crate) fn busiest_leader(&self) -> Option<usize> {
         let status = self.status()?;
         let most = status["nodes"].as_array()?.iter().max_by_key(|n| n["leaders"].as_u64())?;
         let address = most["rpc"].as_str()?;
@@ -244,13 +244,13 @@ impl Cluster {
 }
 
 /// What a run of the binary printed.
-pub struct Output {
+pub(crate) struct Output {
     pub success: bool,
     pub text: String,
 }
 
 /// Runs the `conclave` binary to its end.
-pub fn conclave(args: &[&str]) -> Output {
+pub(crate) fn conclave(args: &[&str]) -> Output {
     let output = Command::new(env!("CARGO_BIN_EXE_conclave"))
         .args(args)
         .env("CONCLAVE_LOG", "error")
@@ -265,8 +265,9 @@ pub fn conclave(args: &[&str]) -> Output {
 }
 
 /// Asks again until it works or the test's patience ends.
-pub async fn eventually<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
-    what: &str, mut ask: impl FnMut() -> F,
+pub(crate) async fn eventually<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
 ) -> T {
     let start = Instant::now();
     loop {

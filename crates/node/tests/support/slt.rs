@@ -6,7 +6,7 @@ use sqllogictest::{DBOutput, DefaultColumnType, Runner};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// A connection that runs files.
-pub struct Wire {
+pub(crate) struct Wire {
     client: Client,
 }
 
@@ -21,7 +21,9 @@ impl sqllogictest::AsyncDB for Wire {
         let mut count = 0;
         for message in self.client.simple_query(sql).await? {
             match message {
-                SimpleQueryMessage::RowDescription(description) => columns = Some(description.len()),
+                SimpleQueryMessage::RowDescription(description) => {
+                    columns = Some(description.len())
+                }
                 SimpleQueryMessage::Row(row) => rows.push(
                     (0..row.len())
                         .map(|n| match row.get(n) {
@@ -36,9 +38,7 @@ impl sqllogictest::AsyncDB for Wire {
             }
         }
         Ok(match columns {
-            Some(columns) => {
-                DBOutput::Rows { types: vec![DefaultColumnType::Any; columns], rows }
-            }
+            Some(columns) => DBOutput::Rows { types: vec![DefaultColumnType::Any; columns], rows },
             None => DBOutput::StatementComplete(count),
         })
     }
@@ -55,7 +55,7 @@ impl sqllogictest::AsyncDB for Wire {
 }
 
 /// The project's SQL files, in order.
-pub fn files() -> Vec<PathBuf> {
+pub(crate) fn files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sql-tests");
     let mut files = Vec::new();
     collect(&root, &mut files);
@@ -77,7 +77,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// Runs one file in a database of its own; several connections of the file go to the servers in
 /// turn. Answers what was wrong.
-pub async fn run(file: &Path, ports: &[u16], database: &str) -> Result<(), String> {
+pub(crate) async fn run(file: &Path, ports: &[u16], database: &str) -> Result<(), String> {
     let admin = connect(ports[0], "conclave").await.map_err(|e| e.to_string())?;
     let create = format!("CREATE DATABASE {database}");
     admin.batch_execute(&create).await.map_err(|e| format!("{create}: {e:?}"))?;

@@ -65,7 +65,7 @@ impl Evaluator {
                     return Ok(Step::Done(state(State::Committed, ts)));
                 }
                 let record = TxnRecord::Committed { ts, settled: true };
-                return Ok(self.record(&end.primary, txn, record, None)?);
+                return self.record(&end.primary, txn, record, None);
             }
             Some(TxnRecord::RolledBack) => {
                 return Ok(Step::Done(state(State::RolledBack, Timestamp::ZERO)));

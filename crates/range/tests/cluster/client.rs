@@ -47,11 +47,8 @@ impl World {
         while self.now < deadline {
             let range = locate(self);
             if let Some(index) = self.holder(range) {
-                let request = RangeRequest {
-                    range_id: range.0,
-                    txn,
-                    request: Some(request.clone()),
-                };
+                let request =
+                    RangeRequest { range_id: range.0, txn, request: Some(request.clone()) };
                 let incarnation = self.nodes[index].incarnation;
                 let token = self.request(index, request, Purpose::Client);
                 let wait_until = self.now + 10_000_000;

@@ -13,7 +13,7 @@ use txn::coordinator::{
 use super::world::{For, KEYS, World, end, key, request, resolve};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     Committed(Option<Timestamp>),
     RolledBack,
     Dead,
@@ -40,7 +40,7 @@ enum Purpose {
 }
 
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     at: usize,
     id: u64,
     pub read_ts: Timestamp,
@@ -61,7 +61,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(at: usize) -> Self {
+    pub(crate) fn new(at: usize) -> Self {
         Client {
             at,
             id: 0,
@@ -81,11 +81,11 @@ impl Client {
         }
     }
 
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.id != 0
     }
 
-    pub fn owner(&self) -> Owner {
+    pub(crate) fn owner(&self) -> Owner {
         Owner {
             txn: TxnId(self.id),
             start: Timestamp(self.id),
@@ -94,7 +94,7 @@ impl Client {
         }
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         match &self.fate {
             Some(Fate::Dead) => true,
             Some(_) => self.outstanding.is_empty() && self.effects.is_empty(),
@@ -102,11 +102,11 @@ impl Client {
         }
     }
 
-    pub fn doom(&mut self) {
+    pub(crate) fn doom(&mut self) {
         self.doomed = true;
     }
 
-    pub fn die(&mut self) {
+    pub(crate) fn die(&mut self) {
         if self.fate.is_none() {
             self.fate = Some(Fate::Dead);
         }
@@ -130,7 +130,7 @@ impl Client {
         world.send(For::Client(self.at, serial), request(Some(self.meta()), ask));
     }
 
-    pub fn go_on(&mut self, world: &mut World) {
+    pub(crate) fn go_on(&mut self, world: &mut World) {
         if self.fate == Some(Fate::Dead) {
             return;
         }
@@ -344,7 +344,7 @@ impl Client {
         }
     }
 
-    pub fn answered(
+    pub(crate) fn answered(
         &mut self,
         world: &mut World,
         serial: u64,

@@ -16,7 +16,7 @@ thread_local! {
 }
 
 /// Keeps the answer of a snapshot read over all keys.
-pub fn remember(_world: &World, request: &kv::RangeRequest, response: &kv::RangeResponse) {
+pub(crate) fn remember(_world: &World, request: &kv::RangeRequest, response: &kv::RangeResponse) {
     if let (Some(Request::Get(get)), None, Some(Response::Get(result))) =
         (&request.request, &request.txn, &response.response)
         && get.keys.len() as u64 == KEYS
@@ -27,7 +27,7 @@ pub fn remember(_world: &World, request: &kv::RangeRequest, response: &kv::Range
 }
 
 /// Checks everything.
-pub fn check(world: &World) {
+pub(crate) fn check(world: &World) {
     for (ts, values) in SNAPSHOTS.take() {
         for (n, value) in values.iter().enumerate() {
             let now = value_at(world, &key(n as u64), ts);

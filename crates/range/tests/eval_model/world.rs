@@ -13,12 +13,12 @@ use txn::settle::{self, Checked, Settle};
 
 use super::client::{Client, Fate};
 
-pub const CLIENTS: usize = 24;
-pub const CONCURRENT: usize = 6;
-pub const KEYS: u64 = 6;
+pub(crate) const CLIENTS: usize = 24;
+pub(crate) const CONCURRENT: usize = 6;
+pub(crate) const KEYS: u64 = 6;
 
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     pub duplicates: bool,
     pub leaders: bool,
     pub deaths: bool,
@@ -26,13 +26,13 @@ pub struct Faults {
 
 /// Who gets an answer.
 #[derive(Debug, Clone, PartialEq)]
-pub enum For {
+pub(crate) enum For {
     Client(usize, u64),
     Settle(TxnId),
     Nobody,
 }
 
-pub struct World {
+pub(crate) struct World {
     pub rng: u64,
     pub now: u64,
     pub issued: u64,
@@ -53,12 +53,12 @@ pub struct World {
     verbose: bool,
 }
 
-pub fn key(n: u64) -> Key {
+pub(crate) fn key(n: u64) -> Key {
     Key::from(format!("k{n}").into_bytes())
 }
 
 impl World {
-    pub fn new(seed: u64, faults: Faults) -> Self {
+    pub(crate) fn new(seed: u64, faults: Faults) -> Self {
         let span = KeyRange::ALL;
         let config = Config { lock_ttl: 300_000, ..Config::default() };
         World {
@@ -82,7 +82,7 @@ impl World {
         }
     }
 
-    pub fn random(&mut self, below: u64) -> u64 {
+    pub(crate) fn random(&mut self, below: u64) -> u64 {
         self.rng = self.rng.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.rng;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -90,16 +90,16 @@ impl World {
         (z ^ (z >> 31)) % below
     }
 
-    pub fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.random(100) < percent
     }
 
-    pub fn draw(&mut self) -> Timestamp {
+    pub(crate) fn draw(&mut self) -> Timestamp {
         self.issued += 1;
         Timestamp(self.issued)
     }
 
-    pub fn note(&mut self, line: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
         if self.verbose {
             let line = format!("{} {}", self.now, line());
             eprintln!("{line}");
@@ -107,7 +107,7 @@ impl World {
         }
     }
 
-    pub fn send(&mut self, to: For, request: kv::RangeRequest) {
+    pub(crate) fn send(&mut self, to: For, request: kv::RangeRequest) {
         if self.faults.duplicates && self.chance(10) {
             let late = self.now + self.random(400_000);
             self.requests.push((late, For::Nobody, request.clone()));
@@ -115,7 +115,7 @@ impl World {
         self.requests.push((self.now, to, request));
     }
 
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let mut steps = 0;
         while !self.is_over() {
             steps += 1;
@@ -464,11 +464,11 @@ fn machine_primary(machine: &Settle) -> bytes::Bytes {
     machine.primary().0.clone()
 }
 
-pub fn request(txn: Option<kv::TxnMeta>, request: Request) -> kv::RangeRequest {
+pub(crate) fn request(txn: Option<kv::TxnMeta>, request: Request) -> kv::RangeRequest {
     kv::RangeRequest { range_id: 1, txn, request: Some(request) }
 }
 
-pub fn end(txn_id: u64, primary: &bytes::Bytes, outcome: Outcome, settled: bool) -> Request {
+pub(crate) fn end(txn_id: u64, primary: &bytes::Bytes, outcome: Outcome, settled: bool) -> Request {
     let commit_ts = match outcome {
         Outcome::Commit(at) => at.0,
         Outcome::Rollback => 0,
@@ -476,7 +476,7 @@ pub fn end(txn_id: u64, primary: &bytes::Bytes, outcome: Outcome, settled: bool)
     Request::EndTxn(kv::EndTxn { txn_id, primary: primary.clone(), commit_ts, settled })
 }
 
-pub fn resolve(txn_id: u64, keys: Vec<Key>, outcome: Outcome) -> Request {
+pub(crate) fn resolve(txn_id: u64, keys: Vec<Key>, outcome: Outcome) -> Request {
     let commit_ts = match outcome {
         Outcome::Commit(at) => at.0,
         Outcome::Rollback => 0,

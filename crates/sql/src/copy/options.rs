@@ -191,10 +191,11 @@ impl Options {
         if self.null.as_bytes().contains(&self.delimiter) {
             return Err(invalid("COPY delimiter must not appear in the NULL specification"));
         }
-        if from && !self.force_quote.is_none() {
+        let given = |columns: &Columns| !columns.is_none();
+        if from && given(&self.force_quote) {
             return Err(invalid("COPY force quote only available using COPY TO"));
         }
-        if !from && !(self.force_not_null.is_none() && self.force_null.is_none()) {
+        if !from && (given(&self.force_not_null) || given(&self.force_null)) {
             return Err(invalid(
                 "COPY force null and force not null only available using COPY FROM",
             ));

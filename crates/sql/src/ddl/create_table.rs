@@ -285,12 +285,11 @@ pub(super) async fn run(
     }
     let serials = columns.iter().filter(|c| c.sequence.is_some()).count();
     let oid = new_oids(session, 2 + (keys.len() + serials) as u64).await?;
-    let mut next = oid + 2 + u32::try_from(keys.len()).unwrap_or(0);
-    for column in columns.iter_mut().filter(|c| c.sequence.is_some()) {
-        column.sequence = Some(next);
+    let first = oid + 2 + u32::try_from(keys.len()).unwrap_or(0);
+    for (id, column) in (first..).zip(columns.iter_mut().filter(|c| c.sequence.is_some())) {
+        column.sequence = Some(id);
         // Shown to those who ask; values come from the sequence by its id.
         column.default = Some(format!("nextval('{name}_{}_seq'::regclass)", column.name));
-        next += 1;
     }
     let mut taken = vec![name.clone()];
     let mut index_name = |key: &KeyDef| {

@@ -254,7 +254,7 @@ fn comparison<'a>(
         }
         _ => None,
     };
-    let op: &str = &func.name;
+    let op: &str = func.name;
     let (position, op, value) = match (column(left), column(right)) {
         (Some(position), None) => (position, op, right),
         (None, Some(position)) => (position, mirrored(op)?, left),

@@ -1,5 +1,7 @@
 //! A session over a cluster in memory, and a sink that keeps what a client would see as text.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -137,8 +139,8 @@ pub(crate) async fn run(session: &mut Session, sql: &str) -> String {
 
 /// The same, with COPY data.
 pub(crate) async fn run_with(session: &mut Session, sql: &str, input: &[&str]) -> String {
-    let mut sink = TextSink::default();
-    sink.input = input.iter().map(|s| Bytes::copy_from_slice(s.as_bytes())).collect();
+    let input = input.iter().map(|s| Bytes::copy_from_slice(s.as_bytes())).collect();
+    let mut sink = TextSink { input, ..TextSink::default() };
     if let Err(error) = session.simple(sql, &mut sink).await {
         sink.lines.push(shown(&error));
     }

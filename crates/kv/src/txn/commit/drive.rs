@@ -102,7 +102,7 @@ impl Task {
                 None
             }
             Effect::Release => {
-                self.inner.release((self.meta.clone(), self.still_held(progress.released)));
+                self.inner.release((self.meta, self.still_held(progress.released)));
                 None
             }
             Effect::Answer(_) => unreachable!("handled by the loop"),
@@ -240,7 +240,7 @@ impl Task {
 
     fn heartbeat(&self) {
         let (shared, meta, primary) =
-            (self.inner.shared.clone(), self.meta.clone(), self.primary().clone());
+            (self.inner.shared.clone(), self.meta, self.primary().clone());
         detach(&*self.inner.shared.router.runtime, async move {
             let build =
                 |keys: &[Key]| Request::Heartbeat(kv::Heartbeat { primary: keys[0].0.clone() });
@@ -257,7 +257,8 @@ impl Task {
             return;
         }
         if self.resolve(outcome).await {
-            drop(self.decide(outcome, true).await);
+            // Whether the mark arrives only decides how soon the record is collected.
+            self.decide(outcome, true).await;
         }
     }
 }

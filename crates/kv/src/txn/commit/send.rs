@@ -43,7 +43,7 @@ impl Task {
             return OnePhase::NotExecuted;
         }
         let command = self.one_phase_command(exact);
-        let build = || (Some(self.meta.clone()), Request::CommitOnePhase(command.clone()));
+        let build = || (Some(self.meta), Request::CommitOnePhase(command.clone()));
         router.metrics.consensus_rounds.inc();
         // A range that has carried the command out answers a repetition as it did before.
         let lost = AtomicBool::new(false);
