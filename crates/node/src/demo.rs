@@ -18,7 +18,8 @@ use cluster::DemoCluster;
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// Nodes of the cluster.
-    #[arg(long, env = "CONCLAVE_DEMO_NODES", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    #[arg(long, env = "CONCLAVE_DEMO_NODES", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=9))]
     nodes: u16,
     /// SQL port of the first node; the others follow. 0: any free ports.
     #[arg(long, value_name = "PORT", default_value_t = 0)]

@@ -189,7 +189,10 @@ impl ReadCache {
         let mark = before.map_or(Mark::default(), |(_, &mark)| mark);
         let mut right = self.clone();
         right.steps = self.steps.split_off(at.as_bytes());
-        if mark != Mark::default() {
+        if mark == Mark::default() {
+            // A step that ends a span exactly here says nothing on this side (R3).
+            right.steps.remove(at);
+        } else {
             right.steps.insert(at.clone(), mark);
         }
         right

@@ -1,4 +1,5 @@
-//! Snapshots over the wire: checksummed chunks (`storage::mvcc::RawReader`), a stream of their own so that they hold up nobody.
+//! Snapshots over the wire: checksummed chunks (`storage::mvcc::RawReader`), a stream of their own
+//! so that they hold up nobody.
 
 use std::sync::Arc;
 
