@@ -6,7 +6,6 @@
 
 use base::{Key, NodeId, RangeId, Timestamp, TxnId};
 use proto::kv;
-use proto::kv::range_request::Request;
 use txn::deadlock::{Detector, Edge, Effect, Probe};
 use txn::{Owner, Rank};
 
@@ -15,6 +14,7 @@ use crate::error::{KvError, WaitEdge};
 use crate::router::Replay;
 use crate::runtime::detach;
 use crate::scatter::scatter;
+use crate::txn::release_all;
 
 impl Db {
     /// A leader tells that a request of one of our transactions waits.
@@ -68,7 +68,7 @@ impl Db {
 fn release_orphan(shared: &std::sync::Arc<Shared>, owner: Owner, key: Key) {
     let (shared, runtime) = (shared.clone(), shared.router.runtime.clone());
     detach(&*runtime, async move {
-        let build = |_: &[Key]| Request::ReleaseLocks(kv::ReleaseLocks { keys: vec![] });
+        let build = release_all;
         let meta = meta(owner);
         // If it fails, the next notice brings us here again.
         drop(scatter(&shared.router, Some(&meta), Replay::Safe, vec![key], build).await);

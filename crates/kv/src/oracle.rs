@@ -3,6 +3,14 @@
 //! A caller must not share the call that is already under way: its numbers may have been drawn before
 //! the caller's transaction began, and an older snapshot would miss what was acknowledged in between.
 //!
+//! # What is known to be issued
+//!
+//! A row that many queue for gets versions above each other, each one above the last, and so a
+//! transaction may commit above all that the oracle has issued. Told so at once, its client could begin
+//! another one below it and miss its own write. So a commit is acknowledged, and a snapshot read, only
+//! when the oracle is known to have come that far ([`Oracle::until_issued`]). What this node has drawn
+//! itself is its knowledge; a call is needed only where transactions of several nodes meet.
+//!
 //! Nobody is spawned. The right to call (`Lead`) belongs to one of the callers; when it is done, or
 //! dropped, the right passes to whoever waits.
 
@@ -22,6 +30,8 @@ use crate::router::{Router, unexpected};
 #[derive(Debug, Default)]
 struct State {
     calling: bool,
+    /// The largest timestamp drawn here.
+    issued: Timestamp,
     waiting: VecDeque<oneshot::Sender<Wake>>,
 }
 
@@ -67,6 +77,14 @@ impl Oracle {
             return lead.call(router).await;
         }
     }
+
+    /// Returns once the oracle has issued `ts` or more: no transaction that begins later starts below.
+    pub(crate) async fn until_issued(&self, router: &Router, ts: Timestamp) -> Result<(), KvError> {
+        while self.state.lock().issued < ts {
+            self.draw(router).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Lead {
@@ -81,6 +99,10 @@ impl Lead {
             Ok(other) => Err(unexpected("the oracle", &other)),
             Err(error) => Err(error),
         };
+        if let Ok(first) = drawn {
+            let mut state = self.0.state.lock();
+            state.issued = state.issued.max(Timestamp(first.0 + u64::from(count) - 1));
+        }
         for (place, waiter) in batch.into_iter().enumerate() {
             let ts = drawn.clone().map(|first| Timestamp(first.0 + place as u64 + 1));
             // A waiter that has gone leaves a gap in the numbers, which is harmless.

@@ -130,7 +130,6 @@ fn configs(cluster: &Cluster) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "known bug: now and then a transaction is left holding its locks, see docs/testing.md"]
 async fn transfers_between_ranges_keep_the_total_while_leaders_are_killed() {
     let mut cluster = Cluster::start(3, &[]).await;
     make_accounts(&cluster.nodes[0].connect().await).await;

@@ -211,7 +211,10 @@ impl Range {
                     timeout_ms,
                 })
             }
-            "release" => Request::ReleaseLocks(kv::ReleaseLocks { keys: rest(args) }),
+            "release" => {
+                let keys: Vec<_> = rest(args);
+                Request::ReleaseLocks(kv::ReleaseLocks { ended: keys.is_empty(), keys })
+            }
             "commit" => {
                 let read_spans = points(args.take_key("reads").unwrap_or(""));
                 let (writes, must_not_exist) = writes(args)?;

@@ -302,7 +302,9 @@ fn spans_of(request: &Request) -> Vec<KeyRange> {
         Request::Get(r) => points(&r.keys),
         Request::Scan(r) => r.span.iter().map(|s| s.clone().into()).collect(),
         Request::LockKeys(r) => points(&r.keys),
-        Request::CommitOnePhase(r) => [writes(&r.writes), spans(&r.read_spans)].concat(),
+        Request::CommitOnePhase(r) => {
+            [writes(&r.writes), spans(&r.read_spans), points(&r.locked)].concat()
+        }
         Request::Prewrite(r) => writes(&r.writes),
         Request::Resolve(r) => points(&r.keys),
         Request::EndTxn(r) => points(std::slice::from_ref(&r.primary)),

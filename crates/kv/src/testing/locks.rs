@@ -119,7 +119,7 @@ impl Store {
         txn: &kv::TxnMeta,
         release: &kv::ReleaseLocks,
     ) -> Response {
-        if release.keys.is_empty() {
+        if release.ended {
             self.over.insert((range, txn.id));
             self.release_keys(txn.id, |_| true, range);
         } else {

@@ -154,6 +154,11 @@ impl FakeCluster {
         self.fake.store.lock().lock_counts()
     }
 
+    /// From now on the oracle's clock stands still, and timestamps follow each other without a gap.
+    pub fn freeze_clock(&self) {
+        self.fake.store.lock().frozen = true;
+    }
+
     /// Every lock and who waits for it, for people to look at.
     #[must_use]
     pub fn describe_locks(&self) -> String {

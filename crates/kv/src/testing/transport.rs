@@ -106,6 +106,7 @@ impl Fake {
             }
             Some(_) | None => None,
         };
+        let mut notice_at = NOTICE_AFTER;
         let mut waiting = Waiting { fake: self, txn: request.txn, keys: Vec::new() };
         loop {
             // Listening begins before the look, so that no change falls in between.
@@ -130,7 +131,8 @@ impl Fake {
             if limit.is_some_and(|limit| waited >= limit) {
                 return refusal(conflict(&key, &holder, waited.as_millis() as u64, true));
             }
-            if waited >= NOTICE_AFTER {
+            if waited >= notice_at {
+                notice_at = waited + NOTICE_AFTER;
                 self.tell_coordinator(&request, key, holder);
             }
             if let Some(lock) = replicated.filter(|lock| lock.expires <= Instant::now()) {

@@ -87,10 +87,19 @@ impl Inner {
 }
 
 async fn release(shared: Arc<Shared>, meta: kv::TxnMeta, keys: Vec<Key>) {
-    // An empty list means all of the transaction's locks in the range: short, however many.
-    let build = |_: &[Key]| Request::ReleaseLocks(kv::ReleaseLocks { keys: vec![] });
     // A failure is harmless: locks in memory die with their leader, and with their coordinator.
-    drop(scatter(&shared.router, Some(&meta), Replay::Safe, keys, build).await);
+    drop(scatter(&shared.router, Some(&meta), Replay::Safe, keys, release_all).await);
+}
+
+/// Releases all that an ended transaction holds in a range.
+pub(crate) fn release_all(keys: &[Key]) -> Request {
+    Request::ReleaseLocks(kv::ReleaseLocks { keys: first_and_last(keys.iter()), ended: true })
+}
+
+/// The ends of what the keys cover: short, however many they are, and a range that has both has all.
+pub(super) fn first_and_last<'a>(keys: impl Iterator<Item = &'a Key> + Clone) -> Vec<bytes::Bytes> {
+    let ends = [keys.clone().min(), keys.max()];
+    ends.into_iter().flatten().map(|key| key.0.clone()).collect()
 }
 
 pub(super) fn range_refused(error: RangeError) -> KvError {

@@ -172,9 +172,12 @@ impl Inner {
         }
         let (sender, killed) = oneshot::channel();
         self.state.lock().waits.push(sender);
-        let _waiting = Waiting { inner: self };
+        let waiting = Waiting { inner: self };
         // A kill makes the ranges refuse what waits, for a lesser reason.
-        match select(killed, future).await {
+        let ended = select(killed, future).await;
+        // From here on a kill finds no wait; one that came before has left its word.
+        drop(waiting);
+        match ended {
             Either::Right((output, mut killed)) => match killed.try_recv() {
                 Ok(Some(error)) => Err(error),
                 Ok(None) | Err(oneshot::Canceled) => Ok(output),
@@ -189,25 +192,24 @@ impl Inner {
     /// Ends every wait of a deadlock's victim, and releases what it holds, so that the others go on.
     /// A transaction that doesn't wait is in no cycle: the probe was late.
     pub(crate) fn kill(&self, error: &KvError) {
-        let (waits, held) = {
+        let held = {
             let mut state = self.state.lock();
             if state.waits.is_empty() {
                 return;
             }
-            let held = if state.phase == Phase::Active {
+            for wait in std::mem::take(&mut state.waits) {
+                // A wait that has just ended otherwise finds the transaction killed.
+                drop(wait.send(error.clone()));
+            }
+            if state.phase == Phase::Active {
                 state.phase = Phase::Killed;
                 self.take_held(&mut state)
             } else {
                 // The commit ends by itself when it hears of it.
                 None
-            };
-            (std::mem::take(&mut state.waits), held)
+            }
         };
         self.shared.router.metrics.deadlocks.inc();
-        for wait in waits {
-            // A wait that has just ended otherwise finds the transaction killed.
-            drop(wait.send(error.clone()));
-        }
         if let Some(held) = held {
             self.release(held);
         }

@@ -38,6 +38,7 @@ use proto::kv::Isolation;
 use crate::buffer::Savepoint;
 use crate::db::Shared;
 use crate::error::KvError;
+pub(crate) use end::release_all;
 pub use lock::Locked;
 pub use read::{ScanOptions, ScanPage};
 pub(crate) use state::{Phase, State};

@@ -53,6 +53,7 @@ impl Txn {
             View { meta: inner.meta(&state), read_ts: state.read_ts }
         };
         let router = &inner.shared.router;
+        inner.shared.oracle.until_issued(router, view.read_ts).await?;
         loop {
             let route = router.route(key.as_bytes()).await?;
             let build = || {
@@ -93,6 +94,7 @@ impl Txn {
             Request::Get(kv::Get { keys, read_ts: view.read_ts.0 })
         };
         let router = &inner.shared.router;
+        inner.shared.oracle.until_issued(router, view.read_ts).await?;
         let answers = scatter(router, view.meta.as_ref(), Replay::Safe, missing, build).await?;
         for (items, answer) in answers {
             match answer {
@@ -115,6 +117,7 @@ impl Txn {
             let state = inner.active()?;
             View { meta: inner.meta(&state), read_ts: state.read_ts }
         };
+        inner.shared.oracle.until_issued(&inner.shared.router, view.read_ts).await?;
         let mut left = (!span.is_empty()).then_some(span);
         let mut page = ScanPage::default();
         let mut bytes = 0;

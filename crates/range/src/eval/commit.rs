@@ -11,10 +11,10 @@
 //!
 //! # Why a timestamp that was not issued yet is not verified up to
 //!
-//! A commit timestamp may be one above the largest issued (a reader at that one pushed it). Verifying
-//! reads up to it would put it into the read cache, the next writer there would commit two above, and so
-//! on: soon a commit is acknowledged above what the next transaction draws, and that one does not see it.
-//! So the command is refused, and comes again with a fresh timestamp.
+//! A commit timestamp may lie above the largest issued (a reader at that one pushed it). Verifying reads
+//! up to it would put it into the read cache; a leader that takes over knows the cache only as "anything
+//! up to a fresh timestamp may have been read", which may be lower. So the command is refused, and comes
+//! again with a fresh timestamp.
 //!
 //! No lock is ever replicated, and there is no record: the version on the first key is the memory of the
 //! outcome. A rolled-back record there (settlement of an ambiguous result) stops a late command.
@@ -81,9 +81,13 @@ impl Evaluator {
             }
         }
         writing.check_versions(&newest)?;
-        self.note_issued(writing.read_ts.max(writing.exact_ts).max(owner.start));
-        let at = self.commit_ts(&writing, &newest)?;
         let spans = &commit.read_spans;
+        self.note_issued(writing.exact_ts.max(owner.start));
+        if !spans.is_empty() {
+            // Else the snapshot may have moved to a row's newest version, which may be above them all.
+            self.note_issued(writing.read_ts);
+        }
+        let at = self.commit_ts(&writing, &newest)?;
         if !spans.is_empty() && at > self.issued {
             return Err(too_low(at));
         }

@@ -109,10 +109,12 @@ impl Evaluator {
     ) -> Evaluated {
         let owner = require(txn)?;
         let mut grants = Vec::new();
-        if release.keys.is_empty() {
+        if release.ended {
             self.ended.add(owner.txn);
             self.refuse_parked_of(owner.txn, "it has ended", out);
             self.locks.release_txn(owner.txn, &mut grants);
+            self.wake_granted(grants);
+            return Ok(Step::Done(Response::Done(kv::Done {})));
         }
         for bytes in &release.keys {
             // A replicated lock is not given back: it is settled.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::task::Poll;
 
-use base::{Key, Timestamp};
+use base::{Key, KeyRange, Timestamp};
 use futures::future::{Either, select};
 use proto::kv;
 use proto::kv::range_request::Request;
@@ -29,8 +29,8 @@ pub(super) struct Progress {
     pub(super) detail: Option<KvError>,
     /// The primary holds the record of the outcome.
     recorded: bool,
-    /// The one-phase command released the locks of its range.
-    released: bool,
+    /// The one-phase command released the locks in here.
+    pub(super) released: Option<KeyRange>,
 }
 
 impl Task {
@@ -44,7 +44,11 @@ impl Task {
         let mut coordinator = Coordinator::new(limits);
         let mut progress = Progress::default();
         let mut answer = None;
-        let mut effects: VecDeque<Effect> = match task.work().await {
+        let work = match task.until_verifiable().await {
+            Ok(()) => task.work().await,
+            Err(error) => Err(error),
+        };
+        let mut effects: VecDeque<Effect> = match work {
             Ok(work) => coordinator.step(Input::Commit(work)).into(),
             Err(error) => {
                 progress.detail = Some(error);
@@ -54,7 +58,8 @@ impl Task {
         while let Some(effect) = effects.pop_front() {
             let input = match effect {
                 Effect::Answer(told) => {
-                    answer = Some(task.answer(told, &mut progress));
+                    let told = task.answer(told, &mut progress);
+                    answer = Some(task.acknowledge(told, &mut effects, &mut progress).await);
                     None
                 }
                 effect => task.carry_out(effect, &mut progress).await,
@@ -102,7 +107,7 @@ impl Task {
                 None
             }
             Effect::Release => {
-                self.inner.release((self.meta, self.still_held(progress.released)));
+                self.inner.release((self.meta, self.still_held(progress.released.as_ref())));
                 None
             }
             Effect::Answer(_) => unreachable!("handled by the loop"),
@@ -113,10 +118,7 @@ impl Task {
         self.inner.shared.router.metrics.commits_one_phase.inc();
         let sent = self.send_one_phase(exact, progress);
         match self.inner.unless_killed(sent).await {
-            Ok(OnePhase::Reply(reply)) => {
-                progress.released = matches!(reply, Reply::Done(_));
-                Input::OnePhase(reply)
-            }
+            Ok(OnePhase::Reply(reply)) => Input::OnePhase(reply),
             Ok(OnePhase::NotExecuted) => match self.work().await {
                 Ok(work) => Input::Commit(work),
                 Err(error) => {
@@ -172,6 +174,36 @@ impl Task {
         }
     }
 
+    /// Reads are verified up to issued timestamps only; a snapshot that has moved to a row's newest
+    /// version may lie above them.
+    async fn until_verifiable(&self) -> Result<(), KvError> {
+        if self.reads.is_empty() && self.locked_only.is_empty() {
+            return Ok(());
+        }
+        let shared = &self.inner.shared;
+        shared.oracle.until_issued(&shared.router, self.read_ts).await
+    }
+
+    /// Holds a commit's acknowledgement back until every transaction that begins after it sees it.
+    /// What is left to do, releasing locks above all, need not wait for that.
+    async fn acknowledge(
+        self: &Arc<Self>,
+        told: Result<Option<Timestamp>, KvError>,
+        left: &mut VecDeque<Effect>,
+        progress: &mut Progress,
+    ) -> Result<Option<Timestamp>, KvError> {
+        let Ok(Some(at)) = told else { return told };
+        for effect in left.drain(..) {
+            self.carry_out(effect, progress).await;
+        }
+        let shared = &self.inner.shared;
+        let seen = shared.oracle.until_issued(&shared.router, at.prev()).await;
+        let unsure = |error| KvError::Ambiguous {
+            reason: format!("it is committed, but others may begin before it: {error}"),
+        };
+        seen.map(|()| told.ok().flatten()).map_err(unsure)
+    }
+
     /// What the client is told, and where the transaction stands then.
     fn answer(&self, told: Answer, progress: &mut Progress) -> Result<Option<Timestamp>, KvError> {
         let metrics = &self.inner.shared.router.metrics;
@@ -211,15 +243,9 @@ impl Task {
     }
 
     /// What is to be released: a one-phase command has released the locks of its range.
-    fn still_held(&self, released: bool) -> Vec<Key> {
-        let router = &self.inner.shared.router;
-        match router.directory.lookup(self.primary().as_bytes()) {
-            Some(home) if released => {
-                let away = |key: &&Key| !home.span.contains(key.as_bytes());
-                self.held.iter().filter(away).cloned().collect()
-            }
-            Some(_) | None => self.held.clone(),
-        }
+    fn still_held(&self, released: Option<&KeyRange>) -> Vec<Key> {
+        let away = |key: &&Key| released.is_none_or(|span| !span.contains(key.as_bytes()));
+        self.held.iter().filter(away).cloned().collect()
     }
 
     /// Tells the primary's range that the coordinator lives, while a step takes long.

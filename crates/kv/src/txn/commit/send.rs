@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use base::{Key, Timestamp};
+use base::{Key, KeyRange, Timestamp};
 use futures::stream::{FuturesUnordered, StreamExt};
 use proto::kv;
 use proto::kv::kv_error::Error as RangeError;
@@ -15,7 +15,7 @@ use super::{Pending, Task};
 use crate::error::KvError;
 use crate::router::{Refusal, Replay, unexpected};
 use crate::scatter::scatter;
-use crate::txn::end::range_refused;
+use crate::txn::end::{first_and_last, range_refused};
 use crate::txn::refresh::Verified;
 
 /// Prewrites of a large transaction that are under way at once.
@@ -42,7 +42,7 @@ impl Task {
         if !self.writes.iter().all(|w| home.span.contains(w.key.as_bytes())) {
             return OnePhase::NotExecuted;
         }
-        let command = self.one_phase_command(exact);
+        let command = self.one_phase_command(exact, &home.span);
         let build = || (Some(self.meta), Request::CommitOnePhase(command.clone()));
         router.metrics.consensus_rounds.inc();
         // A range that has carried the command out answers a repetition as it did before.
@@ -53,7 +53,10 @@ impl Task {
             router.metrics.commits_looked_up.inc();
         }
         let reply = match answer {
-            Ok(Response::Committed(done)) => Reply::Done(Timestamp(done.commit_ts)),
+            Ok(Response::Committed(done)) => {
+                progress.released = Some(home.span.clone());
+                Reply::Done(Timestamp(done.commit_ts))
+            }
             Ok(other) => {
                 progress.detail = Some(unexpected("a commit", &other));
                 Reply::Unknown(Failure::Refused)
@@ -69,7 +72,7 @@ impl Task {
         })
     }
 
-    fn one_phase_command(&self, exact: Option<Timestamp>) -> kv::CommitOnePhase {
+    fn one_phase_command(&self, exact: Option<Timestamp>, home: &KeyRange) -> kv::CommitOnePhase {
         // At an exact timestamp everything was verified before the command is sent.
         let read_spans = match exact {
             Some(_) => Vec::new(),
@@ -80,8 +83,7 @@ impl Task {
             read_spans,
             read_ts: self.read_ts.0,
             exact_ts: exact.unwrap_or_default().0,
-            // The range knows what the transaction holds there.
-            locked: Vec::new(),
+            locked: first_and_last(self.held.iter().filter(|key| home.contains(key.as_bytes()))),
             must_not_exist: must_not_exist(&self.writes),
         }
     }
