@@ -125,11 +125,15 @@ fn to_json(status: &StatusResponse) -> serde_json::Value {
         .iter()
         .map(|range| {
             let d = range.descriptor.clone().unwrap_or_default();
+            let members = |learner: bool| -> Vec<u64> {
+                let replicas = d.replicas.iter().filter(|r| r.learner == learner);
+                replicas.map(|r| r.node_id).collect()
+            };
             json!({
                 "range": d.range_id, "start": key_text(&d.start, ""), "end": key_text(&d.end, ""),
                 "generation": d.generation, "leader": range.leader, "bytes": range.bytes,
                 "applied": range.applied_index,
-                "replicas": d.replicas.iter().map(|r| r.node_id).collect::<Vec<_>>(),
+                "voters": members(false), "learners": members(true),
             })
         })
         .collect();

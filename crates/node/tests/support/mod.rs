@@ -163,6 +163,16 @@ impl Drop for Node {
     }
 }
 
+impl Drop for Cluster {
+    /// A test that fails leaves the nodes' data and logs behind.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            eprintln!("the nodes' data and logs are in {}", self.folder.path().display());
+        }
+    }
+}
+
 impl Cluster {
     /// One node, initialised.
     pub(crate) fn single(flags: &[&str]) -> Cluster {
@@ -223,7 +233,7 @@ impl Cluster {
             let status = self.status().ok_or_else(|| "no node answers".to_owned())?;
             let ranges = status["ranges"].as_array().cloned().unwrap_or_default();
             let whole = |r: &serde_json::Value| {
-                r["leader"] != 0 && r["replicas"].as_array().is_some_and(|all| all.len() >= copies)
+                r["leader"] != 0 && r["voters"].as_array().is_some_and(|all| all.len() >= copies)
             };
             if !ranges.is_empty() && ranges.iter().all(whole) {
                 Ok(())
