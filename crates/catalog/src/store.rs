@@ -15,11 +15,13 @@
 //! weaker levels do not validate reads; their writers take a shared lock on the version key
 //! instead ([`version_key`]), which is refreshed at commit.
 //!
-//! Cost: one point get per transaction, sent together with the first row wanted.
+//! Cost: one point get per transaction, sent together with the first row wanted. An insert wants no
+//! row: if what it writes lies in the version key's range, its commit verifies there that the version
+//! has not changed since this node saw it ([`Catalog::seen_at`]), which costs nothing.
 
 use std::sync::Arc;
 
-use base::{Key, KeyRange, keyspace};
+use base::{Key, KeyRange, Timestamp, keyspace};
 use bytes::{BufMut, Bytes, BytesMut};
 use kv::{ScanOptions, Strength, Txn, WaitPolicy};
 use parking_lot::RwLock;
@@ -72,11 +74,16 @@ fn descriptor_key(kind: u8, id: u32) -> Key {
 #[derive(Debug)]
 pub struct Catalog {
     cached: RwLock<Arc<CatalogSnapshot>>,
+    /// The newest version that a transaction has read, and the snapshot at which one first did.
+    seen: RwLock<(u64, Timestamp)>,
 }
 
 impl Default for Catalog {
     fn default() -> Self {
-        Catalog { cached: RwLock::new(Arc::new(CatalogSnapshot::bootstrap())) }
+        Catalog {
+            cached: RwLock::new(Arc::new(CatalogSnapshot::bootstrap())),
+            seen: RwLock::default(),
+        }
     }
 }
 
@@ -92,7 +99,19 @@ impl Catalog {
     /// one, from its own reads otherwise.
     pub async fn snapshot(&self, txn: &Txn) -> Result<Arc<CatalogSnapshot>, CatalogError> {
         let version = decode_version(txn.get(&version_key()).await?.as_ref())?;
+        if self.seen.read().0 < version {
+            let mut seen = self.seen.write();
+            *seen = (*seen).max((version, txn.read_ts()));
+        }
         self.at_version(txn, version).await
+    }
+
+    /// A timestamp at which the catalog had this version, if one is known: from there on, whoever uses
+    /// the version may leave the check to the commit ([`Txn::expect_unchanged`] of the version key).
+    #[must_use]
+    pub fn seen_at(&self, version: u64) -> Option<Timestamp> {
+        let seen = *self.seen.read();
+        (seen.0 == version && version > 0).then_some(seen.1)
     }
 
     /// The same, when the transaction has read the version already.

@@ -90,6 +90,13 @@ impl Db {
         self.shared.oracle.draw(&self.shared.router).await
     }
 
+    /// Whether two keys lie in one range, as far as this node remembers. Asks nobody.
+    #[must_use]
+    pub fn in_one_range(&self, a: &Key, b: &Key) -> bool {
+        let route = self.shared.router.directory.lookup(a.as_bytes());
+        route.is_some_and(|route| route.span.contains(b.as_bytes()))
+    }
+
     /// Splits the ranges that hold `keys` at these keys. A key at which a range already begins is
     /// left alone, so that a repeated request does no harm.
     pub async fn split(&self, keys: &[Key]) -> Result<(), KvError> {

@@ -24,6 +24,7 @@ mod db;
 mod deadlock;
 mod directory;
 mod error;
+mod load;
 mod metrics;
 mod oracle;
 mod registry;

@@ -353,6 +353,7 @@ fn attempt_limit(request: &kv::RangeRequest, usual: Duration) -> Option<Duration
         Request::Get(_)
         | Request::Scan(_)
         | Request::Prewrite(_)
+        | Request::Load(_)
         | Request::Resolve(_)
         | Request::EndTxn(_)
         | Request::QueryTxn(_)

@@ -116,25 +116,12 @@ async fn transfer(
     txn.commit().await
 }
 
-fn configs(cluster: &Cluster) -> Vec<String> {
-    cluster
-        .nodes
-        .iter()
-        .map(|node| {
-            format!(
-                "host=127.0.0.1 port={} user=conclave dbname=conclave connect_timeout=3",
-                node.ports.sql
-            )
-        })
-        .collect()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transfers_between_ranges_keep_the_total_while_leaders_are_killed() {
     let mut cluster = Cluster::start(3, &[]).await;
     make_accounts(&cluster.nodes[0].connect().await).await;
     cluster.wait_replicated(3).await;
-    let transfers = Transfers::start(configs(&cluster), 6);
+    let transfers = Transfers::start(cluster.nodes.iter().map(support::Node::url).collect(), 6);
 
     for round in 0..3 {
         let before = transfers.count();

@@ -28,6 +28,7 @@ mod effect;
 pub mod eval;
 mod op;
 mod replica;
+mod route;
 mod snapshot;
 mod state;
 

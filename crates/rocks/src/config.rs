@@ -23,7 +23,7 @@ pub struct RocksConfig {
     pub write_buffer_bytes: usize,
     /// Threads for flushes and compactions.
     pub background_jobs: i32,
-    /// Compress all but the two youngest levels.
+    /// Compress what is flushed.
     pub compress: bool,
 }
 
@@ -105,12 +105,10 @@ pub(crate) fn family_options(family: Family, config: &RocksConfig, cache: &Cache
     options.set_max_write_buffer_number(4);
     options.set_target_file_size_base(TARGET_FILE_BYTES);
     options.set_max_bytes_for_level_base(LEVEL_BASE_BYTES);
-    options.set_compression_type(DBCompressionType::None);
-    if config.compress {
-        let (plain, packed) = (DBCompressionType::None, DBCompressionType::Lz4);
-        // With dynamic level sizes, data beyond level 0 lies in the deepest levels.
-        options.set_compression_per_level(&[plain, packed, packed, packed, packed, packed, packed]);
-    }
+    // The same on all levels: files that overlap no other, those of a bulk load, then move down a level
+    // as they are instead of being merged and written again.
+    let packed = if config.compress { DBCompressionType::Lz4 } else { DBCompressionType::None };
+    options.set_compression_type(packed);
     options
 }
 

@@ -57,6 +57,7 @@ impl Store {
             Request::CheckKeys(check) => Ok(self.check_keys(check)),
             Request::Refresh(refresh) => self.refresh(txn, refresh),
             Request::ReleaseLocks(release) => Ok(self.release(id, txn, release)),
+            Request::Load(load) => self.load(txn, load),
             Request::Heartbeat(beat) => Ok(self.heartbeat(txn, beat)),
             Request::Split(split) => {
                 let keys: Vec<_> = split.keys.iter().cloned().map(Key).collect();
@@ -201,6 +202,22 @@ impl Store {
         Ok(committed(ts))
     }
 
+    fn load(&mut self, txn: &kv::TxnMeta, load: &kv::Load) -> Evaluated {
+        let done = Ok(Response::Done(kv::Done {}));
+        if self.newest_version(&load.rows[0].key).is_some_and(|(_, v)| v.by == txn.id) {
+            return done;
+        }
+        if let Some(taken) = load.rows.iter().find(|row| self.newest_version(&row.key).is_some()) {
+            let key = taken.key.clone();
+            return Err(RangeError::KeyExists(kv::KeyExists { key }).into());
+        }
+        for row in &load.rows {
+            let (key, value) = (row.key.clone(), row.value.clone());
+            self.install(&kv::Write { key, value, ..kv::Write::default() }, load.ts, txn.id);
+        }
+        done
+    }
+
     fn prewrite(&mut self, range: u64, txn: &kv::TxnMeta, prewrite: &kv::Prewrite) -> Evaluated {
         for write in &prewrite.writes {
             if let Some(fate) = self.records.get(&(write.key.clone(), txn.id)) {
@@ -312,6 +329,9 @@ fn spans_of(request: &Request) -> Vec<KeyRange> {
         Request::CheckKeys(r) => points(&r.keys),
         Request::Refresh(r) => spans(&r.spans),
         Request::ReleaseLocks(r) => points(&r.keys),
+        Request::Load(r) => {
+            r.rows.iter().map(|row| KeyRange::point(Key(row.key.clone()))).collect()
+        }
         Request::Heartbeat(r) => points(std::slice::from_ref(&r.primary)),
         Request::Split(r) => points(&r.keys),
         Request::ChangeReplicas(_)

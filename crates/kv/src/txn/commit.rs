@@ -52,7 +52,8 @@ pub(super) struct Task {
     bytes: usize,
     /// Snapshot reads to verify (SERIALIZABLE).
     reads: Vec<KeyRange>,
-    /// Rows locked and not written, each since the version that was there.
+    /// Rows locked and not written, each since the version that was there; and keys that are expected
+    /// not to have changed.
     locked_only: Vec<Verified>,
     /// All keys locked, or that the ranges lock by themselves when they are written.
     held: Vec<Key>,
@@ -111,7 +112,10 @@ impl Task {
             from: held.seen,
             span: KeyRange::point(key.clone()),
         };
-        let locked_only = state.locks.iter().filter(only).map(span).collect();
+        let expected = state.expected.iter();
+        let expected = expected
+            .map(|(key, since)| Verified { from: *since, span: KeyRange::point(key.clone()) });
+        let locked_only = state.locks.iter().filter(only).map(span).chain(expected).collect();
         let reads = state.all_reads();
         let mut held = state.take_held();
         held.extend(unlocked);

@@ -46,6 +46,7 @@ impl Inner {
             // Same id, same locks: what it holds it need not wait for again.
             state.buffer.clear();
             state.reads = None;
+            state.expected.clear();
             state.read_before = false;
             state.statement = Statement::default();
             state.stale_snapshot = true;
@@ -102,7 +103,7 @@ pub(super) fn first_and_last<'a>(keys: impl Iterator<Item = &'a Key> + Clone) ->
     ends.into_iter().flatten().map(|key| key.0.clone()).collect()
 }
 
-pub(super) fn range_refused(error: RangeError) -> KvError {
+pub(crate) fn range_refused(error: RangeError) -> KvError {
     match error {
         RangeError::LockConflict(c) => KvError::LockNotAvailable {
             key: Key(c.key),

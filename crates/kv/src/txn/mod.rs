@@ -38,7 +38,7 @@ use proto::kv::Isolation;
 use crate::buffer::Savepoint;
 use crate::db::Shared;
 use crate::error::KvError;
-pub(crate) use end::release_all;
+pub(crate) use end::{range_refused, release_all};
 pub use lock::Locked;
 pub use read::{ScanOptions, ScanPage};
 pub(crate) use state::{Phase, State};
@@ -123,6 +123,13 @@ impl Txn {
     /// until the transaction ends.
     pub fn rollback_to(&self, savepoint: Savepoint) {
         self.inner.state.lock().buffer.rollback_to(savepoint);
+    }
+
+    /// Makes the commit fail, as if the transaction had read it, if a key has a version newer than
+    /// `since`. Costs nothing extra if the key lies in the one range that is written
+    /// ([`crate::Db::in_one_range`]).
+    pub fn expect_unchanged(&self, key: Key, since: Timestamp) {
+        self.inner.state.lock().expected.push((key, since));
     }
 
     /// Tells that the client has seen something of the current statement: from now on it can't be

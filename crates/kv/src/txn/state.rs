@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(crate) stale_snapshot: bool,
     pub(crate) buffer: WriteBuffer,
     pub(crate) locks: BTreeMap<Key, Held>,
+    /// Keys that must have no version newer than this at the commit.
+    pub(crate) expected: Vec<(Key, Timestamp)>,
     /// Keys of lock requests whose answer did not come (yet): they may be held too.
     pub(crate) requested: Vec<Key>,
     /// What earlier statements have read, at SERIALIZABLE.
@@ -76,6 +78,7 @@ impl Default for State {
             stale_snapshot: false,
             buffer: WriteBuffer::default(),
             locks: BTreeMap::new(),
+            expected: Vec::new(),
             requested: Vec::new(),
             reads: None,
             read_before: false,

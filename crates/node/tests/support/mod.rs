@@ -146,12 +146,13 @@ impl Node {
         eventually("a connection", || self.try_connect()).await
     }
 
+    /// Where PostgreSQL clients connect.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://conclave@127.0.0.1:{}/conclave?connect_timeout=5", self.ports.sql)
+    }
+
     pub(crate) async fn try_connect(&self) -> Result<Client, tokio_postgres::Error> {
-        let config = format!(
-            "host=127.0.0.1 port={} user=conclave dbname=conclave connect_timeout=5",
-            self.ports.sql
-        );
-        let (client, connection) = tokio_postgres::connect(&config, NoTls).await?;
+        let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await?;
         tokio::spawn(async move { drop(connection.await) });
         Ok(client)
     }

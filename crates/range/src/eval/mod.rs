@@ -19,11 +19,12 @@
 //!
 //! One file per group of requests: [`read`](self) Get and Scan; `lock` LockKeys; `commit` CommitOnePhase;
 //! `prewrite`; `verify` Refresh and the read spans of a commit; `settle` Resolve, EndTxn, QueryTxn,
-//! CheckKeys, Heartbeat; `collect` garbage collection; `waits` who is parked, for what and how long.
+//! CheckKeys, Heartbeat; `load` many new rows that nobody else looks at; `collect` garbage collection; `waits` who is parked, for what and how long.
 //!
 //! # Invariants (docs/transactions.md, section 12)
 //!
-//! - **E1** No version is added at or below a timestamp at which its key was read by somebody else.
+//! - **E1** No version is added at or below a timestamp at which its key was read by somebody else;
+//!   `load` relies on its sender for that.
 //! - **E2** What a command in flight writes, no other command reads at or above, or writes.
 //! - **E3** A replicated lock of another transaction is never overwritten.
 //! - **E4** Every request is answered exactly once, at the latest by `step_down`.
@@ -34,6 +35,7 @@
 mod collect;
 mod commit;
 mod common;
+mod load;
 mod lock;
 mod prewrite;
 mod read;
@@ -483,6 +485,7 @@ impl Evaluator {
             Some(Request::CheckKeys(check)) => self.check_keys(engine, check),
             Some(Request::Heartbeat(beat)) => self.heartbeat(engine, now, txn, beat),
             Some(Request::ReleaseLocks(release)) => self.release_locks(txn, release, out),
+            Some(Request::Load(load)) => self.load_rows(engine, txn, load),
             Some(Request::Collect(collect)) => self.collect(engine, collect),
             _ => Err(Refusal::invalid("not a request of a transaction")),
         };

@@ -12,16 +12,17 @@
 //! A wait is registered with what will end it; waking removes the registration and puts the token among
 //! the ready. So a token is among the ready, or registered once, or neither parked (E5).
 
-use base::{Key, KeyRange, NodeId, Timestamp, TxnId};
+use base::{Key, NodeId, Timestamp, TxnId};
 use proto::kv::{self, kv_error::Error, range_request::Request};
 use storage::{EngineRead, mvcc};
 use txn::Owner;
 use txn::latches::CommandId;
 use txn::lock_table::Grant;
 
-use super::common::{Refusal, error_response, foreign_lock, meta_of, reader_of, span_of};
+use super::common::{Refusal, error_response, foreign_lock, meta_of, reader_of};
 use super::lock::conflict;
 use super::{Effect, Evaluator, ForeignLock, Micros, Token};
+use crate::route::is_inside;
 
 /// What a parked request waits for.
 #[derive(Debug, Clone)]
@@ -193,7 +194,7 @@ impl Evaluator {
     pub(super) fn refuse_parked_outside(&mut self, out: &mut Vec<Effect>) {
         let error = Error::WrongRange(kv::WrongRange { ranges: Vec::new() });
         let span = self.span.clone();
-        self.refuse(&error, out, |work| !is_inside(&work.request, &span));
+        self.refuse(&error, out, |work| !is_inside(&span, &work.request));
     }
 
     fn refuse(&mut self, error: &Error, out: &mut Vec<Effect>, whom: impl Fn(&Parked) -> bool) {
@@ -366,26 +367,4 @@ impl Evaluator {
 
 fn blocker(owner: Owner, key: &Key) -> kv::Blocker {
     kv::Blocker { txn: Some(meta_of(owner)), key: key.0.clone() }
-}
-
-/// Whether all that a request touches lies in a span.
-fn is_inside(request: &kv::RangeRequest, span: &KeyRange) -> bool {
-    let inside = |key: &bytes::Bytes| span.contains(key);
-    let covered = |part: &kv::Span| span.contains_range(&span_of(part));
-    match &request.request {
-        Some(Request::Get(get)) => get.keys.iter().all(inside),
-        Some(Request::Scan(scan)) => scan.span.as_ref().is_none_or(covered),
-        Some(Request::LockKeys(lock)) => lock.keys.iter().all(inside),
-        Some(Request::CommitOnePhase(commit)) => {
-            commit.writes.iter().all(|write| inside(&write.key))
-                && commit.read_spans.iter().all(covered)
-        }
-        Some(Request::Prewrite(prewrite)) => prewrite.writes.iter().all(|w| inside(&w.key)),
-        Some(Request::Refresh(refresh)) => refresh.spans.iter().all(covered),
-        Some(Request::Resolve(resolve)) => resolve.keys.iter().all(inside),
-        Some(Request::EndTxn(end)) => inside(&end.primary),
-        Some(Request::QueryTxn(query)) => inside(&query.primary),
-        Some(Request::CheckKeys(check)) => check.keys.iter().all(inside),
-        _ => true,
-    }
 }

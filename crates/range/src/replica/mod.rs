@@ -22,7 +22,6 @@ mod apply;
 mod lead;
 mod ready;
 mod request;
-mod route;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

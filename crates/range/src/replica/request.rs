@@ -13,7 +13,7 @@ use proto::kv::{
     WrongRange,
 };
 
-use super::{Life, Replica, Waiter, route};
+use super::{Life, Replica, Waiter};
 use crate::eval::{self, ProposalId, Token};
 use crate::{Ctx, Effect};
 
@@ -59,7 +59,7 @@ impl Replica {
         if self.applied.term != lead.term {
             return Err(unavailable("the leader is catching up"));
         }
-        if !route::is_inside(&self.descriptor.span(), request) {
+        if !crate::route::is_inside(&self.descriptor.span(), request) {
             let ranges = vec![self.descriptor.clone()];
             return Err(Error::WrongRange(WrongRange { ranges }));
         }

@@ -275,7 +275,8 @@ impl Client {
                     self.ask(world, Purpose::FinishEnd(outcome), ask);
                 }
                 Effect::Release => {
-                    let release = Request::ReleaseLocks(kv::ReleaseLocks { keys: vec![], ended: true });
+                    let release =
+                        Request::ReleaseLocks(kv::ReleaseLocks { keys: vec![], ended: true });
                     world.send(For::Nobody, request(Some(self.meta()), release));
                 }
             }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use base::Key;
 use bytes::{Buf, BytesMut};
 use catalog::{CatalogSnapshot, Table};
 use kv::Txn;
@@ -56,12 +55,8 @@ pub(super) async fn run(
     sink.copy_in_start(CopyShape { columns: width, binary: false }).await?;
     let table = rows.table.clone();
     let mut target = Target::new(session, &table, txn.clone(), catalog.clone());
-    let result = read_all(&mut rows, &mut target, sink).await;
-    let (count, last) = match result {
-        Ok(count) => (count, target.finish(&rows).await?),
-        Err(error) => return Err(error),
-    };
-    session.see_loaded(&txn, last).await?;
+    let count = read_all(&mut rows, &mut target, sink).await?;
+    target.finish(&rows).await?;
     Ok(Tag::Count("COPY", count))
 }
 
@@ -317,7 +312,7 @@ impl Target {
                 let span = base::keyspace::index_prefix(table.id, index.id).prefix_range();
                 session.note_loaded(span);
             }
-            Way::Load(BulkWriter::new(db.clone()))
+            Way::Load(BulkWriter::new(db.clone(), txn.read_ts()))
         } else {
             Way::Buffer { writes: Writes::default(), rows: 0 }
         };
@@ -355,10 +350,10 @@ impl Target {
                 for index in codec.indexes() {
                     let entry =
                         codec.entry(index, &key, &row).map_err(|e| codec_error(&e, table))?;
-                    writer.put(entry.key, entry.value, entry.claims).await.map_err(failed)?;
+                    writer.put(entry.key, entry.value).await.map_err(failed)?;
                 }
                 let value = codec.value(&row).map_err(|e| codec_error(&e, table))?;
-                writer.put(key, value, id.is_none()).await.map_err(failed)
+                writer.put(key, value).await.map_err(failed)
             }
             Way::Buffer { writes, rows: count } => {
                 writes.insert(table, &row, id)?;
@@ -373,14 +368,13 @@ impl Target {
         }
     }
 
-    /// Writes what is left. Returns a loaded key, if rows were loaded.
-    async fn finish(self, rows: &Rows) -> Result<Option<Key>, SqlError> {
+    /// Writes what is left.
+    async fn finish(self, rows: &Rows) -> Result<(), SqlError> {
         let names = Names { catalog: &self.catalog, env: &rows.env };
         match self.way {
             Way::Load(writer) => writer.finish().await.map_err(|e| names.kv_error(e)),
             Way::Buffer { writes, .. } => {
-                writes.apply(&self.txn, !self.lone, &names).await.map_err(too_large)?;
-                Ok(None)
+                writes.apply(&self.txn, !self.lone, &names).await.map_err(too_large)
             }
         }
     }

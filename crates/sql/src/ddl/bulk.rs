@@ -1,12 +1,12 @@
 //! Writing much data where nobody looks yet.
 //!
-//! The keys belong to an index id that no committed descriptor names, so the chunks can be
-//! committed one by one by transactions of their own: no reader can tell, and memory holds a few
-//! chunks only. If the statement fails, the span is emptied afterwards (`reclaim`).
+//! The keys belong to an index id that no committed descriptor names, so the chunks are loaded one by
+//! one, without locks, at the snapshot of the transaction that will name it: no reader can tell, and
+//! memory holds a few chunks only. If the statement fails, the span is emptied afterwards (`reclaim`).
 
-use base::Key;
+use base::{Key, Timestamp};
 use bytes::Bytes;
-use kv::{Db, KvError, TxnOptions};
+use kv::{Db, KvError};
 use tokio::task::JoinSet;
 
 use crate::SqlError;
@@ -15,40 +15,26 @@ use crate::SqlError;
 const CHUNK_BYTES: usize = 512 << 10;
 /// Chunks under way at a time: the next is prepared while some are replicated.
 const CHUNKS_IN_FLIGHT: usize = 4;
-/// Runs of a chunk. Conflicts come only from ranges that split under it.
-const ATTEMPTS_MAX: u32 = 20;
 
-#[derive(Debug, Clone)]
-struct Item {
-    key: Key,
-    value: Bytes,
-    /// The key must be new.
-    claims: bool,
-}
-
-/// Commits key-value pairs in chunks.
+/// Loads key-value pairs in chunks. Every key must be new.
 pub(crate) struct BulkWriter {
     db: Db,
-    chunk: Vec<Item>,
+    ts: Timestamp,
+    chunk: Vec<(Key, Bytes)>,
     bytes: usize,
     running: JoinSet<Result<(), KvError>>,
-    last: Option<Key>,
 }
 
 impl BulkWriter {
-    pub(crate) fn new(db: Db) -> Self {
-        BulkWriter { db, chunk: Vec::new(), bytes: 0, running: JoinSet::new(), last: None }
+    /// What is written is visible from `ts` on, once somebody knows where to look.
+    pub(crate) fn new(db: Db, ts: Timestamp) -> Self {
+        BulkWriter { db, ts, chunk: Vec::new(), bytes: 0, running: JoinSet::new() }
     }
 
-    /// Adds a pair. A key that `claims` and exists is [`KvError::DuplicateKey`], sooner or later.
-    pub(crate) async fn put(
-        &mut self,
-        key: Key,
-        value: Bytes,
-        claims: bool,
-    ) -> Result<(), KvError> {
+    /// Adds a pair. A key that exists is [`KvError::DuplicateKey`], sooner or later.
+    pub(crate) async fn put(&mut self, key: Key, value: Bytes) -> Result<(), KvError> {
         self.bytes += key.0.len() + value.len();
-        self.chunk.push(Item { key, value, claims });
+        self.chunk.push((key, value));
         if self.bytes >= CHUNK_BYTES {
             self.start_chunk().await?;
         }
@@ -59,12 +45,19 @@ impl BulkWriter {
         while self.running.len() >= CHUNKS_IN_FLIGHT {
             self.join_one().await?;
         }
-        let chunk = std::mem::take(&mut self.chunk);
+        let mut chunk = std::mem::take(&mut self.chunk);
+        self.chunk.reserve(chunk.len());
         self.bytes = 0;
-        if let Some(item) = chunk.last() {
-            self.last = Some(item.key.clone());
-        }
-        self.running.spawn(write_chunk(self.db.clone(), chunk));
+        let (db, ts) = (self.db.clone(), self.ts);
+        self.running.spawn(async move {
+            if !chunk.is_sorted_by(|a, b| a.0 < b.0) {
+                chunk.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+                if let Some(pair) = chunk.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                    return Err(KvError::DuplicateKey { key: pair[0].0.clone() });
+                }
+            }
+            db.load(chunk, ts).await
+        });
         Ok(())
     }
 
@@ -76,45 +69,16 @@ impl BulkWriter {
         }
     }
 
-    /// Writes what is left and waits for all of it. Returns one of the keys written, if any was.
-    pub(crate) async fn finish(mut self) -> Result<Option<Key>, KvError> {
+    /// Writes what is left and waits for all of it.
+    pub(crate) async fn finish(mut self) -> Result<(), KvError> {
         if !self.chunk.is_empty() {
             self.start_chunk().await?;
         }
         while !self.running.is_empty() {
             self.join_one().await?;
         }
-        Ok(self.last)
+        Ok(())
     }
-}
-
-async fn write_chunk(db: Db, chunk: Vec<Item>) -> Result<(), KvError> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let error = match try_chunk(&db, &chunk).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        let again = matches!(error, KvError::Serialization { .. } | KvError::Restatement);
-        if !again || attempt >= ATTEMPTS_MAX {
-            return Err(error);
-        }
-    }
-}
-
-async fn try_chunk(db: &Db, chunk: &[Item]) -> Result<(), KvError> {
-    let txn = db.begin(TxnOptions::default());
-    txn.begin_statement().await?;
-    for item in chunk {
-        if item.claims {
-            txn.insert(item.key.clone(), item.value.clone())?;
-        } else {
-            txn.put(item.key.clone(), item.value.clone())?;
-        }
-    }
-    txn.commit().await?;
-    Ok(())
 }
 
 /// 23505 of a rebuild: the rows were there before, the constraint is new.

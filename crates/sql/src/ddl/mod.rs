@@ -77,8 +77,17 @@ pub(crate) async fn run(
         Statement::Comment { .. } => schema::comment(session, statement).await,
         other => {
             let text = other.to_string();
-            let head: Vec<&str> = text.split_whitespace().take(2).collect();
-            Err(SqlError::unsupported(head.join(" ").to_uppercase()))
+            let words = text.split_whitespace().map(str::to_uppercase);
+            // The kind of object, but no name.
+            let count = match words.clone().next().as_deref() {
+                Some("CREATE" | "ALTER" | "DROP") => match words.clone().nth(1).as_deref() {
+                    Some("MATERIALIZED" | "FOREIGN") => 3,
+                    _ => 2,
+                },
+                Some("MERGE") => 2,
+                _ => 1,
+            };
+            Err(SqlError::unsupported(words.take(count).collect::<Vec<_>>().join(" ")))
         }
     }
 }

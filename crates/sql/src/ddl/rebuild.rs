@@ -63,19 +63,18 @@ pub(super) async fn fill_indexes(
     let env = session.env().clone();
     let names = Names { catalog: &catalog, env: &env };
     let failed = |e| duplicated(names.kv_error(e));
-    let mut writer = BulkWriter::new(session.engine().db.clone());
+    let mut writer = BulkWriter::new(session.engine().db.clone(), ddl.txn.read_ts());
     let mut rows = Rows::new(ddl, old);
     while let Some(page) = rows.page().await? {
         for (key, value) in page {
             let row = rows.decode(&key, &value)?;
             for index in &codec.indexes()[from..] {
                 let entry = codec.entry(index, &key, &row).map_err(|e| codec_error(&e, next))?;
-                writer.put(entry.key, entry.value, entry.claims).await.map_err(failed)?;
+                writer.put(entry.key, entry.value).await.map_err(failed)?;
             }
         }
     }
-    let last = writer.finish().await.map_err(failed)?;
-    session.see_loaded(&ddl.txn, last).await
+    writer.finish().await.map_err(failed)
 }
 
 /// Writes the rows of `old` as `next` has them: new primary index, all secondary ones new too.
@@ -96,7 +95,7 @@ pub(super) async fn move_rows(
     let env = session.env().clone();
     let names = Names { catalog: &catalog, env: &env };
     let failed = |e| duplicated(names.kv_error(e));
-    let mut writer = BulkWriter::new(session.engine().db.clone());
+    let mut writer = BulkWriter::new(session.engine().db.clone(), ddl.txn.read_ts());
     let mut rows = Rows::new(ddl, old);
     while let Some(page) = rows.page().await? {
         for (old_key, value) in page {
@@ -110,14 +109,13 @@ pub(super) async fn move_rows(
             };
             for index in codec.indexes() {
                 let entry = codec.entry(index, &key, &row).map_err(|e| codec_error(&e, next))?;
-                writer.put(entry.key, entry.value, entry.claims).await.map_err(failed)?;
+                writer.put(entry.key, entry.value).await.map_err(failed)?;
             }
             let value = codec.value(&row).map_err(|e| codec_error(&e, next))?;
-            writer.put(key, value, true).await.map_err(failed)?;
+            writer.put(key, value).await.map_err(failed)?;
         }
     }
-    let last = writer.finish().await.map_err(failed)?;
-    session.see_loaded(&ddl.txn, last).await
+    writer.finish().await.map_err(failed)
 }
 
 fn check_key_not_null(table: &Table, row: &[Datum]) -> Result<(), SqlError> {

@@ -17,9 +17,28 @@ impl Insert {
         cx: &PointContext<'_>,
         sink: &mut dyn Sink,
     ) -> Result<Outcome, SqlError> {
-        if !cx.check_version().await? {
+        let start = base::keyspace::index_prefix(self.table.id, self.table.primary.id);
+        if !cx.defer_version_check(&start) {
+            if !cx.check_version().await? {
+                return Ok(Outcome::Stale);
+            }
+            return self.insert(cx, sink).await;
+        }
+        let mark = cx.txn.savepoint();
+        let result = self.insert(cx, sink).await;
+        // What went wrong may be due to a plan that is out of date.
+        if result.is_err() && !cx.check_version().await? {
+            cx.txn.rollback_to(mark);
             return Ok(Outcome::Stale);
         }
+        result
+    }
+
+    async fn insert(
+        &self,
+        cx: &PointContext<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<Outcome, SqlError> {
         let names = Names { catalog: cx.catalog, env: cx.env };
         let mut next_id = if self.table.has_hidden_row_id() {
             Some(row_ids(cx.db, self.rows.len() as u64).await?)

@@ -30,6 +30,7 @@ mod write;
 
 use std::sync::Arc;
 
+use base::{Key, Timestamp};
 use catalog::{CatalogSnapshot, IndexId, RowDecoder, Table};
 use kv::Txn;
 use pgtypes::{Datum, EvalEnv};
@@ -152,6 +153,8 @@ pub(crate) struct PointContext<'a> {
     /// The transaction has not read the catalog's version yet: read it along, and say
     /// [`Outcome::Stale`] if it is not this one.
     pub(crate) unchecked_version: Option<u64>,
+    /// When this node saw that version: where the check may be left to the commit.
+    pub(crate) version_seen_at: Option<Timestamp>,
     /// Nothing else runs in this transaction: duplicates are left to the commit.
     pub(crate) lone: bool,
     /// The weaker levels do not check what they read: their writers hold the version locked.
@@ -235,6 +238,21 @@ impl PointContext<'_> {
     ) -> Result<bool, SqlError> {
         let Some(condition) = condition else { return Ok(true) };
         Ok(matches!(ir::eval(condition, self.env, row, self.params)?, Datum::Bool(true)))
+    }
+
+    /// Leaves the check of the catalog's version to the commit, if that costs nothing: when the only
+    /// statement of the transaction writes in the version's range.
+    pub(crate) fn defer_version_check(&self, writes: &Key) -> bool {
+        let Some(seen_at) = self.version_seen_at else { return false };
+        let version = catalog::store::version_key();
+        let may = self.lone
+            && !self.lock_version
+            && self.unchecked_version.is_some()
+            && self.db.in_one_range(&version, writes);
+        if may {
+            self.txn.expect_unchanged(version, seen_at);
+        }
+        may
     }
 
     /// Reads the catalog's version if the transaction has not yet; false: it is another one.

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use base::{Key, KeyRange};
+use base::KeyRange;
 use catalog::{CatalogSnapshot, DatabaseId, Table};
-use kv::{Isolation, Strength, Txn, WaitPolicy};
+use kv::{Strength, Txn, WaitPolicy};
 
 use super::transaction::Block;
 use super::{Engine, Session, catalog_error};
@@ -101,12 +101,9 @@ impl Session {
     }
 
     /// Whether rows for the table may be written by transactions of their own: nobody else knows
-    /// where they are, no savepoint could bring the table back without them, and the level lets
-    /// this transaction see what it did not write itself.
+    /// where they are, and no savepoint could bring the table back without them.
     pub(crate) fn may_load(&self, table: &Table) -> bool {
-        self.tx.fresh.contains(&(table.id, table.primary.id))
-            && !self.tx.has_savepoints()
-            && self.tx.modes.isolation != Isolation::RepeatableRead
+        self.tx.fresh.contains(&(table.id, table.primary.id)) && !self.tx.has_savepoints()
     }
 
     /// A span is being filled outside of the transaction: to be emptied if it rolls back.
@@ -117,18 +114,5 @@ impl Session {
     /// A span that nothing refers to once the transaction has committed.
     pub(crate) fn note_dropped_span(&mut self, span: KeyRange) {
         self.tx.dropped.push(span);
-    }
-
-    /// Moves the transaction's snapshot forward to where it shows a loaded key: locking a key
-    /// makes its newest version visible.
-    pub(crate) async fn see_loaded(
-        &self,
-        txn: &Arc<Txn>,
-        key: Option<Key>,
-    ) -> Result<(), SqlError> {
-        if let Some(key) = key {
-            txn.lock(&[key], Strength::Exclusive, WaitPolicy::Block).await?;
-        }
-        Ok(())
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use kv::{Isolation, Savepoint, Txn};
 use pgtypes::Datum;
+use tokio::task::coop::unconstrained;
 
 use super::api::{CancelHandle, Sink};
 use super::cache::{Plan, Planned, Prepared};
@@ -110,8 +111,10 @@ pub(super) async fn guard<T>(
     tokio::select! {
         biased;
         result = work => result,
-        () = cancel.requested() => Err(SqlError::cancelled()),
-        () = expired => Err(SqlError::new(
+        // Work that stops only for want of tokio's budget leaves none for these two: constrained,
+        // they would wait for ever.
+        () = unconstrained(cancel.requested()) => Err(SqlError::cancelled()),
+        () = unconstrained(expired) => Err(SqlError::new(
             SqlState::QUERY_CANCELED,
             "canceling statement due to statement timeout",
         )),
@@ -254,6 +257,11 @@ impl Session {
             params: job.params,
             catalog: &catalog,
             unchecked_version,
+            // What failed may have failed because of that.
+            version_seen_at: match self.tx.is_rerun {
+                false => self.engine.catalog.seen_at(catalog.version()),
+                true => None,
+            },
             lone: job.lone && self.tx.block == Block::Implicit && self.tx.is_first_statement(),
             lock_version: point.writes() && self.must_lock_version(),
         };

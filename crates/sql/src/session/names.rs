@@ -106,7 +106,7 @@ fn split_name(text: &str) -> Vec<String> {
             '"' => quoted = !quoted,
             '.' if !quoted => parts.push(String::new()),
             c if quoted => current.push(c),
-            c => current.extend(c.to_lowercase()),
+            c => current.push(c.to_ascii_lowercase()),
         }
     }
     parts

@@ -54,6 +54,8 @@ pub(crate) struct Transaction {
     txn: Option<Arc<Txn>>,
     /// A transaction to run again: it keeps its age.
     again: Option<Arc<Txn>>,
+    /// An earlier run of it has failed.
+    pub(crate) is_rerun: bool,
     /// The catalog this transaction has validated, or made.
     pub(crate) catalog: Option<Arc<CatalogSnapshot>>,
     /// It made `catalog` itself: nobody else may use it, nor plans made under it.
@@ -79,6 +81,7 @@ impl Transaction {
             modes,
             txn: None,
             again: None,
+            is_rerun: false,
             catalog: None,
             changed_catalog: false,
             commit_failed: false,
@@ -206,6 +209,7 @@ impl Transaction {
             txn.restart();
             self.again = Some(txn);
         }
+        self.is_rerun = true;
         self.block = block;
         self.catalog = None;
         self.changed_catalog = false;

@@ -68,6 +68,12 @@ pub fn changed_key(
     Ok(at.filter(|ts| *ts > from))
 }
 
+/// Whether no key of a span has a version, not even a deletion.
+pub fn is_empty(engine: &dyn EngineRead, span: &KeyRange) -> Result<bool, EngineError> {
+    let iter = engine.iter(Family::Data, &encoded_span(span), IterOptions::default())?;
+    Ok(!VersionIter::new(iter).first()?)
+}
+
 /// The first key of a span that has a version with a timestamp in `(from, to]`, and that timestamp.
 pub fn changed_in_span(
     engine: &dyn EngineRead,

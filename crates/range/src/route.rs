@@ -28,6 +28,7 @@ pub(crate) fn is_inside(span: &KeyRange, request: &RangeRequest) -> bool {
         Request::CheckKeys(check) => keys(&check.keys),
         Request::Refresh(refresh) => refresh.spans.iter().all(|s| contains(span, s)),
         Request::ReleaseLocks(release) => keys(&release.keys),
+        Request::Load(load) => load.rows.iter().all(|row| span.contains(&row.key)),
         Request::Heartbeat(heartbeat) => span.contains(&heartbeat.primary),
         Request::Split(split) => keys(&split.keys),
         Request::ChangeReplicas(_)
