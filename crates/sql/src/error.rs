@@ -180,6 +180,11 @@ impl SqlError {
         Self::new(SqlState::INTERNAL_ERROR, message)
     }
 
+    /// 42P02: `$n` where no values came along.
+    pub(crate) fn no_parameter(index: usize) -> Self {
+        Self::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter ${}", index + 1))
+    }
+
     /// 57014.
     pub fn cancelled() -> Self {
         Self::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")

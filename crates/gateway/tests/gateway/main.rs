@@ -1,8 +1,7 @@
-//! The gateway as its clients see it: byte by byte, through tokio-postgres, through JDBC.
+//! The gateway as its clients see it: byte by byte, and through tokio-postgres.
 //!
 //! Behind it are the real SQL layer and a cluster in memory.
 
 mod client;
-mod jdbc;
 mod protocol;
 mod support;

@@ -156,6 +156,7 @@ impl Binder<'_> {
             )
             .at(self.pos(name.span()))),
             None => {
+                self.refuse_only(schema.as_deref(), &table, name.span())?;
                 let shown = schema.map_or_else(|| table.clone(), |s| format!("{s}.{table}"));
                 Err(SqlError::new(
                     SqlState::UNDEFINED_TABLE,

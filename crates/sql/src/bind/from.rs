@@ -118,6 +118,19 @@ impl Binder<'_> {
         }
     }
 
+    /// `FROM ONLY t` looks to the parser like a table `only` with the alias `t`.
+    pub(super) fn refuse_only(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        span: Span,
+    ) -> Result<(), SqlError> {
+        if schema.is_none() && name == "only" {
+            return Err(SqlError::unsupported("ONLY").at(self.pos(span)));
+        }
+        Ok(())
+    }
+
     /// A table, view or common table expression by name.
     pub(crate) fn named_relation(
         &mut self,
@@ -135,6 +148,7 @@ impl Binder<'_> {
             return self.subquery_item(query.rel, &query.columns, name, None, alias);
         }
         let Some(relation) = self.catalog.relation(schema, name)? else {
+            self.refuse_only(schema, name, span)?;
             let shown = match schema {
                 Some(schema) => format!("{schema}.{name}"),
                 None => name.to_owned(),

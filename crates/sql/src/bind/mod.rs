@@ -45,6 +45,7 @@ mod select_list;
 mod sub;
 mod typename;
 mod types;
+mod unsupported;
 mod window;
 
 use std::collections::HashMap;
@@ -233,11 +234,12 @@ impl<'a> Binder<'a> {
     }
 }
 
-/// Text of an identifier: folded to lower case unless quoted.
+/// Text of an identifier: folded to lower case unless quoted. As in PostgreSQL with UTF-8, only
+/// ASCII is folded.
 pub fn fold(ident: &ast::Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
+        None => ident.value.to_ascii_lowercase(),
     }
 }
 

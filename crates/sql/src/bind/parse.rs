@@ -160,10 +160,14 @@ pub fn syntax_error(sql: &str, error: &ParserError) -> SqlError {
     };
     let (text, at) = split_location(text);
     let position = at.and_then(|at| position(sql, at));
+    if let Some(error) = super::unsupported::refused(sql, at) {
+        return error.at(position);
+    }
     let Some((expected, found)) = text.rsplit_once("found: ") else {
         return SqlError::syntax(text.trim()).at(position);
     };
     let expected = expected.trim().trim_end_matches(',').trim_start_matches("Expected: ");
+    let expected = expected.trim_start_matches("Expected ");
     let end = found == "EOF" || position.is_none();
     let position = if end { Some(sql.trim_end().chars().count() + 1) } else { position };
     let error = if end {

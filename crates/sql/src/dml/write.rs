@@ -192,7 +192,10 @@ impl Names<'_> {
     fn describe(&self, table: &Table, index: &Index, key: &Key) -> Option<String> {
         let values = table.codec().index(index.id)?.decode_key(key).ok()?;
         let positions = table.index_positions(index);
-        let names: Vec<&str> = positions.iter().map(|&p| table.columns[p].name.as_str()).collect();
+        let names: Vec<String> = positions
+            .iter()
+            .map(|&p| pgtypes::registry::quote_ident(&table.columns[p].name))
+            .collect();
         let values: Vec<String> = positions
             .iter()
             .zip(&values)

@@ -60,6 +60,7 @@ impl QueryEngine {
             .with_analyzer_rules(Vec::new())
             .with_optimizer_rules(rules())
             .with_query_planner(Arc::new(super::apply_exec::Planner))
+            .with_physical_optimizer_rule(Arc::new(super::yielding::YieldingJoins))
             .build();
         Ok(Arc::new(QueryEngine { state, pool }))
     }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Dropping a [`Rows`] or the future that fills it cancels the statement; operators yield often
-//! enough for that (DataFusion's cooperative scheduling).
+//! enough for that (DataFusion's cooperative scheduling, and `yielding` for joins).
 
 mod access;
 pub(crate) mod apply;
@@ -22,6 +22,7 @@ pub(crate) mod provider;
 mod reader;
 mod rows;
 pub(crate) mod scan;
+mod yielding;
 
 use std::any::Any;
 use std::fmt;

@@ -48,7 +48,7 @@ fn compound(scalar: &Scalar, env: &EvalEnv, row: Row<'_>) -> Result<Datum, SqlEr
         Scalar::Literal(datum, _) => Ok(datum.clone()),
         Scalar::Param { index, .. } => match row.params.get(*index) {
             Some(datum) => Ok(datum.clone()),
-            None => Err(SqlError::internal(format!("no value for parameter ${}", index + 1))),
+            None => Err(SqlError::no_parameter(*index)),
         },
         Scalar::Slot(slot, _) => match row.slots.get(*slot) {
             Some(datum) => Ok(datum.clone()),

@@ -21,9 +21,8 @@ impl Lowerer<'_> {
         match scalar {
             Scalar::Literal(datum, ty) => Ok(literal(datum, *ty)),
             Scalar::Param { index, ty } => {
-                let datum = self.ctx.params.get(*index).ok_or_else(|| {
-                    SqlError::internal(format!("no value for parameter ${}", index + 1))
-                })?;
+                let datum =
+                    self.ctx.params.get(*index).ok_or_else(|| SqlError::no_parameter(*index))?;
                 Ok(literal(datum, *ty))
             }
             Scalar::Column(id, _) => self.column(*id),

@@ -1,10 +1,13 @@
-// A Java application's first day: connect, DDL, prepared batch insert, read back every type,
-// a transaction rolled back, errors with their codes, a result set fetched in pieces.
+// A Java application's first day: connect, DDL, prepared batch insert, read back every type as
+// text and in binary, generated keys, a transaction rolled back, errors with their codes, metadata,
+// a result set fetched in pieces, a savepoint.
 //
 // java -cp /usr/share/java/postgresql.jar RoundTrip.java jdbc:postgresql://127.0.0.1:15432/conclave?user=conclave
 
 import java.math.BigDecimal;
+import java.sql.BatchUpdateException;
 import java.sql.Connection;
+import java.sql.DatabaseMetaData;
 import java.sql.Date;
 import java.sql.DriverManager;
 import java.sql.PreparedStatement;
@@ -20,6 +23,7 @@ import java.time.ZoneOffset;
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.UUID;
+import org.postgresql.util.PSQLException;
 
 public class RoundTrip {
     static final int ROWS = 200;
@@ -28,16 +32,33 @@ public class RoundTrip {
             OffsetDateTime.of(2024, 2, 29, 12, 34, 56, 789_000_000, ZoneOffset.UTC);
 
     public static void main(String[] arguments) throws SQLException {
-        try (Connection connection = DriverManager.getConnection(arguments[0])) {
-            // The driver prepares on the server, and asks for binary, from the fifth execution on.
-            types(connection);
+        String url = arguments[0];
+        // Never prepared on the server and everything as text; prepared and in binary from the
+        // first execution on; and as it is without settings, from the fifth on.
+        for (String how : new String[] {
+                "&prepareThreshold=0&binaryTransfer=false", "&prepareThreshold=-1&binaryTransfer=true",
+                "&prepareThreshold=1", "&reWriteBatchedInserts=true", ""}) {
+            try (Connection connection = DriverManager.getConnection(url + how)) {
+                types(connection);
+            } catch (AssertionError | SQLException error) {
+                throw new AssertionError("with " + how + ": " + error.getMessage(), error);
+            }
+        }
+        try (Connection connection = DriverManager.getConnection(url)) {
+            metadata(connection);
+            if (arguments.length > 1) {
+                keys(connection);
+            }
             generatedResults(connection);
             rollback(connection);
             errors(connection);
+            duplicate(connection);
             pieces(connection);
             savepoint(connection);
             try (Statement statement = connection.createStatement()) {
                 statement.execute("drop table every_type");
+                statement.execute("create table left_behind (id int primary key)");
+                statement.execute("insert into left_behind values (1)");
             }
         }
         System.out.println("all is well");
@@ -139,6 +160,24 @@ public class RoundTrip {
         equal("jsonb", "{\"row\": " + row + "}", result.getString("r"));
     }
 
+    static void keys(Connection connection) throws SQLException {
+        DatabaseMetaData metadata = connection.getMetaData();
+        try (ResultSet keys = metadata.getPrimaryKeys(null, "public", "every_type")) {
+            equal("a key", true, keys.next());
+            equal("its column", "id", keys.getString("COLUMN_NAME"));
+            equal("its name", "every_type_pkey", keys.getString("PK_NAME"));
+            equal("one column", false, keys.next());
+        }
+        try (ResultSet indexes = metadata.getIndexInfo(null, "public", "every_type", true, true)) {
+            equal("an index", true, indexes.next());
+            equal("the index", "every_type_pkey", indexes.getString("INDEX_NAME"));
+            equal("one index", false, indexes.next());
+        }
+        try (ResultSet keys = metadata.getImportedKeys(null, "public", "every_type")) {
+            equal("foreign keys", false, keys.next());
+        }
+    }
+
     static void generatedResults(Connection connection) throws SQLException {
         String insert = "insert into every_type (id, h) values (?, ?) returning id, h";
         try (PreparedStatement prepared = connection.prepareStatement(insert)) {
@@ -152,6 +191,81 @@ public class RoundTrip {
         }
         try (Statement statement = connection.createStatement()) {
             equal("deleted", 1, statement.executeUpdate("delete from every_type where id = 1000"));
+            statement.execute("drop table if exists made");
+            statement.execute("create table made (id uuid primary key default gen_random_uuid(),"
+                    + " n int not null default 7, v text)");
+        }
+        insert = "insert into made (v) values (?)";
+        try (PreparedStatement prepared = connection.prepareStatement(insert, new String[] {"id", "n"})) {
+            for (int row = 0; row < 7; row++) {
+                prepared.setString(1, "v" + row);
+                equal("inserted", 1, prepared.executeUpdate());
+                try (ResultSet keys = prepared.getGeneratedKeys()) {
+                    equal("a generated key", true, keys.next());
+                    equal("its type", UUID.class, keys.getObject("id").getClass());
+                    equal("a default", 7, keys.getInt("n"));
+                }
+            }
+        }
+        try (PreparedStatement prepared =
+                connection.prepareStatement(insert, Statement.RETURN_GENERATED_KEYS)) {
+            for (int row = 0; row < 7; row++) {
+                prepared.setString(1, "w" + row);
+                prepared.addBatch();
+            }
+            prepared.executeBatch();
+            try (ResultSet keys = prepared.getGeneratedKeys()) {
+                int count = 0;
+                while (keys.next()) {
+                    equal("row " + count, "w" + count, keys.getString("v"));
+                    count++;
+                }
+                equal("generated keys of a batch", 7, count);
+            }
+        }
+        try (Statement statement = connection.createStatement()) {
+            statement.execute("drop table made");
+        }
+    }
+
+    static void metadata(Connection connection) throws SQLException {
+        DatabaseMetaData metadata = connection.getMetaData();
+        equal("product", "PostgreSQL", metadata.getDatabaseProductName());
+        try (ResultSet tables = metadata.getTables(null, "public", "every\\_type", new String[] {"TABLE"})) {
+            equal("the table", true, tables.next());
+            equal("its name", "every_type", tables.getString("TABLE_NAME"));
+            equal("its schema", "public", tables.getString("TABLE_SCHEM"));
+            equal("its kind", "TABLE", tables.getString("TABLE_TYPE"));
+            equal("one table", false, tables.next());
+        }
+        Object[][] expected = {
+            {"id", Types.INTEGER, "int4", 10}, {"a", Types.SMALLINT, "int2", 5}, {"b", Types.INTEGER, "int4", 10},
+            {"c", Types.BIGINT, "int8", 19}, {"d", Types.REAL, "float4", 8}, {"e", Types.DOUBLE, "float8", 17},
+            {"f", Types.NUMERIC, "numeric", 12}, {"g", Types.BIT, "bool", 1}, {"h", Types.VARCHAR, "text", 2147483647},
+            {"i", Types.VARCHAR, "varchar", 20}, {"j", Types.CHAR, "bpchar", 5}, {"k", Types.BINARY, "bytea", 2147483647},
+            {"l", Types.DATE, "date", 13}, {"m", Types.TIME, "time", 15}, {"n", Types.TIMESTAMP, "timestamp", 29},
+            {"o", Types.TIMESTAMP, "timestamptz", 35}, {"p", Types.OTHER, "interval", 49},
+            {"q", Types.OTHER, "uuid", 2147483647}, {"r", Types.OTHER, "jsonb", 2147483647}};
+        try (ResultSet columns = metadata.getColumns(null, "public", "every\\_type", "%")) {
+            int at = 0;
+            while (columns.next()) {
+                String name = (String) expected[at][0];
+                equal("column " + at, name, columns.getString("COLUMN_NAME"));
+                equal("code of " + name, expected[at][1], columns.getInt("DATA_TYPE"));
+                equal("type of " + name, expected[at][2], columns.getString("TYPE_NAME"));
+                equal("size of " + name, expected[at][3], columns.getInt("COLUMN_SIZE"));
+                equal("nullable " + name, at == 0 ? "NO" : "YES", columns.getString("IS_NULLABLE"));
+                equal("position of " + name, at + 1, columns.getInt("ORDINAL_POSITION"));
+                at++;
+            }
+            equal("columns", expected.length, at);
+        }
+        try (ResultSet schemas = metadata.getSchemas()) {
+            boolean found = false;
+            while (schemas.next()) {
+                found |= schemas.getString("TABLE_SCHEM").equals("public");
+            }
+            equal("the schema", true, found);
         }
     }
 
@@ -185,6 +299,47 @@ public class RoundTrip {
                 equal(pair[0], pair[1], error.getSQLState());
             }
         }
+    }
+
+    static void duplicate(Connection connection) throws SQLException {
+        connection.setAutoCommit(false);
+        String insert = "insert into every_type (id) values (?)";
+        try (PreparedStatement prepared = connection.prepareStatement(insert)) {
+            prepared.setInt(1, 3000);
+            prepared.executeUpdate();
+            prepared.setInt(1, 5);
+            prepared.executeUpdate();
+            throw new AssertionError("a duplicate key was accepted");
+        } catch (PSQLException error) {
+            equal("its code", "23505", error.getSQLState());
+            equal("its constraint", "every_type_pkey", error.getServerErrorMessage().getConstraint());
+            equal("its table", "every_type", error.getServerErrorMessage().getTable());
+            equal("its detail", "Key (id)=(5) already exists.", error.getServerErrorMessage().getDetail());
+        }
+        try (Statement statement = connection.createStatement()) {
+            count(statement, "id = 5");
+            throw new AssertionError("the transaction had failed");
+        } catch (SQLException error) {
+            equal("in a failed transaction", "25P02", error.getSQLState());
+        }
+        connection.rollback();
+        // One bad row of a batch: none of the batch stays.
+        try (PreparedStatement prepared = connection.prepareStatement(insert)) {
+            for (int id : new int[] {3001, 3002, 5, 3003}) {
+                prepared.setInt(1, id);
+                prepared.addBatch();
+            }
+            prepared.executeBatch();
+            throw new AssertionError("a batch with a duplicate key was accepted");
+        } catch (BatchUpdateException error) {
+            equal("of the batch", "23505", error.getSQLState());
+        }
+        connection.rollback();
+        try (Statement statement = connection.createStatement()) {
+            equal("left of it", 0L, count(statement, "id >= 3000"));
+        }
+        connection.commit();
+        connection.setAutoCommit(true);
     }
 
     static void pieces(Connection connection) throws SQLException {
