@@ -13,6 +13,7 @@ mod binary;
 mod cell;
 mod descriptor;
 mod error;
+pub mod garbage;
 mod key;
 mod row;
 mod snapshot;

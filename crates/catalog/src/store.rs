@@ -4,6 +4,7 @@
 //!   08 | v             -> version u64: raised by every transaction that changes a descriptor
 //!   08 | d s r t | id  -> descriptor, JSON
 //!   08 | q | id        -> next value of a sequence, i64; no descriptor, and not transactional
+//!   08 | x | span      -> a dropped span ([`crate::garbage`])
 //! ```
 //!
 //! # The rule
@@ -28,6 +29,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::garbage::GARBAGE;
 use crate::{CatalogError, CatalogSnapshot, Change};
 
 const VERSION: u8 = b'v';
@@ -160,7 +162,7 @@ fn decode(key: &Key, value: &Bytes) -> Result<Option<Change>, CatalogError> {
             .map_err(|e| CatalogError::Corrupt { key: key.clone(), detail: e.to_string() })
     }
     Ok(Some(match key.as_bytes().get(1) {
-        Some(&VERSION | &SEQUENCE) => return Ok(None),
+        Some(&VERSION | &SEQUENCE | &GARBAGE) => return Ok(None),
         Some(&DATABASE) => Change::PutDatabase(json(key, value)?),
         Some(&SCHEMA) => Change::PutSchema(json(key, value)?),
         Some(&ROLE) => Change::PutRole(json(key, value)?),

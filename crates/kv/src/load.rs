@@ -1,9 +1,11 @@
-//! Writing many new rows where nobody else looks yet, outside of any transaction.
+//! Writing many new rows where nobody else looks yet, and removing them where nobody looks any more:
+//! outside of any transaction.
 
 use base::{Key, KeyRange, Timestamp, TxnId};
 use bytes::Bytes;
 use proto::kv;
 use proto::kv::range_request::Request;
+use proto::kv::range_response::Response;
 
 use crate::db::Db;
 use crate::error::KvError;
@@ -48,14 +50,32 @@ impl Db {
             Request::Load(kv::Load { rows: rows.iter().map(row).collect(), ts: ts.0 })
         };
         let answers = scatter(&shared.router, Some(&meta), Replay::Safe, rows, build).await?;
-        for (_, answer) in answers {
-            match answer {
-                Ok(_) => {}
-                Err(Refusal::Range(error)) => return Err(range_refused(error)),
-                Err(Refusal::Unavailable(error)) => return Err(error),
-                Err(Refusal::Moved) => unreachable!("what has moved is cut anew"),
-            }
-        }
-        Ok(())
+        all_done(answers)
     }
+
+    /// Removes all that lies in a span, its history included. The caller vouches that nothing refers to
+    /// the span any more since `safe_point`; who reads there at or below it is refused from now on
+    /// ([`KvError::SnapshotTooOld`]). Zero: nobody ever knew of the span. May be repeated.
+    pub async fn clear(&self, span: KeyRange, safe_point: Timestamp) -> Result<(), KvError> {
+        let router = &self.shared.router;
+        // One request for each range that holds some of it.
+        let build = |spans: &[KeyRange]| {
+            router.metrics.consensus_rounds.inc();
+            let span = Some(spans[0].clone().into());
+            Request::Clear(kv::Clear { span, safe_point: safe_point.0 })
+        };
+        all_done(scatter(router, None, Replay::Safe, vec![span], build).await?)
+    }
+}
+
+fn all_done<T>(answers: Vec<(Vec<T>, Result<Response, Refusal>)>) -> Result<(), KvError> {
+    for (_, answer) in answers {
+        match answer {
+            Ok(_) => {}
+            Err(Refusal::Range(error)) => return Err(range_refused(error)),
+            Err(Refusal::Unavailable(error)) => return Err(error),
+            Err(Refusal::Moved) => unreachable!("what has moved is cut anew"),
+        }
+    }
+    Ok(())
 }

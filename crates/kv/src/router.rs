@@ -354,6 +354,7 @@ fn attempt_limit(request: &kv::RangeRequest, usual: Duration) -> Option<Duration
         | Request::Scan(_)
         | Request::Prewrite(_)
         | Request::Load(_)
+        | Request::Clear(_)
         | Request::Resolve(_)
         | Request::EndTxn(_)
         | Request::QueryTxn(_)

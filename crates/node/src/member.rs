@@ -34,6 +34,9 @@ use crate::transport::{Inbound, Peers};
 
 pub(crate) use rpc::serve_rpc;
 
+/// Nobody reads snapshots that are older, so that what was dropped may go.
+const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(600);
+
 /// How often the registry is read for new nodes and addresses.
 const REGISTRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause before a step of coming up is tried again.
@@ -240,7 +243,8 @@ impl Core {
             tokio::time::sleep(RETRY).await;
         }
         let engine = sql::session::Engine::new(running.db.clone(), config);
-        self.sql.send_replace(Some(engine));
+        self.sql.send_replace(Some(Arc::clone(&engine)));
+        sql::Reclaimer::new(engine, SNAPSHOT_AGE_MAX).run().await;
     }
 
     /// Hands the leadership of every range to a peer that is up.

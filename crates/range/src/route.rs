@@ -29,6 +29,7 @@ pub(crate) fn is_inside(span: &KeyRange, request: &RangeRequest) -> bool {
         Request::Refresh(refresh) => refresh.spans.iter().all(|s| contains(span, s)),
         Request::ReleaseLocks(release) => keys(&release.keys),
         Request::Load(load) => load.rows.iter().all(|row| span.contains(&row.key)),
+        Request::Clear(clear) => clear.span.as_ref().is_some_and(|s| contains(span, s)),
         Request::Heartbeat(heartbeat) => span.contains(&heartbeat.primary),
         Request::Split(split) => keys(&split.keys),
         Request::ChangeReplicas(_)

@@ -23,4 +23,5 @@ pub mod session;
 pub mod settings;
 mod sysviews;
 
+pub use ddl::Reclaimer;
 pub use error::{Fields, SqlError, SqlState};

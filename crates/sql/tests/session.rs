@@ -36,6 +36,33 @@ async fn a_table_is_made_filled_read_and_dropped() {
 }
 
 #[tokio::test]
+async fn the_data_of_what_was_dropped_goes_when_nobody_can_read_it_any_more() {
+    let engine = engine();
+    let mut s = connect(&engine).await;
+    let rows = |engine: &std::sync::Arc<sql::session::Engine>| {
+        let txn = engine.db().begin(kv::TxnOptions::default());
+        async move {
+            txn.begin_statement().await.expect("begins");
+            let tables = base::Key(vec![base::keyspace::TABLES].into()).prefix_range();
+            txn.scan(tables, kv::ScanOptions::default()).await.expect("scans").rows.len()
+        }
+    };
+    let table = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE INDEX ON t (v);
+                 INSERT INTO t SELECT g, 'x' FROM generate_series(1, 50) g";
+    check!(s, table, "-- CREATE TABLE\n-- CREATE INDEX\n-- INSERT 0 50");
+    check!(s, "BEGIN; DROP TABLE t; ROLLBACK", "-- BEGIN\n-- DROP TABLE\n-- ROLLBACK");
+    let mut patient = sql::Reclaimer::new(engine.clone(), std::time::Duration::from_secs(600));
+    let mut hasty = sql::Reclaimer::new(engine.clone(), std::time::Duration::ZERO);
+    assert_eq!(hasty.sweep().await, Ok(0), "nothing was dropped");
+    check!(s, "DROP TABLE t", "-- DROP TABLE");
+    assert_eq!(patient.sweep().await, Ok(0), "somebody may still read it");
+    assert_eq!(rows(&engine).await, 100);
+    assert_eq!(hasty.sweep().await, Ok(2));
+    assert_eq!(rows(&engine).await, 0);
+    assert_eq!(hasty.sweep().await, Ok(0), "the notes are gone");
+}
+
+#[tokio::test]
 async fn duplicate_keys_name_the_key_and_the_constraint() {
     let engine = engine();
     let mut s = connect(&engine).await;

@@ -58,6 +58,11 @@ impl Store {
             Request::Refresh(refresh) => self.refresh(txn, refresh),
             Request::ReleaseLocks(release) => Ok(self.release(id, txn, release)),
             Request::Load(load) => self.load(txn, load),
+            Request::Clear(clear) => {
+                let span: KeyRange = clear.span.clone().unwrap_or_default().into();
+                self.rows.retain(|key, _| !span.contains(key));
+                Ok(Response::Done(kv::Done {}))
+            }
             Request::Heartbeat(beat) => Ok(self.heartbeat(txn, beat)),
             Request::Split(split) => {
                 let keys: Vec<_> = split.keys.iter().cloned().map(Key).collect();
@@ -332,6 +337,7 @@ fn spans_of(request: &Request) -> Vec<KeyRange> {
         Request::Load(r) => {
             r.rows.iter().map(|row| KeyRange::point(Key(row.key.clone()))).collect()
         }
+        Request::Clear(r) => r.span.iter().map(|s| s.clone().into()).collect(),
         Request::Heartbeat(r) => points(std::slice::from_ref(&r.primary)),
         Request::Split(r) => points(&r.keys),
         Request::ChangeReplicas(_)

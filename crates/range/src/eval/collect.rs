@@ -1,4 +1,5 @@
 //! Collect: garbage collection, one bounded step per request, and the point below which nobody reads.
+//! Clear: a whole span at once, when a table or index is gone for so long that nobody may read it.
 //!
 //! The point is raised in memory before anything is collected, and kept in the data (as a record of no
 //! transaction, on the first key of the range), so that the next leader refuses the same reads and the
@@ -9,7 +10,8 @@ use proto::kv::{self, range_response::Response};
 use storage::mvcc::{self, TxnRecord};
 use storage::{EngineError, EngineRead, WriteBatch};
 
-use super::common::{Evaluated, Refusal};
+use super::common::{Evaluated, Refusal, span_of};
+use super::waits::Wait;
 use super::{After, Command, Evaluator, Step};
 
 /// No transaction has this id.
@@ -89,6 +91,33 @@ impl Evaluator {
             keys: Vec::new(),
             commits_from: Timestamp::MAX,
             response,
+            after: After::Nothing,
+        }))
+    }
+
+    /// What is written there is of no use to anybody, so nothing is waited for or looked at: one deletion
+    /// of a range of keys, however many there are.
+    pub(super) fn clear(&mut self, engine: &dyn EngineRead, clear: &kv::Clear) -> Evaluated {
+        let span =
+            clear.span.as_ref().map(span_of).ok_or_else(|| Refusal::invalid("clears what?"))?;
+        let (wanted, known) = (Timestamp(clear.safe_point), self.gc_point(engine)?);
+        if wanted == Timestamp::MAX {
+            return Err(Refusal::invalid("the end of time is no safe point"));
+        }
+        if let Some(command) = self.latches.span_conflict(&span, Timestamp::MAX) {
+            return Ok(Step::Wait(Wait::Latch(command)));
+        }
+        let mut batch = WriteBatch::new();
+        mvcc::clear_versions(&mut batch, &span);
+        if wanted > known {
+            self.gc_point = Some(wanted);
+            put_gc_point(&mut batch, &self.span.start, wanted);
+        }
+        Ok(Step::Propose(Command {
+            batch,
+            keys: Vec::new(),
+            commits_from: Timestamp::MAX,
+            response: Response::Done(kv::Done {}),
             after: After::Nothing,
         }))
     }

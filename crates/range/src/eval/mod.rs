@@ -19,7 +19,8 @@
 //!
 //! One file per group of requests: [`read`](self) Get and Scan; `lock` LockKeys; `commit` CommitOnePhase;
 //! `prewrite`; `verify` Refresh and the read spans of a commit; `settle` Resolve, EndTxn, QueryTxn,
-//! CheckKeys, Heartbeat; `load` many new rows that nobody else looks at; `collect` garbage collection; `waits` who is parked, for what and how long.
+//! CheckKeys, Heartbeat; `load` many new rows that nobody else looks at; `collect` garbage collection
+//! (Collect, Clear); `waits` who is parked, for what and how long.
 //!
 //! # Invariants (docs/transactions.md, section 12)
 //!
@@ -486,6 +487,7 @@ impl Evaluator {
             Some(Request::Heartbeat(beat)) => self.heartbeat(engine, now, txn, beat),
             Some(Request::ReleaseLocks(release)) => self.release_locks(txn, release, out),
             Some(Request::Load(load)) => self.load_rows(engine, txn, load),
+            Some(Request::Clear(clear)) => self.clear(engine, clear),
             Some(Request::Collect(collect)) => self.collect(engine, collect),
             _ => Err(Refusal::invalid("not a request of a transaction")),
         };

@@ -38,6 +38,7 @@ use crate::session::{Session, Tag, catalog_error};
 use crate::{SqlError, SqlState};
 
 pub(crate) use bulk::BulkWriter;
+pub use reclaim::Reclaimer;
 pub(crate) use split::split_at;
 
 /// Name of a statement, for errors.

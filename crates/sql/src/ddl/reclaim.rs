@@ -1,70 +1,95 @@
 //! Emptying key spans that nothing refers to any more.
 //!
-//! It happens in the background, in small transactions with pauses, so that dropping a large table
-//! does not starve the statements that run. A process that ends before it is through leaves the
-//! rest: garbage that takes space and is read by nobody, since index ids are never used again.
+//! The transaction that drops a table or index notes its spans ([`catalog::garbage`]). Every node sweeps
+//! now and then: what it has known to be garbage for longer than any snapshot is read is cleared, in one
+//! command per range however much there is, and the note is taken back. Sweeping twice does no harm.
+//!
+//! What a failed load leaves behind was never seen by anybody and is cleared at once. A process that ends
+//! before it is through leaves it: it takes space and is read by nobody, since ids are never used again.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Key, KeyRange};
-use catalog::{Index, Table};
-use kv::{Db, KvError, ScanOptions, TxnOptions};
+use base::{KeyRange, Timestamp};
+use catalog::{Index, Table, garbage};
+use kv::{KvError, TxnOptions};
 
-use crate::session::Session;
+use crate::session::{Engine, Session};
 
-/// Rows deleted by one transaction.
-const ROWS: u64 = 1_000;
-/// Pause between two: about a tenth of what one connection can write.
-const PAUSE: Duration = Duration::from_millis(50);
-/// Failures after which the rest is left.
-const FAILURES_MAX: u32 = 10;
+/// Between two sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// The keys of one index of a table.
 pub(super) fn index_span(table: &Table, index: &Index) -> KeyRange {
     base::keyspace::index_prefix(table.id, index.id).prefix_range()
 }
 
-async fn empty(db: &Db, span: KeyRange) {
-    let mut left = Some(span);
-    let mut failures = 0;
-    while let Some(span) = left.clone() {
-        match delete_some(db, span).await {
-            Ok(rest) => left = rest,
-            Err(error) => {
-                failures += 1;
-                if failures > FAILURES_MAX {
-                    tracing::warn!(%error, "a dropped index was not emptied");
-                    return;
-                }
-            }
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+/// Clears the data of what was dropped.
+#[derive(Debug)]
+pub struct Reclaimer {
+    engine: Arc<Engine>,
+    /// How old a snapshot may be that still reads what was dropped after it.
+    ttl: Duration,
+    /// Since when each span is known to be garbage.
+    known: BTreeMap<KeyRange, Timestamp>,
 }
 
-async fn delete_some(db: &Db, span: KeyRange) -> Result<Option<KeyRange>, KvError> {
-    let txn = db.begin(TxnOptions::default());
-    txn.begin_statement().await?;
-    let options = ScanOptions { max_rows: ROWS, ..ScanOptions::default() };
-    let page = txn.scan(span, options).await?;
-    let keys: Vec<Key> = page.rows.into_iter().map(|(key, _)| key).collect();
-    for key in keys {
-        txn.delete(key)?;
+impl Reclaimer {
+    /// Nothing is known to be garbage yet.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, ttl: Duration) -> Self {
+        Reclaimer { engine, ttl, known: BTreeMap::new() }
     }
-    txn.commit().await?;
-    Ok(page.resume)
+
+    /// Sweeps for as long as it is polled.
+    pub async fn run(mut self) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            if let Err(error) = self.sweep().await {
+                tracing::debug!(%error, "dropped data is left for the next sweep");
+            }
+        }
+    }
+
+    /// Clears what has been garbage for long enough. Returns how many spans.
+    pub async fn sweep(&mut self) -> Result<usize, KvError> {
+        let txn = self.engine.db().begin(TxnOptions::default());
+        let now = txn.begin_statement().await?;
+        let noted = garbage::list(&txn).await?;
+        drop(txn);
+        self.known.retain(|span, _| noted.contains(span));
+        let mut cleared = 0;
+        for span in noted {
+            // The drop is committed by now: nobody who begins later refers to the span.
+            let since = *self.known.entry(span.clone()).or_insert(now);
+            if u128::from(now.millis() - since.millis()) < self.ttl.as_millis() {
+                continue;
+            }
+            self.engine.db().clear(span.clone(), since).await?;
+            let txn = self.engine.db().begin(TxnOptions::default());
+            txn.begin_statement().await?;
+            garbage::forget(&txn, &span)?;
+            txn.commit().await?;
+            self.known.remove(&span);
+            cleared += 1;
+        }
+        Ok(cleared)
+    }
 }
 
 impl Session {
-    /// Empties spans in the background.
-    pub(crate) fn reclaim(&self, spans: Vec<KeyRange>) {
+    /// Clears, in the background, what a load that failed has left where nobody looks.
+    pub(crate) fn clear_loaded(&self, spans: Vec<KeyRange>) {
         if spans.is_empty() {
             return;
         }
         let db = self.engine().db.clone();
         tokio::spawn(async move {
             for span in spans {
-                empty(&db, span).await;
+                if let Err(error) = db.clear(span, Timestamp::ZERO).await {
+                    tracing::warn!(%error, "what a failed statement had loaded is still there");
+                }
             }
         });
     }

@@ -177,7 +177,13 @@ impl Session {
     pub(super) async fn commit_transaction(&mut self) -> Result<(), SqlError> {
         let modes = self.modes();
         let result = match self.tx.txn() {
-            Some(txn) => txn.clone().commit().await,
+            Some(txn) => {
+                let noted = self.tx.dropped.iter().try_for_each(|s| catalog::garbage::note(txn, s));
+                match noted {
+                    Ok(()) => txn.clone().commit().await,
+                    Err(error) => Err(error),
+                }
+            }
             None => Ok(None),
         };
         self.epoch += 1;
@@ -191,7 +197,6 @@ impl Session {
                 }
                 self.settings.commit();
                 self.refresh_env();
-                self.reclaim(finished.dropped);
                 self.tx.modes = self.modes();
                 self.tx.forget();
                 Ok(())
@@ -214,7 +219,7 @@ impl Session {
     /// Undoes what is open, to run it again from its beginning.
     pub(super) fn restart_transaction(&mut self, block: Block) {
         let loaded = self.tx.restart(block);
-        self.reclaim(loaded);
+        self.clear_loaded(loaded);
     }
 
     /// Forgets what is open; the key-value transaction rolls back when it is dropped.
@@ -226,7 +231,7 @@ impl Session {
         self.env_generation = 0;
         self.refresh_env();
         self.tx.modes = self.modes();
-        self.reclaim(finished.loaded);
+        self.clear_loaded(finished.loaded);
     }
 }
 

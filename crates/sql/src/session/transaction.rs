@@ -195,7 +195,6 @@ impl Transaction {
             txn: self.txn.take(),
             catalog: self.catalog.take().filter(|_| self.changed_catalog),
             loaded: std::mem::take(&mut self.loaded),
-            dropped: std::mem::take(&mut self.dropped),
         };
         let again = self.again.take();
         *self = Transaction::new(modes);
@@ -232,7 +231,6 @@ pub(crate) struct Finished {
     pub(crate) txn: Option<Arc<Txn>>,
     pub(crate) catalog: Option<Arc<CatalogSnapshot>>,
     pub(crate) loaded: Vec<KeyRange>,
-    pub(crate) dropped: Vec<KeyRange>,
 }
 
 /// The isolation level of a setting's value. READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL.

@@ -35,7 +35,7 @@ mod version;
 
 pub use gc::{GcPage, collect_records, gc};
 pub use lock::{Lock, LockKind, delete_lock, get_lock, locks_in_span, put_lock};
-pub use raw::{RawReader, apply_chunk, clear_spans, range_spans};
+pub use raw::{RawReader, apply_chunk, clear_spans, clear_versions, range_spans};
 pub use read::{
     Newest, Version, changed_in_span, changed_key, get_at, is_empty, newest_ts, newest_version,
     version_by,

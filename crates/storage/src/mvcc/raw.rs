@@ -34,6 +34,11 @@ pub fn clear_spans(batch: &mut WriteBatch, spans: &[(Family, KeyRange)]) {
     }
 }
 
+/// Adds the deletion of all versions in a span of user keys.
+pub fn clear_versions(batch: &mut WriteBatch, span: &KeyRange) {
+    clear_spans(batch, &[(Family::Data, encoded_span(span))]);
+}
+
 /// Reads all entries of some spans, chunk by chunk.
 #[derive(Debug, Clone)]
 pub struct RawReader {
