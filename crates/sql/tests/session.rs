@@ -51,6 +51,9 @@ async fn the_data_of_what_was_dropped_goes_when_nobody_can_read_it_any_more() {
                  INSERT INTO t SELECT g, 'x' FROM generate_series(1, 50) g";
     check!(s, table, "-- CREATE TABLE\n-- CREATE INDEX\n-- INSERT 0 50");
     check!(s, "BEGIN; DROP TABLE t; ROLLBACK", "-- BEGIN\n-- DROP TABLE\n-- ROLLBACK");
+    let taken_back = "BEGIN; SAVEPOINT s; DROP TABLE t; ROLLBACK TO s; COMMIT";
+    let tags = "-- BEGIN\n-- SAVEPOINT\n-- DROP TABLE\n-- ROLLBACK\n-- COMMIT";
+    check!(s, taken_back, tags);
     let mut patient = sql::Reclaimer::new(engine.clone(), std::time::Duration::from_secs(600));
     let mut hasty = sql::Reclaimer::new(engine.clone(), std::time::Duration::ZERO);
     assert_eq!(hasty.sweep().await, Ok(0), "nothing was dropped");

@@ -168,7 +168,7 @@ async fn add_primary_key(
     next.primary.columns = columns;
     next.primary.constraint = true;
     rebuild::move_rows(session, ddl, table, &next, Ok).await?;
-    session.note_dropped(table);
+    session.note_dropped(table)?;
     session.mark_fresh(&next);
     Ok(next)
 }
@@ -227,7 +227,7 @@ fn drop_constraint(
     };
     let mut next = Table::clone(table);
     let index = next.indexes.remove(at);
-    session.note_dropped_index(table, &index);
+    session.note_dropped_index(table, &index)?;
     Ok(Some(next))
 }
 

@@ -158,7 +158,7 @@ fn drop_column(
         .partition::<Vec<_>, _>(|i| i.columns.iter().any(|c| c.column == id));
     next.indexes = kept;
     for index in &gone {
-        session.note_dropped_index(table, index);
+        session.note_dropped_index(table, index)?;
     }
     next.columns.remove(at);
     Ok(())
@@ -243,7 +243,7 @@ async fn set_type(
         Ok(row)
     };
     rebuild::move_rows(session, ddl, table, &next, convert).await?;
-    session.note_dropped(table);
+    session.note_dropped(table)?;
     session.mark_fresh(&next);
     Ok(next)
 }

@@ -114,7 +114,7 @@ fn table(
         }
         return Ok(None);
     };
-    session.note_dropped(&table);
+    session.note_dropped(&table)?;
     Ok(Some(vec![Change::DropTable(table.id)]))
 }
 
@@ -147,7 +147,7 @@ fn index(
         .hint(format!("You can drop constraint {shown} on table {} instead.", table.name)));
     };
     let gone = next.indexes.remove(at);
-    session.note_dropped_index(&table, &gone);
+    session.note_dropped_index(&table, &gone)?;
     Ok(Some(vec![Change::PutTable(Box::new(next))]))
 }
 
@@ -180,7 +180,7 @@ fn schema(
     }
     let mut changes: Vec<Change> = Vec::new();
     for table in &tables {
-        session.note_dropped(table);
+        session.note_dropped(table)?;
         changes.push(Change::DropTable(table.id));
     }
     changes.push(Change::DropSchema(schema.id));
@@ -213,7 +213,7 @@ fn database(
         .collect();
     for schema in schemas {
         for table in ddl.catalog.tables_of(schema) {
-            session.note_dropped(table);
+            session.note_dropped(table)?;
             changes.push(Change::DropTable(table.id));
         }
         changes.push(Change::DropSchema(schema));

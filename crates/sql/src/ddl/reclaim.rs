@@ -15,6 +15,7 @@ use base::{KeyRange, Timestamp};
 use catalog::{Index, Table, garbage};
 use kv::{KvError, TxnOptions};
 
+use crate::SqlError;
 use crate::session::{Engine, Session};
 
 /// Between two sweeps.
@@ -95,14 +96,13 @@ impl Session {
     }
 
     /// All of a table's data goes when the transaction commits.
-    pub(crate) fn note_dropped(&mut self, table: &Table) {
-        for index in std::iter::once(&table.primary).chain(&table.indexes) {
-            self.note_dropped_span(index_span(table, index));
-        }
+    pub(crate) fn note_dropped(&self, table: &Table) -> Result<(), SqlError> {
+        let mut indexes = std::iter::once(&table.primary).chain(&table.indexes);
+        indexes.try_for_each(|index| self.note_dropped_index(table, index))
     }
 
     /// An index's data goes when the transaction commits.
-    pub(crate) fn note_dropped_index(&mut self, table: &Table, index: &Index) {
-        self.note_dropped_span(index_span(table, index));
+    pub(crate) fn note_dropped_index(&self, table: &Table, index: &Index) -> Result<(), SqlError> {
+        self.note_dropped_span(&index_span(table, index))
     }
 }

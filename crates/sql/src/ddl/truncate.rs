@@ -33,7 +33,7 @@ pub(super) async fn run(
         }
         let mut next = Table::clone(&table);
         new_storage(session, &mut next).await?;
-        session.note_dropped(&table);
+        session.note_dropped(&table)?;
         session.mark_fresh(&next);
         changes.push(Change::PutTable(Box::new(next)));
     }

@@ -111,8 +111,10 @@ impl Session {
         self.tx.loaded.push(span);
     }
 
-    /// A span that nothing refers to once the transaction has committed.
-    pub(crate) fn note_dropped_span(&mut self, span: KeyRange) {
-        self.tx.dropped.push(span);
+    /// A span that nothing refers to once the transaction has committed. Noted among its writes, so
+    /// that ROLLBACK TO SAVEPOINT takes it back with the drop.
+    pub(crate) fn note_dropped_span(&self, span: &KeyRange) -> Result<(), SqlError> {
+        let txn = self.tx.txn().expect("a statement that drops has begun");
+        Ok(catalog::garbage::note(txn, span)?)
     }
 }

@@ -177,13 +177,7 @@ impl Session {
     pub(super) async fn commit_transaction(&mut self) -> Result<(), SqlError> {
         let modes = self.modes();
         let result = match self.tx.txn() {
-            Some(txn) => {
-                let noted = self.tx.dropped.iter().try_for_each(|s| catalog::garbage::note(txn, s));
-                match noted {
-                    Ok(()) => txn.clone().commit().await,
-                    Err(error) => Err(error),
-                }
-            }
+            Some(txn) => txn.clone().commit().await,
             None => Ok(None),
         };
         self.epoch += 1;

@@ -70,8 +70,6 @@ pub(crate) struct Transaction {
     /// Key spans filled outside of this transaction for tables that exist only in it: to be
     /// emptied if it rolls back.
     pub(crate) loaded: Vec<KeyRange>,
-    /// Key spans that nothing refers to once it has committed.
-    pub(crate) dropped: Vec<KeyRange>,
 }
 
 impl Transaction {
@@ -89,7 +87,6 @@ impl Transaction {
             marks: Vec::new(),
             fresh: Default::default(),
             loaded: Vec::new(),
-            dropped: Vec::new(),
         }
     }
 
@@ -216,7 +213,6 @@ impl Transaction {
         self.statements = 0;
         self.marks.clear();
         self.fresh.clear();
-        self.dropped.clear();
         std::mem::take(&mut self.loaded)
     }
 
