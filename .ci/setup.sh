@@ -14,7 +14,10 @@ for need in "${needs[@]}"; do
 	[ -n "$package" ] || continue
 	command -v "$tool" >/dev/null 2>&1 || packages+=("$package")
 done
-if [ "${1:-build}" = build ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1; then
+# What bindgen looks for. libclang-cpp is another library, and libclang_rt is none.
+if [ "${1:-build}" = build ] &&
+	! compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null &&
+	! compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null; then
 	packages+=(libclang-dev)
 fi
 if [ "${1:-build}" = bench ] && ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
