@@ -185,7 +185,7 @@ pub async fn write(
 ) -> Result<Arc<CatalogSnapshot>, CatalogError> {
     let key = version_key();
     // Locked, so that two DDL statements queue up rather than abort each other.
-    txn.lock(std::slice::from_ref(&key), Strength::Exclusive, WaitPolicy::Block).await?;
+    txn.lock(std::slice::from_ref(&key), Strength::Update, WaitPolicy::Block).await?;
     let version = decode_version(txn.get(&key).await?.as_ref())? + 1;
     txn.put(key, Bytes::copy_from_slice(&version.to_be_bytes()))?;
     for change in &changes {

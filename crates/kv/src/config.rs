@@ -27,6 +27,10 @@ pub struct Config {
     pub heartbeat_every: Duration,
     /// Bytes of writes in one prewrite request.
     pub request_bytes: usize,
+    /// Conflicts that are kept for `conclave.contention_events`, per node.
+    pub contention_events: usize,
+    /// Advisory locks that one session may hold.
+    pub advisory_locks: usize,
     /// Ids fetched at once for hidden row ids.
     pub id_block: u64,
 }
@@ -45,6 +49,8 @@ impl Default for Config {
             lock_ttl: Duration::from_secs(3),
             heartbeat_every: Duration::from_secs(1),
             request_bytes: 4 << 20,
+            contention_events: 4096,
+            advisory_locks: 10_000,
             id_block: 1000,
         }
     }

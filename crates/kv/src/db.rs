@@ -13,6 +13,7 @@ use txn::deadlock::{Config as DetectorConfig, Detector};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::error::KvError;
+use crate::inspect::Contention;
 use crate::metrics::Metrics;
 use crate::oracle::Oracle;
 use crate::registry::Registry;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) oracle: Oracle,
     pub(crate) registry: Registry,
     pub(crate) detector: Mutex<Detector>,
+    pub(crate) contention: Contention,
     /// Commits whose locks are being settled in the background.
     pub(crate) resolving: Arc<AtomicUsize>,
     row_ids: Mutex<std::ops::Range<u64>>,
@@ -73,6 +75,7 @@ impl Db {
                 oracle: Oracle::default(),
                 registry: Registry::default(),
                 detector,
+                contention: Contention::default(),
                 resolving: Arc::default(),
                 row_ids: Mutex::new(0..0),
             }),

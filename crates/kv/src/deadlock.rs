@@ -4,9 +4,12 @@
 //! travel from coordinator to coordinator. Whoever is found to be the youngest in a cycle is killed:
 //! its waits end with [`KvError::Deadlock`] and its locks are released.
 
+use std::time::Duration;
+
 use base::{Key, NodeId, RangeId, Timestamp, TxnId};
 use proto::kv;
-use txn::deadlock::{Detector, Edge, Effect, Probe};
+use txn::deadlock::{Blocker, Detector, Edge, Effect, Family, Probe};
+use txn::lock_table::Strength;
 use txn::{Owner, Rank};
 
 use crate::db::{Db, Shared};
@@ -30,22 +33,30 @@ impl Db {
         let blockers = notice
             .blockers
             .iter()
-            .filter_map(|blocker| Some((owner(blocker.txn.as_ref()?), Key(blocker.key.clone()))));
+            .filter_map(|blocker| {
+                Some(Blocker {
+                    holder: owner(blocker.txn.as_ref()?),
+                    key: Key(blocker.key.clone()),
+                    wish: strength_in(notice.wish()),
+                    held: strength_in(blocker.held()),
+                    waited: notice.waited_ms * 1000,
+                })
+            });
         let blockers = blockers.collect();
-        self.detect(|detector, now, alive| detector.notice(now, waiter, range, blockers, alive));
+        self.detect(|detector, now, family| detector.notice(now, waiter, range, blockers, family));
     }
 
     /// A deadlock probe arrives.
     pub fn on_probe(&self, probe: kv::Probe) {
         let Some(probe) = probe_in(&probe) else { return };
-        self.detect(|detector, now, alive| detector.probe(now, probe, alive));
+        self.detect(|detector, now, family| detector.probe(now, probe, family));
     }
 
-    fn detect(&self, step: impl FnOnce(&mut Detector, u64, &dyn Fn(TxnId) -> bool) -> Vec<Effect>) {
+    fn detect(&self, step: impl FnOnce(&mut Detector, u64, Family<'_>) -> Vec<Effect>) {
         let shared = &self.shared;
         let now = shared.router.runtime.now().as_micros() as u64;
-        let alive = |txn| shared.registry.contains(txn);
-        let effects = step(&mut shared.detector.lock(), now, &alive);
+        let family = |txn| shared.registry.family(txn);
+        let effects = step(&mut shared.detector.lock(), now, &family);
         for effect in effects {
             match effect {
                 Effect::Send(probe) => {
@@ -99,6 +110,9 @@ fn probe_in(probe: &kv::Probe) -> Option<Probe> {
         waiter: Rank { start: Timestamp(edge.waiter_start_ts), txn: TxnId(edge.waiter) },
         holder: Rank { start: Timestamp(edge.holder_start_ts), txn: TxnId(edge.holder) },
         key: Key(edge.key.clone()),
+        wish: strength_in(edge.wish()),
+        held: strength_in(edge.held()),
+        waited: edge.waited_ms * 1000,
     });
     let path: Vec<_> = path.collect();
     if path.is_empty() {
@@ -120,6 +134,9 @@ fn probe_out(probe: &Probe) -> kv::Probe {
         key: edge.key.0.clone(),
         waiter_start_ts: edge.waiter.start.0,
         holder_start_ts: edge.holder.start.0,
+        wish: strength_out(edge.wish) as i32,
+        held: strength_out(edge.held) as i32,
+        waited_ms: edge.waited / 1000,
     });
     kv::Probe {
         origin: Some(meta(probe.origin)),
@@ -140,6 +157,27 @@ impl From<Edge> for WaitEdge {
             holder: edge.holder.txn,
             holder_start: edge.holder.start,
             key: edge.key,
+            wish: strength_out(edge.wish),
+            held: strength_out(edge.held),
+            waited: Duration::from_micros(edge.waited),
         }
+    }
+}
+
+fn strength_in(strength: kv::Strength) -> Strength {
+    match strength {
+        kv::Strength::KeyShare => Strength::KeyShare,
+        kv::Strength::Share => Strength::Share,
+        kv::Strength::NoKeyUpdate => Strength::NoKeyUpdate,
+        kv::Strength::Update => Strength::Update,
+    }
+}
+
+fn strength_out(strength: Strength) -> kv::Strength {
+    match strength {
+        Strength::KeyShare => kv::Strength::KeyShare,
+        Strength::Share => kv::Strength::Share,
+        Strength::NoKeyUpdate => kv::Strength::NoKeyUpdate,
+        Strength::Update => kv::Strength::Update,
     }
 }

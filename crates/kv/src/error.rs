@@ -2,8 +2,11 @@
 //!
 //! SQLSTATEs are not here; they live where errors meet clients. Broken invariants panic instead.
 
+use std::time::Duration;
+
 use base::{Key, Timestamp, TxnId};
 use proto::kv;
+use proto::kv::Strength;
 
 /// One wait of a deadlock: who waited for whom, at which key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,12 @@ pub struct WaitEdge {
     pub holder_start: Timestamp,
     /// The key.
     pub key: Key,
+    /// What the waiter wished.
+    pub wish: Strength,
+    /// What was held, or wished by somebody older.
+    pub held: Strength,
+    /// How long the waiter had waited.
+    pub waited: Duration,
 }
 
 /// Why a key-value operation was refused.
@@ -28,6 +37,8 @@ pub enum KvError {
     Serialization {
         /// The key that changed, where one is known.
         key: Option<Key>,
+        /// Who changed it, where that is known.
+        by: Option<TxnId>,
         /// What happened to it.
         cause: SerializationCause,
     },
@@ -50,6 +61,12 @@ pub enum KvError {
         key: Key,
         /// Who holds it.
         holder: TxnId,
+        /// What was asked for.
+        wish: Strength,
+        /// What is held.
+        held: Strength,
+        /// How long the request has waited.
+        waited: Duration,
         /// The lock timeout passed; false for NOWAIT.
         timed_out: bool,
     },
@@ -88,6 +105,12 @@ pub enum KvError {
         read_ts: Timestamp,
         /// The oldest one that can be read.
         safe_point: Timestamp,
+    },
+    /// A lock table is full, or a session has all the advisory locks it may have. (53200)
+    #[error("no more locks can be taken: {what}")]
+    LocksExhausted {
+        /// What is full.
+        what: &'static str,
     },
     /// The cluster sheds load. (53300)
     #[error("overloaded: {reason}")]
@@ -152,6 +175,7 @@ impl KvError {
             | Self::Unavailable { .. }
             | Self::TooLarge { .. }
             | Self::SnapshotTooOld { .. }
+            | Self::LocksExhausted { .. }
             | Self::Overloaded { .. }
             | Self::Corrupt { .. }
             | Self::NotUsable(_)
@@ -163,6 +187,9 @@ impl KvError {
 impl From<kv::WaitEdge> for WaitEdge {
     fn from(edge: kv::WaitEdge) -> Self {
         WaitEdge {
+            wish: edge.wish(),
+            held: edge.held(),
+            waited: Duration::from_millis(edge.waited_ms),
             waiter: TxnId(edge.waiter),
             waiter_start: Timestamp(edge.waiter_start_ts),
             holder: TxnId(edge.holder),

@@ -18,12 +18,15 @@
 //!
 //! [`testing::FakeCluster`] is a whole cluster in memory, for tests of what lies above.
 
+mod activity;
+mod advisory;
 mod buffer;
 mod config;
 mod db;
 mod deadlock;
 mod directory;
 mod error;
+mod inspect;
 mod load;
 mod metrics;
 mod oracle;
@@ -38,11 +41,14 @@ mod txn;
 
 pub use ::txn::coordinator::Outcome;
 pub use ::txn::settle::Verdict as Settled;
+pub use activity::{Activity, Client};
+pub use advisory::{AdvisoryKey, AdvisoryLocks, Scope};
 pub use buffer::Savepoint;
 pub use config::Config;
 pub use db::Db;
 pub use error::{KvError, Remedy, SerializationCause, WaitEdge};
 pub use metrics::{Counter, Metrics};
+pub use proto::kv::inspect::What as Inspection;
 pub use proto::kv::{Isolation, Strength, WaitPolicy};
 pub use proto::meta::allocate_ids::Kind as IdKind;
 pub use runtime::{Runtime, TokioRuntime};

@@ -1,17 +1,32 @@
-//! Transactions of this node that may hold locks, by id. A lock held by one that is not in here is
-//! nobody's.
+//! Transactions of this node that may hold locks, by id, and those that did lately. A lock held by one
+//! that is not running is nobody's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use base::TxnId;
 use parking_lot::Mutex;
+use proto::kv;
 
+use crate::activity::Activity;
 use crate::txn::Inner;
+
+/// Transactions that are over and still known by name: who fails because of one asks within moments.
+const ENDED_MAX: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     running: Mutex<BTreeMap<TxnId, Weak<Inner>>>,
+    ended: Mutex<VecDeque<Ended>>,
+    sessions: Mutex<Vec<Weak<Activity>>>,
+}
+
+/// What is left of a transaction.
+#[derive(Debug, Clone)]
+struct Ended {
+    txn: TxnId,
+    activity: Arc<Activity>,
+    statement: Arc<str>,
 }
 
 impl Registry {
@@ -20,11 +35,15 @@ impl Registry {
     }
 
     pub(crate) fn remove(&self, id: TxnId) {
-        self.running.lock().remove(&id);
-    }
-
-    pub(crate) fn contains(&self, id: TxnId) -> bool {
-        self.running.lock().contains_key(&id)
+        let known = self.running.lock().remove(&id);
+        let Some(inner) = known.and_then(|known| known.upgrade()) else { return };
+        let Some((activity, statement)) = inner.activity() else { return };
+        activity.leaves(id);
+        let mut ended = self.ended.lock();
+        if ended.len() >= ENDED_MAX {
+            ended.pop_front();
+        }
+        ended.push_back(Ended { txn: id, activity, statement });
     }
 
     pub(crate) fn get(&self, id: TxnId) -> Option<Arc<Inner>> {
@@ -33,5 +52,51 @@ impl Registry {
 
     pub(crate) fn len(&self) -> usize {
         self.running.lock().len()
+    }
+
+    /// A transaction and the others of its session; none if it is over.
+    pub(crate) fn family(&self, id: TxnId) -> Vec<TxnId> {
+        let known = self.running.lock().get(&id).cloned();
+        let Some(known) = known else { return Vec::new() };
+        let members = known
+            .upgrade()
+            .and_then(|inner| inner.activity())
+            .map(|(activity, _)| activity.txns())
+            .unwrap_or_default();
+        if members.contains(&id) { members } else { vec![id] }
+    }
+
+    /// All that run.
+    pub(crate) fn running(&self) -> Vec<Arc<Inner>> {
+        self.running.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// What is known of one that is over.
+    pub(crate) fn ended(&self, id: TxnId) -> Option<kv::TxnInfo> {
+        let ended = self.ended.lock();
+        let found = ended.iter().rev().find(|ended| ended.txn == id)?;
+        let mut activity = found.activity.snapshot();
+        activity.statement = found.statement.to_string();
+        let txn = kv::TxnMeta { id: id.0, start_ts: id.0, ..kv::TxnMeta::default() };
+        Some(kv::TxnInfo {
+            txn: Some(txn),
+            activity: Some(activity),
+            phase: "ended".to_owned(),
+            ..kv::TxnInfo::default()
+        })
+    }
+
+    pub(crate) fn open_session(&self, activity: &Arc<Activity>) {
+        const SWEEP_EVERY: usize = 64;
+        let mut sessions = self.sessions.lock();
+        if sessions.len() % SWEEP_EVERY == SWEEP_EVERY - 1 {
+            sessions.retain(|session| session.strong_count() > 0);
+        }
+        sessions.push(Arc::downgrade(activity));
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<kv::Activity> {
+        let sessions = self.sessions.lock();
+        sessions.iter().filter_map(Weak::upgrade).map(|session| session.snapshot()).collect()
     }
 }

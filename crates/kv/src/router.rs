@@ -268,6 +268,7 @@ impl Router {
             | RangeError::WriteConflict(_)
             | RangeError::BelowGc(_)
             | RangeError::Corrupt(_)
+            | RangeError::LocksExhausted(_)
             | RangeError::Invalid(_) => Attempt::Refused(Refusal::Range(error)),
         }
     }
@@ -365,6 +366,7 @@ fn attempt_limit(request: &kv::RangeRequest, usual: Duration) -> Option<Duration
         | Request::Oracle(_)
         | Request::SystemCommand(_)
         | Request::SystemQuery(_)
+        | Request::Inspect(_)
         | Request::RangeStatus(_) => Some(usual),
         Request::Split(_)
         | Request::ChangeReplicas(_)

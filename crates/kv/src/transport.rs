@@ -29,6 +29,9 @@ pub trait Transport: Send + Sync + 'static {
     /// This node and the incarnation of its process.
     fn local_node(&self) -> (NodeId, u64);
 
+    /// Whether a node has shown a sign of life lately. If none does, its process is taken for ended.
+    fn hears_of(&self, node: NodeId) -> bool;
+
     /// Nodes that may know the system range, the local one first.
     fn nodes(&self) -> Vec<NodeId>;
 

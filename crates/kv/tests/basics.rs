@@ -164,20 +164,20 @@ async fn locks_return_the_newest_row_and_own_writes() {
     let txn = begin(&db).await;
     put(&db, "a", "2").await;
     let keys = [key("a"), key("b")];
-    let locked = txn.lock(&keys, Strength::Exclusive, WaitPolicy::Block).await.unwrap();
+    let locked = txn.lock(&keys, Strength::Update, WaitPolicy::Block).await.unwrap();
     assert_eq!(locked[0].value, Some(val("2")), "nothing was read, so the snapshot moves");
     assert_eq!(locked[1].value, None);
     txn.put(key("a"), val("3")).unwrap();
-    let locked = txn.lock(&keys[..1], Strength::Exclusive, WaitPolicy::Block).await.unwrap();
+    let locked = txn.lock(&keys[..1], Strength::Update, WaitPolicy::Block).await.unwrap();
     assert_eq!(locked[0].value, Some(val("3")));
 
     let other = begin(&db).await;
-    let nowait = other.lock(&keys, Strength::Shared, WaitPolicy::Nowait).await;
+    let nowait = other.lock(&keys, Strength::Share, WaitPolicy::Nowait).await;
     assert!(matches!(nowait, Err(KvError::LockNotAvailable { timed_out: false, .. })));
-    let skipped = other.lock(&keys, Strength::Shared, WaitPolicy::SkipLocked).await.unwrap();
+    let skipped = other.lock(&keys, Strength::Share, WaitPolicy::SkipLocked).await.unwrap();
     assert!(skipped.iter().all(|l| l.skipped));
     other.set_lock_timeout(Some(std::time::Duration::from_millis(30)));
-    let late = other.lock(&keys, Strength::Shared, WaitPolicy::Block).await;
+    let late = other.lock(&keys, Strength::Share, WaitPolicy::Block).await;
     assert!(matches!(late, Err(KvError::LockNotAvailable { timed_out: true, .. })), "{late:?}");
     txn.commit().await.unwrap();
     other.rollback().await;
@@ -189,7 +189,7 @@ async fn a_dropped_transaction_lets_its_locks_go() {
     let cluster = FakeCluster::new();
     let db = cluster.db();
     let txn = begin(&db).await;
-    txn.lock(&[key("a")], Strength::Exclusive, WaitPolicy::Block).await.unwrap();
+    txn.lock(&[key("a")], Strength::Update, WaitPolicy::Block).await.unwrap();
     assert_eq!(cluster.lock_counts(), (0, 1));
     drop(txn);
     tokio::task::yield_now().await;

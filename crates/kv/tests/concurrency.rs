@@ -56,7 +56,7 @@ async fn bank(cluster: &FakeCluster, db: &Db) {
 
 async fn transfer(txn: Arc<Txn>, from: usize, to: usize) -> Result<(), KvError> {
     let keys = [account(from), account(to)];
-    let rows = txn.lock(&keys, Strength::Exclusive, WaitPolicy::Block).await?;
+    let rows = txn.lock(&keys, Strength::Update, WaitPolicy::Block).await?;
     for (row, change) in rows.into_iter().zip([-1, 1]) {
         let balance = number(row.value) + change;
         txn.put(row.key, val(&balance.to_string()))?;
@@ -151,7 +151,7 @@ async fn hot_rows_are_queued_for_and_never_fail() {
                 for (at, row) in [&*account, "teller/1", "branch/1"].iter().enumerate() {
                     txn.begin_statement().await?;
                     let keys = [key(row)];
-                    let rows = txn.lock(&keys, Strength::Exclusive, WaitPolicy::Block).await?;
+                    let rows = txn.lock(&keys, Strength::Update, WaitPolicy::Block).await?;
                     let balance = number(rows[0].value.clone()) + 1;
                     txn.put(key(row), val(&balance.to_string()))?;
                     txn.results_returned();
@@ -219,12 +219,12 @@ async fn a_lost_update_is_refused_at_repeatable_read_and_rerun_at_read_committed
         txn.begin_statement().await.unwrap();
         txn.get(&key("a")).await.unwrap();
         put(&db, "a", "2").await;
-        let result = txn.lock(&[key("a")], Strength::Exclusive, WaitPolicy::Block).await;
+        let result = txn.lock(&[key("a")], Strength::Update, WaitPolicy::Block).await;
         if want_rerun {
             assert_eq!(result, Err(KvError::Restatement));
             txn.begin_statement().await.unwrap();
             assert_eq!(txn.get(&key("a")).await.unwrap(), Some(val("2")));
-            txn.lock(&[key("a")], Strength::Exclusive, WaitPolicy::Block).await.unwrap();
+            txn.lock(&[key("a")], Strength::Update, WaitPolicy::Block).await.unwrap();
             txn.put(key("a"), val("3")).unwrap();
             txn.commit().await.unwrap();
         } else {
@@ -245,11 +245,11 @@ async fn serializable_reruns_a_statement_whose_own_reads_changed() {
     txn.begin_statement().await.unwrap();
     txn.get(&key("a")).await.unwrap();
     put(&db, "a", "2").await;
-    let result = txn.lock(&[key("a")], Strength::Exclusive, WaitPolicy::Block).await;
+    let result = txn.lock(&[key("a")], Strength::Update, WaitPolicy::Block).await;
     assert_eq!(result, Err(KvError::Restatement));
     txn.begin_statement().await.unwrap();
     assert_eq!(txn.get(&key("a")).await.unwrap(), Some(val("2")));
-    txn.lock(&[key("a")], Strength::Exclusive, WaitPolicy::Block).await.unwrap();
+    txn.lock(&[key("a")], Strength::Update, WaitPolicy::Block).await.unwrap();
     txn.put(key("a"), val("3")).unwrap();
     // And now b changes, and somebody reads a as it was: the commit lies after both, which no retry
     // of a statement can mend.
@@ -268,7 +268,7 @@ async fn a_row_locked_and_not_written_is_verified_when_its_leader_moved() {
     put(&db, "z", "1").await;
     for changed in [false, true] {
         let txn = begin_at(&db, Isolation::ReadCommitted).await;
-        txn.lock(&[key("a")], Strength::Shared, WaitPolicy::Block).await.unwrap();
+        txn.lock(&[key("a")], Strength::Share, WaitPolicy::Block).await.unwrap();
         txn.put(key("z"), val("2")).unwrap();
         // The lock is lost with its leader.
         let range = cluster.ranges()[1].0;
@@ -356,7 +356,7 @@ async fn an_acknowledged_commit_is_seen_by_whoever_begins_after_it() {
     }
     assert_eq!(get(&others, "row").await.as_deref(), Some("0"));
     for (place, txn) in queue.into_iter().enumerate() {
-        txn.lock(&[key("row")], Strength::Exclusive, WaitPolicy::Block).await.unwrap();
+        txn.lock(&[key("row")], Strength::Update, WaitPolicy::Block).await.unwrap();
         txn.put(key("row"), val(&(place + 1).to_string())).unwrap();
         txn.commit().await.unwrap();
     }

@@ -14,7 +14,7 @@ use kv::testing::FakeCluster;
 use kv::{Config, Db, KvError, Remedy, Strength, Txn, WaitPolicy};
 
 async fn lock(txn: &Arc<Txn>, name: &str) -> Result<(), KvError> {
-    txn.lock(&[key(name)], Strength::Exclusive, WaitPolicy::Block).await.map(|_| ())
+    txn.lock(&[key(name)], Strength::Update, WaitPolicy::Block).await.map(|_| ())
 }
 
 /// Each of `n` transactions, on nodes in turn, locks its own row and then the next one's.

@@ -31,7 +31,7 @@ impl meta::RangeDescriptor {
 
 impl From<KeyRange> for kv::Span {
     fn from(range: KeyRange) -> Self {
-        kv::Span { start: range.start.0, end: range.end.0, from_ts: None }
+        kv::Span { start: range.start.0, end: range.end.0, ..kv::Span::default() }
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn is_inside(span: &KeyRange, request: &RangeRequest) -> bool {
         | Request::SystemCommand(_)
         | Request::SystemQuery(_)
         | Request::RangeStatus(_)
+        | Request::Inspect(_)
         | Request::Collect(_) => true,
     }
 }

@@ -15,6 +15,7 @@ use goldenscript::{ArgumentConsumer, Command, Context, Runner};
 use proto::kv::{self, kv_error::Error as E, range_request::Request, range_response::Response};
 use range::eval::{Config, Effect, Evaluator, ProposalId, Token};
 use storage::{Engine, MemEngine, WriteBatch, mvcc};
+use txn::lock_table::Strength;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -97,11 +98,16 @@ fn points(keys: &str) -> Vec<kv::Span> {
             // A row locked and not written, seen at that version.
             Some((k, seen)) => {
                 let key = Key(bytes(k));
-                kv::Span { end: key.next().0, start: key.0, from_ts: seen.parse().ok() }
+                kv::Span {
+                    end: key.next().0,
+                    start: key.0,
+                    from_ts: seen.trim_end_matches('+').parse().ok(),
+                    may_change: seen.ends_with('+'),
+                }
             }
             None => {
                 let key = Key(bytes(k));
-                kv::Span { end: key.next().0, start: key.0, from_ts: None }
+                kv::Span { end: key.next().0, start: key.0, ..kv::Span::default() }
             }
         })
         .collect()
@@ -190,14 +196,19 @@ impl Range {
                 span: Some(kv::Span {
                     start: bytes(args.take_key("from").unwrap_or("")),
                     end: bytes(args.take_key("to").unwrap_or("")),
-                    from_ts: None,
+                    ..kv::Span::default()
                 }),
                 reverse: args.next_pos().is_some(),
                 max_bytes: 0,
             }),
             "lock" => {
                 let timeout_ms = number(args, "timeout")?;
-                let strength = args.take_key("strength").unwrap_or("exclusive") == "shared";
+                let strength = match args.take_key("strength").unwrap_or("update") {
+                    "key-share" => kv::Strength::KeyShare,
+                    "share" => kv::Strength::Share,
+                    "no-key-update" => kv::Strength::NoKeyUpdate,
+                    _ => kv::Strength::Update,
+                };
                 let wait = match args.take_key("wait") {
                     Some("no") => kv::WaitPolicy::Nowait,
                     Some("skip") => kv::WaitPolicy::SkipLocked,
@@ -205,7 +216,7 @@ impl Range {
                 };
                 Request::LockKeys(kv::LockKeys {
                     keys: rest(args),
-                    strength: i32::from(!strength),
+                    strength: strength as i32,
                     wait: wait as i32,
                     want_values: true,
                     timeout_ms,
@@ -325,7 +336,12 @@ impl Range {
             writeln!(out, "{key} replicated lock of {} from {}", lock.txn, lock.min_commit_ts)?;
         }
         for row in self.evaluator.lock_rows() {
-            let what = if row.exclusive { "X" } else { "S" };
+            let what = match row.strength {
+                Strength::KeyShare => "KS",
+                Strength::Share => "S",
+                Strength::NoKeyUpdate => "NKU",
+                Strength::Update => "U",
+            };
             let how = if row.granted { "holds" } else { "waits" };
             writeln!(out, "{} {} {how} {what}", row.key, row.owner.txn)?;
         }

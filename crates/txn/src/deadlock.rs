@@ -10,6 +10,10 @@
 //!   t20 waits for t30, the origin             at t20's: a cycle; the youngest, t30, is told
 //! ```
 //!
+//! A session can wait in one transaction and be waited for in another: its advisory locks are held by
+//! transactions of their own. Such a *family* is one member of the graph: a probe for one of them goes on
+//! along the waits of all.
+//!
 //! A probe is passed on along *all* waits of a blocked transaction: one statement may wait in several
 //! ranges at once. Notices are repeated while a wait lasts, and so are the probes they start; a lost one
 //! costs time. What every member of one cycle finds names the same victim, so that two cannot go.
@@ -24,7 +28,8 @@
 //!
 //! - **D1** A transaction without waits is never a victim.
 //! - **D2** A path names no transaction twice, so no probe lives for ever.
-//! - **D3** The victim is the youngest on the path that closed the cycle.
+//! - **D3** The victim is the youngest of those that wait on the path that closed the cycle, and everybody
+//!   on a closed path waits.
 //!
 //! Scripts: `scripts/deadlock/`.
 
@@ -32,6 +37,7 @@ use std::collections::BTreeMap;
 
 use base::{Key, NodeId, RangeId, TxnId};
 
+use crate::lock_table::Strength;
 use crate::{Owner, Rank};
 
 /// Longer cycles are left to the age rule.
@@ -39,6 +45,21 @@ const PATH_MAX: usize = 64;
 
 /// Microseconds of the monotonic clock.
 pub type Micros = u64;
+
+/// Who keeps a request waiting, where and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocker {
+    /// Who.
+    pub holder: Owner,
+    /// Where.
+    pub key: Key,
+    /// What the waiter wishes.
+    pub wish: Strength,
+    /// What the holder holds, or wished earlier.
+    pub held: Strength,
+    /// How long the request has waited.
+    pub waited: Micros,
+}
 
 /// One waits for another at a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +70,12 @@ pub struct Edge {
     pub holder: Rank,
     /// Where.
     pub key: Key,
+    /// What the waiter wishes.
+    pub wish: Strength,
+    /// What the holder holds, or wished earlier.
+    pub held: Strength,
+    /// How long it had waited when its leader told so.
+    pub waited: Micros,
 }
 
 /// A search for a cycle through `origin`, on its way to the coordinator of `target`.
@@ -60,7 +87,7 @@ pub struct Probe {
     pub target: Owner,
     /// From the origin to the target.
     pub path: Vec<Edge>,
-    /// The youngest transaction on the path.
+    /// The youngest of those that wait on the path.
     pub youngest: Owner,
     /// No search: the origin has waited too long. The target goes, if it is younger and waits.
     pub wound: bool,
@@ -122,8 +149,12 @@ struct Waiter {
 struct RangeWait {
     since: Micros,
     told: Micros,
-    blockers: Vec<(Owner, Key)>,
+    blockers: Vec<Blocker>,
 }
+
+/// What a node's coordinators know of a transaction: itself and those of the same session. Empty if it is
+/// over.
+pub type Family<'a> = &'a dyn Fn(TxnId) -> Vec<TxnId>;
 
 impl Detector {
     /// For the coordinators of one process.
@@ -133,16 +164,16 @@ impl Detector {
     }
 
     /// A leader says that a request of `waiter`, one of ours, waits in `range` for `blockers`.
-    /// `alive` tells whether a transaction of this process still runs.
+    /// `family` tells which transactions of this process still run.
     pub fn notice(
         &mut self,
         now: Micros,
         waiter: Owner,
         range: RangeId,
-        blockers: Vec<(Owner, Key)>,
-        alive: &dyn Fn(TxnId) -> bool,
+        blockers: Vec<Blocker>,
+        family: Family<'_>,
     ) -> Vec<Effect> {
-        if !alive(waiter.txn) {
+        if family(waiter.txn).is_empty() {
             self.waiters.remove(&waiter.txn);
             return Vec::new();
         }
@@ -159,10 +190,10 @@ impl Detector {
         wait.blockers.clone_from(&blockers);
         let too_long = now >= wait.since + self.config.wound_after;
         let mut effects = Vec::new();
-        for (holder, key) in blockers {
-            let edge = Edge { waiter: waiter.rank(), holder: holder.rank(), key };
-            let youngest = if holder.rank() > waiter.rank() { holder } else { waiter };
-            let path = vec![edge];
+        for blocker in blockers {
+            let holder = blocker.holder;
+            let youngest = waiter;
+            let path = vec![edge(waiter, blocker)];
             if too_long && holder.rank() > waiter.rank() {
                 let wound = Probe {
                     origin: waiter,
@@ -171,10 +202,10 @@ impl Detector {
                     youngest,
                     wound: true,
                 };
-                self.route(now, wound, alive, &mut effects);
+                self.route(now, wound, family, &mut effects);
             }
             let probe = Probe { origin: waiter, target: holder, path, youngest, wound: false };
-            self.route(now, probe, alive, &mut effects);
+            self.route(now, probe, family, &mut effects);
         }
         effects
     }
@@ -199,11 +230,11 @@ impl Detector {
         &mut self,
         now: Micros,
         probe: Probe,
-        alive: &dyn Fn(TxnId) -> bool,
+        family: Family<'_>,
     ) -> Vec<Effect> {
         let mut effects = Vec::new();
         if self.is_ours(probe.target) {
-            self.arrived(now, probe, alive, &mut effects);
+            self.arrived(now, probe, family, &mut effects);
         }
         effects
     }
@@ -218,11 +249,7 @@ impl Detector {
     pub fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
         self.waiters.values().flat_map(|waiter| {
             let blockers = waiter.waits.values().flat_map(|wait| &wait.blockers);
-            blockers.map(|(holder, key)| Edge {
-                waiter: waiter.owner.rank(),
-                holder: holder.rank(),
-                key: key.clone(),
-            })
+            blockers.map(|blocker| edge(waiter.owner, blocker.clone()))
         })
     }
 
@@ -235,11 +262,11 @@ impl Detector {
         &mut self,
         now: Micros,
         probe: Probe,
-        alive: &dyn Fn(TxnId) -> bool,
+        family: Family<'_>,
         effects: &mut Vec<Effect>,
     ) {
         if self.is_ours(probe.target) {
-            self.arrived(now, probe, alive, effects);
+            self.arrived(now, probe, family, effects);
         } else {
             effects.push(Effect::Send(probe));
         }
@@ -249,41 +276,60 @@ impl Detector {
         &mut self,
         now: Micros,
         probe: Probe,
-        alive: &dyn Fn(TxnId) -> bool,
+        family: Family<'_>,
         effects: &mut Vec<Effect>,
     ) {
         let target = probe.target;
-        if !alive(target.txn) {
+        let relatives = family(target.txn);
+        if relatives.is_empty() {
             self.waiters.remove(&target.txn);
             let key = probe.path.last().expect("a path has edges").key.clone();
             effects.push(Effect::Orphan { owner: target, key });
             return;
         }
-        let blockers = self.blockers_of(now, target.txn);
-        if blockers.is_empty() {
-            return;
-        }
-        if probe.wound {
-            if target.rank() > probe.origin.rank() {
-                effects.push(Effect::Victim { txn: target.txn, cycle: probe.path });
+        for relative in &relatives {
+            let Some((waiter, blockers)) = self.waits_of(now, *relative) else { continue };
+            if probe.wound {
+                if waiter.rank() > probe.origin.rank() {
+                    let cycle = probe.path.clone();
+                    effects.push(Effect::Victim { txn: waiter.txn, cycle });
+                }
+            } else if target.txn == probe.origin.txn {
+                // Sent by who saw it close. The path was checked edge by edge.
+                if waiter.txn == target.txn {
+                    effects.push(Effect::Victim { txn: target.txn, cycle: probe.path.clone() });
+                }
+            } else if relatives.contains(&probe.origin.txn) {
+                // It has come round by a relative of the origin, which is the one that waits.
+                if waiter.txn == probe.origin.txn {
+                    self.close(now, probe.path.clone(), probe.youngest, family, effects);
+                }
+            } else {
+                self.pass_on(now, &probe, waiter, blockers, family, effects);
             }
+        }
+    }
+
+    /// Along the waits of `waiter`, who is the target or stands for it.
+    fn pass_on(
+        &mut self,
+        now: Micros,
+        probe: &Probe,
+        waiter: Owner,
+        blockers: Vec<Blocker>,
+        family: Family<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if probe.path.iter().any(|edge| edge.waiter.txn == waiter.txn) {
             return;
         }
-        if target.txn == probe.origin.txn {
-            // It has come round, or was sent by who saw it close. The path was checked edge by edge.
-            effects.push(Effect::Victim { txn: target.txn, cycle: probe.path });
-            return;
-        }
-        for (holder, key) in blockers {
-            let edge = Edge { waiter: target.rank(), holder: holder.rank(), key };
+        let youngest = if waiter.rank() > probe.youngest.rank() { waiter } else { probe.youngest };
+        for blocker in blockers {
+            let holder = blocker.holder;
             let mut path = probe.path.clone();
-            path.push(edge);
-            let youngest =
-                if holder.rank() > probe.youngest.rank() { holder } else { probe.youngest };
+            path.push(edge(waiter, blocker));
             if holder.txn == probe.origin.txn {
-                let closed =
-                    Probe { origin: youngest, target: youngest, path, youngest, wound: false };
-                self.route(now, closed, alive, effects);
+                self.close(now, path, youngest, family, effects);
                 continue;
             }
             let met = probe.path.iter().any(|edge| edge.waiter.txn == holder.txn);
@@ -291,19 +337,38 @@ impl Detector {
                 continue;
             }
             let next = Probe { origin: probe.origin, target: holder, path, youngest, wound: false };
-            self.route(now, next, alive, effects);
+            self.route(now, next, family, effects);
         }
     }
 
+    /// Tells the youngest of a cycle.
+    fn close(
+        &mut self,
+        now: Micros,
+        path: Vec<Edge>,
+        youngest: Owner,
+        family: Family<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let closed = Probe { origin: youngest, target: youngest, path, youngest, wound: false };
+        self.route(now, closed, family, effects);
+    }
+
     /// Whom a transaction of ours waits for, as far as leaders have said so lately.
-    fn blockers_of(&mut self, now: Micros, txn: TxnId) -> Vec<(Owner, Key)> {
+    fn waits_of(&mut self, now: Micros, txn: TxnId) -> Option<(Owner, Vec<Blocker>)> {
         let ttl = self.config.edge_ttl;
-        let Some(known) = self.waiters.get_mut(&txn) else { return Vec::new() };
+        let known = self.waiters.get_mut(&txn)?;
         known.waits.retain(|_, wait| now < wait.told + ttl);
         if known.waits.is_empty() {
             self.waiters.remove(&txn);
-            return Vec::new();
+            return None;
         }
-        known.waits.values().flat_map(|wait| wait.blockers.iter().cloned()).collect()
+        let blockers = known.waits.values().flat_map(|wait| wait.blockers.iter().cloned());
+        Some((known.owner, blockers.collect()))
     }
+}
+
+fn edge(waiter: Owner, blocker: Blocker) -> Edge {
+    let Blocker { holder, key, wish, held, waited } = blocker;
+    Edge { waiter: waiter.rank(), holder: holder.rank(), key, wish, held, waited }
 }

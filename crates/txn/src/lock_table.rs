@@ -10,20 +10,32 @@
 //! A transaction keeps its start timestamp across restarts; smaller is older.
 //!
 //! ```text
-//!   key      holders         waiters, oldest first
-//!   acct/1   X t10           S t12, X t31
-//!   acct/2   S t10  S t12    X t14
+//!   key      holders           waiters, oldest first
+//!   acct/1   U t10             S t12, U t31
+//!   acct/2   S t10  KS t12     NKU t14
 //! ```
 //!
-//! A shared holder that wants to be the exclusive one (an upgrade) does not queue behind waiters: they
-//! wait for it, so waiting for them would be a deadlock of our own making. It waits for other holders.
+//! # Strengths
+//!
+//! PostgreSQL's four for rows, each of which includes the weaker ones; x: the two exclude each other.
+//!
+//! ```text
+//!                       KS   S    NKU  U
+//!   KS   key share                     x     the row stays, and its key
+//!   S    share                    x    x     the row stays as it is
+//!   NKU  no key update       x    x    x     changed, but not in its key
+//!   U    update          x   x    x    x     changed, deleted
+//! ```
+//!
+//! A holder that wants more (an upgrade) does not queue behind waiters: they wait for it, so waiting for
+//! them would be a deadlock of our own making. It waits for other holders.
 //!
 //! # Invariants
 //!
-//! - **L1** A key has one exclusive holder, or any number of shared holders.
+//! - **L1** No two holders of a key exclude each other.
 //! - **L2** Waiters are sorted by age; a transaction waits at most once per key.
-//! - **L3** The first waiter conflicts with some holder. (Otherwise it was owed a grant.)
-//! - **L4** A waiter passes another only if it is older, or both are shared, or it upgrades.
+//! - **L3** Every waiter conflicts with some holder or older waiter. (Otherwise it was owed a grant.)
+//! - **L4** A waiter passes another only if it is older, or they go together, or it upgrades.
 //! - **L5** A key with no holder and no waiter has no entry.
 //!
 //! Scripts: `scripts/lock_table/`, one per behaviour. Property test: `tests/lock_table.rs`.
@@ -35,20 +47,31 @@ use smallvec::SmallVec;
 
 use crate::{Owner, Rank};
 
-/// How much a lock excludes.
+/// How much a lock excludes: PostgreSQL's strengths of row locks, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Strength {
-    /// Compatible with other shared locks.
-    Shared,
-    /// Compatible with nothing.
-    Exclusive,
+    /// Nobody deletes the row or changes its key.
+    KeyShare,
+    /// Nobody changes the row.
+    Share,
+    /// For changing what is not part of the key.
+    NoKeyUpdate,
+    /// For everything else; compatible with nothing.
+    Update,
 }
 
 impl Strength {
-    /// Whether two locks of different transactions on one key exclude each other.
+    /// Whether two locks of different transactions on one key exclude each other. The table on top
+    /// happens to be a sum.
     #[must_use]
     pub fn conflicts(self, other: Strength) -> bool {
-        self == Strength::Exclusive || other == Strength::Exclusive
+        self as u8 + other as u8 >= Strength::Update as u8
+    }
+
+    /// Whether its holder may write the row.
+    #[must_use]
+    pub fn may_write(self) -> bool {
+        self >= Strength::NoKeyUpdate
     }
 }
 
@@ -60,9 +83,18 @@ pub enum Verdict {
     /// It queues. A [`Grant`] will tell when it holds the key.
     Waits,
     /// It does not queue, because it was asked not to, behind this one.
-    Refused(Owner),
+    Refused(Obstacle),
     /// The table is full; nothing has changed.
     Full,
+}
+
+/// Who keeps a waiter waiting: a holder, or an older waiter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Who.
+    pub owner: Owner,
+    /// What it holds, or wishes.
+    pub strength: Strength,
 }
 
 /// A waiter has become a holder.
@@ -139,7 +171,7 @@ impl LockTable {
             if entry.holders[at].strength >= wish {
                 return Verdict::Granted;
             }
-            if entry.holders.len() == 1 {
+            if !entry.holders.iter().any(|h| h.excludes(rank, wish)) {
                 entry.holders[at].strength = wish;
                 entry.waiters.remove(&rank);
                 self.forget_wait(key, owner.txn);
@@ -156,7 +188,7 @@ impl LockTable {
             // Who waits already, for more perhaps, is refused by what it waits for.
             let wish = entry.waiters.get(&rank).map_or(wish, |&waiting| waiting.max(wish));
             let ahead = entry.blockers(rank, wish).next().expect("a refusal has a reason");
-            return Verdict::Refused(self.txns[&ahead.txn].owner);
+            return Verdict::Refused(self.obstacle(ahead));
         }
         if let Some(waiting) = entry.waiters.get_mut(&rank) {
             *waiting = wish.max(*waiting);
@@ -177,7 +209,7 @@ impl LockTable {
     pub fn adopt(&mut self, key: &Key, owner: Owner) {
         let holders = self.entries.get(key.as_bytes()).map_or(0, |e| e.holders.len());
         if holders == 0 {
-            self.insert_holder(key, owner, Strength::Exclusive, true);
+            self.insert_holder(key, owner, Strength::Update, true);
         } else {
             self.mark_replicated(key, owner.txn);
         }
@@ -190,7 +222,7 @@ impl LockTable {
             .get_mut(key.as_bytes())
             .and_then(|e| e.holders.iter_mut().find(|h| h.rank.txn == txn));
         if let Some(holder) = holder {
-            assert_eq!(holder.strength, Strength::Exclusive, "{txn} replicates a shared lock");
+            assert!(holder.strength.may_write(), "{txn} replicates a lock of a reader: {holder:?}");
             holder.replicated = true;
         }
     }
@@ -268,12 +300,24 @@ impl LockTable {
 
     /// Whom a waiter waits for at a key: conflicting holders, and conflicting waiters before it.
     #[must_use]
-    pub fn blockers(&self, key: &[u8], txn: TxnId) -> Vec<Owner> {
+    pub fn blockers(&self, key: &[u8], txn: TxnId) -> Vec<Obstacle> {
         let Some(entry) = self.entries.get(key) else { return Vec::new() };
         let Some((&rank, &wish)) = entry.waiters.iter().find(|(rank, _)| rank.txn == txn) else {
             return Vec::new();
         };
-        entry.blockers(rank, wish).map(|rank| self.txns[&rank.txn].owner).collect()
+        entry.blockers(rank, wish).map(|ahead| self.obstacle(ahead)).collect()
+    }
+
+    /// What a transaction that waits for a key wishes.
+    #[must_use]
+    pub fn wish(&self, key: &[u8], txn: TxnId) -> Option<Strength> {
+        let known = self.txns.get(&txn)?;
+        let rank = Rank { start: known.owner.start, txn };
+        self.entries.get(key)?.waiters.get(&rank).copied()
+    }
+
+    fn obstacle(&self, (rank, strength): (Rank, Strength)) -> Obstacle {
+        Obstacle { owner: self.txns[&rank.txn].owner, strength }
     }
 
     /// Keys that a transaction holds, in order.
@@ -396,10 +440,9 @@ impl LockTable {
         let mut claims = 0;
         for (key, entry) in &self.entries {
             claims += entry.holders.len() + entry.waiters.len();
-            if entry.holders.iter().any(|h| h.strength == Strength::Exclusive) {
-                assert_eq!(entry.holders.len(), 1, "L1: {key} is shared and exclusive: {entry:?}");
-            }
             for holder in &entry.holders {
+                let excluded = entry.holders.iter().any(|h| h.excludes(holder.rank, holder.strength));
+                assert!(!excluded, "L1: {holder:?} of {key} is excluded by another: {entry:?}");
                 let known = &self.txns[&holder.rank.txn];
                 assert!(known.held.contains(key), "{key} is not among the keys of {holder:?}");
             }
@@ -435,14 +478,19 @@ impl Holder {
 impl Entry {
     /// Who keeps `rank` from getting `wish`: conflicting holders, and, unless it upgrades, conflicting
     /// waiters that are older.
-    fn blockers(&self, rank: Rank, wish: Strength) -> impl Iterator<Item = Rank> + '_ {
+    fn blockers(
+        &self,
+        rank: Rank,
+        wish: Strength,
+    ) -> impl Iterator<Item = (Rank, Strength)> + '_ {
         let upgrades = self.holders.iter().any(|h| h.rank == rank);
-        let holders = self.holders.iter().filter(move |h| h.excludes(rank, wish)).map(|h| h.rank);
+        let holders = self.holders.iter().filter(move |h| h.excludes(rank, wish));
+        let holders = holders.map(|h| (h.rank, h.strength));
         let older = self
             .waiters
             .range(..rank)
             .filter(move |(_, other)| !upgrades && other.conflicts(wish))
-            .map(|(&rank, _)| rank);
+            .map(|(&rank, &strength)| (rank, strength));
         holders.chain(older)
     }
 
@@ -450,15 +498,30 @@ impl Entry {
         self.blockers(rank, wish).next().is_some()
     }
 
-    /// The oldest waiter, or the upgrade, that nothing keeps waiting.
+    /// The upgrade, or else the oldest waiter, that nothing keeps waiting.
     fn next_grant(&self) -> Option<(Rank, Strength)> {
-        if let [only] = self.holders.as_slice()
-            && let Some(&wish) = self.waiters.get(&only.rank)
-        {
-            return Some((only.rank, wish));
+        if self.waiters.is_empty() {
+            return None;
         }
-        // Only the first can be free, or shared ones directly behind it, which then are first.
-        let (&rank, &wish) = self.waiters.first_key_value()?;
-        (!self.is_blocked(rank, wish)).then_some((rank, wish))
+        let upgrade = self.holders.iter().find_map(|holder| {
+            let &wish = self.waiters.get(&holder.rank)?;
+            let excluded = self.holders.iter().any(|h| h.excludes(holder.rank, wish));
+            (!excluded).then_some((holder.rank, wish))
+        });
+        if upgrade.is_some() {
+            return upgrade;
+        }
+        // What conflicts with a strength conflicts with all above it, so the strongest ahead decides.
+        let mut ahead = self.holders.iter().map(|h| h.strength).max();
+        for (&rank, &wish) in &self.waiters {
+            match ahead {
+                // Not even an upgrade gets past it.
+                Some(Strength::Update) => return None,
+                Some(strongest) if strongest.conflicts(wish) => {}
+                Some(_) | None => return Some((rank, wish)),
+            }
+            ahead = ahead.max(Some(wish));
+        }
+        None
     }
 }

@@ -9,7 +9,7 @@ use proto::kv::range_request::Request;
 use proto::kv::range_response::Response;
 use proto::{kv, meta};
 
-use super::store::{Fate, Placed, Store};
+use super::store::{Fate, Placed, Store, Version};
 
 /// What a request comes to.
 pub(super) enum Verdict {
@@ -19,6 +19,9 @@ pub(super) enum Verdict {
     Wait {
         key: Bytes,
         holder: kv::TxnMeta,
+        held: kv::Strength,
+        /// Not held: an older wish.
+        queued: bool,
         replicated: Option<Box<Placed>>,
     },
 }
@@ -79,7 +82,7 @@ impl Store {
                 self.move_leader(RangeId(id), NodeId(to.to));
                 Ok(Response::Done(kv::Done {}))
             }
-            Request::ChangeReplicas(_) | Request::Collect(_) => {
+            Request::ChangeReplicas(_) | Request::Collect(_) | Request::Inspect(_) => {
                 Err(RangeError::Invalid(kv::Invalid { reason: "not in the fake".into() }).into())
             }
         }
@@ -155,17 +158,20 @@ impl Store {
         to: u64,
     ) -> Result<(), Verdict> {
         for span in spans {
-            let from = span.from_ts.unwrap_or(from);
+            let (from, may_change) = (span.from_ts.unwrap_or(from), span.may_change);
             let span: KeyRange = span.clone().into();
             for (key, versions) in self.rows.iter().filter(|(key, _)| span.contains(key)) {
                 let after = (std::ops::Bound::Excluded(from), std::ops::Bound::Included(to));
-                let changed = if from < to { versions.range(after).next_back() } else { None };
+                let counts = |(_, version): &(_, &Version)| !may_change || version.value.is_none();
+                let changed =
+                    if from < to { versions.range(after).rfind(counts) } else { None };
                 if let Some((ts, version)) = changed {
                     return Err(changed_error(key, *ts, version.by).into());
                 }
             }
             for (key, lock) in self.placed.iter().filter(|(key, _)| span.contains(key)) {
-                if lock.owner.id != txn.id && lock.min_commit_ts <= to {
+                let counts = !may_change || lock.write.kind() == kv::write::Kind::Delete;
+                if counts && lock.owner.id != txn.id && lock.min_commit_ts <= to {
                     return Err(changed_error(key, lock.min_commit_ts, lock.owner.id).into());
                 }
             }
@@ -346,6 +352,7 @@ fn spans_of(request: &Request) -> Vec<KeyRange> {
         | Request::SystemCommand(_)
         | Request::SystemQuery(_)
         | Request::RangeStatus(_)
+        | Request::Inspect(_)
         | Request::Collect(_) => vec![],
     }
 }
@@ -354,6 +361,8 @@ pub(super) fn wait_for(lock: &Placed) -> Verdict {
     Verdict::Wait {
         key: lock.write.key.clone(),
         holder: lock.owner,
+        held: kv::Strength::Update,
+        queued: false,
         replicated: Some(Box::new(lock.clone())),
     }
 }

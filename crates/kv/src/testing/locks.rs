@@ -24,18 +24,22 @@ impl Store {
                     keys.push(kv::LockedKey {
                         locked: true,
                         version_ts: newest.map_or(0, |(ts, _)| ts),
+                        by_txn: newest.map_or(0, |(_, version)| version.by),
                         value: Some(optional(newest.and_then(|(_, v)| v.value.clone()))),
                     });
                 }
-                Err(Verdict::Wait { key, holder, replicated }) => match lock.wait() {
-                    WaitPolicy::Block => return Err(Verdict::Wait { key, holder, replicated }),
+                Err(Verdict::Wait { key, holder, held, queued, replicated }) => match lock.wait() {
+                    WaitPolicy::Block => {
+                        return Err(Verdict::Wait { key, holder, held, queued, replicated });
+                    }
                     WaitPolicy::SkipLocked => {
                         self.stop_waiting(txn, &key);
-                        keys.push(kv::LockedKey { locked: false, version_ts: 0, value: None });
+                        keys.push(kv::LockedKey::default());
                     }
                     WaitPolicy::Nowait => {
                         self.stop_waiting(txn, &key);
-                        return Err(conflict(&key, &holder, 0, false).into());
+                        let wish = lock.strength();
+                        return Err(conflict(&key, wish, (&holder, held), 0, false).into());
                     }
                 },
                 Err(refused) => return Err(refused),
@@ -64,25 +68,20 @@ impl Store {
         let rank = (txn.start_ts, txn.id);
         let mut others = claims.holders.values().filter(|(owner, _)| owner.id != txn.id);
         let blocker = others
-            .find(|(_, held)| strength == Strength::Exclusive || *held == Strength::Exclusive)
-            .map(|(owner, _)| *owner);
-        let queued = claims.waiters.first().is_some_and(|first| *first < rank);
+            .find(|(_, held)| excludes(strength, *held))
+            .copied();
+        let mut older = claims.waiters.range(..rank).map(|(_, waiter)| waiter);
+        let queued = older.find(|(_, wish)| excludes(strength, *wish)).copied();
         let holds = claims.holders.contains_key(&txn.id);
-        if let Some(holder) = blocker {
-            claims.waiters.insert(rank);
-            return Err(Verdict::Wait { key: key.clone(), holder, replicated: None });
-        }
-        if queued && !holds {
-            let (start_ts, id) = *claims.waiters.first().expect("looked at above");
-            claims.waiters.insert(rank);
-            let holder = kv::TxnMeta { id, start_ts, ..kv::TxnMeta::default() };
-            return Err(Verdict::Wait { key: key.clone(), holder, replicated: None });
+        if let Some((holder, held)) = blocker.or(queued.filter(|_| !holds)) {
+            let queued = blocker.is_none();
+            claims.waiters.insert(rank, (*txn, strength));
+            let key = key.clone();
+            return Err(Verdict::Wait { key, holder, held, queued, replicated: None });
         }
         claims.waiters.remove(&rank);
         let held = claims.holders.entry(txn.id).or_insert((*txn, strength));
-        if strength == Strength::Exclusive {
-            held.1 = strength;
-        }
+        held.1 = held.1.max(strength);
         Ok(())
     }
 
@@ -96,7 +95,11 @@ impl Store {
         read_ts: u64,
     ) -> Result<(), Verdict> {
         for write in writes {
-            self.claim(range, txn, &write.key, Strength::Exclusive)?;
+            let claims = self.claims.get(&write.key);
+            let held = claims.and_then(|c| c.holders.get(&txn.id)).map(|(_, held)| *held);
+            if held.is_none_or(|held| held < Strength::NoKeyUpdate) {
+                self.claim(range, txn, &write.key, Strength::Update)?;
+            }
         }
         for (place, write) in writes.iter().enumerate() {
             let Some((ts, version)) = self.newest_version(&write.key) else { continue };
@@ -106,7 +109,7 @@ impl Store {
                     return Err(RangeError::KeyExists(kv::KeyExists { key }).into());
                 }
             } else if ts > write.seen_ts.unwrap_or(read_ts) {
-                let error = kv::WriteConflict { key, version_ts: ts };
+                let error = kv::WriteConflict { key, version_ts: ts, by_txn: version.by };
                 return Err(RangeError::WriteConflict(error).into());
             }
         }
@@ -134,7 +137,7 @@ impl Store {
         for (key, claims) in &mut self.claims {
             if span.contains(key) && which(key) {
                 claims.holders.remove(&txn);
-                claims.waiters.retain(|(_, id)| *id != txn);
+                claims.waiters.retain(|(_, id), _| *id != txn);
             }
         }
         self.claims.retain(|_, claims| !claims.holders.is_empty() || !claims.waiters.is_empty());
@@ -147,9 +150,15 @@ impl Store {
     }
 }
 
+/// PostgreSQL's table, as `txn::lock_table` has it.
+fn excludes(a: Strength, b: Strength) -> bool {
+    a as i32 + b as i32 >= Strength::Update as i32
+}
+
 pub(super) fn conflict(
     key: &Bytes,
-    holder: &kv::TxnMeta,
+    wish: Strength,
+    (holder, held): (&kv::TxnMeta, Strength),
     waited_ms: u64,
     timed_out: bool,
 ) -> RangeError {
@@ -159,5 +168,7 @@ pub(super) fn conflict(
         waited_ms,
         holder_start_ts: holder.start_ts,
         timed_out,
+        wish: wish as i32,
+        held: held as i32,
     })
 }

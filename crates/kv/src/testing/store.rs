@@ -37,8 +37,8 @@ pub(super) enum Fate {
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     pub(super) holders: BTreeMap<u64, (kv::TxnMeta, kv::Strength)>,
-    /// By age.
-    pub(super) waiters: BTreeSet<(u64, u64)>,
+    /// By age: who, and what it wishes.
+    pub(super) waiters: BTreeMap<(u64, u64), (kv::TxnMeta, kv::Strength)>,
 }
 
 #[derive(Debug)]
@@ -129,13 +129,45 @@ impl Store {
     pub(super) fn describe_locks(&self) -> String {
         let claims = self.claims.iter().map(|(key, claims)| {
             let holders: Vec<_> = claims.holders.keys().map(|id| Timestamp(*id)).collect();
-            let waiters: Vec<_> = claims.waiters.iter().map(|(_, id)| Timestamp(*id)).collect();
+            let waiters: Vec<_> = claims.waiters.keys().map(|(_, id)| Timestamp(*id)).collect();
             format!("{} held by {holders:?}, waiting {waiters:?}\n", Key(key.clone()))
         });
         let placed = self.placed.iter().map(|(key, lock)| {
             format!("{} replicated by {}\n", Key(key.clone()), Timestamp(lock.owner.id))
         });
         claims.chain(placed).collect()
+    }
+
+    /// The lock table of the ranges that a node leads, for people to look at.
+    pub(super) fn inspect_locks(&self, node: NodeId) -> Vec<kv::LockInfo> {
+        let mut rows = Vec::new();
+        for (key, claims) in &self.claims {
+            let range = self.ranges.values().find(|r| r.descriptor.span().contains(key));
+            let Some(range) = range.filter(|r| r.leader == node) else { continue };
+            let row = |txn, strength: kv::Strength, granted| kv::LockInfo {
+                key: key.clone(),
+                txn: Some(txn),
+                strength: strength as i32,
+                granted,
+                range_id: range.descriptor.range_id,
+                waited_ms: 0,
+                behind: Vec::new(),
+            };
+            let holders: Vec<_> = claims.holders.values().copied().collect();
+            rows.extend(holders.iter().map(|&(txn, strength)| row(txn, strength, true)));
+            for &(txn, wish) in claims.waiters.values() {
+                let ahead = holders.iter().filter(|(other, held)| {
+                    other.id != txn.id && *held as i32 + wish as i32 >= kv::Strength::Update as i32
+                });
+                let behind = ahead.map(|&(txn, strength)| kv::Obstacle {
+                    txn: Some(txn),
+                    strength: strength as i32,
+                });
+                let behind = behind.collect();
+                rows.push(kv::LockInfo { behind, ..row(txn, wish, false) });
+            }
+        }
+        rows
     }
 
     pub(super) fn leaders(&self) -> Vec<(RangeId, NodeId)> {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use proto::kv;
 use proto::kv::range_request::Request;
+use proto::kv::range_response::Response;
 
 use super::Fake;
 use super::eval::Verdict;
@@ -59,6 +60,10 @@ impl Transport for FakeTransport {
         (self.node, 1)
     }
 
+    fn hears_of(&self, node: NodeId) -> bool {
+        !self.fake.store.lock().is_down(node)
+    }
+
     fn nodes(&self) -> Vec<NodeId> {
         self.fake.nodes.clone()
     }
@@ -98,7 +103,19 @@ impl Fake {
         (request < faults.requests_lost, reply < faults.replies_lost, faults.latency)
     }
 
+    fn inspect(&self, node: NodeId, inspect: &kv::Inspect) -> kv::RangeResponse {
+        let db = self.db_of(node);
+        let mut answer = db.map(|db| db.answer_inspection(inspect)).unwrap_or_default();
+        if inspect.what() == kv::inspect::What::Locks {
+            answer.locks = self.store.lock().inspect_locks(node);
+        }
+        kv::RangeResponse { error: None, response: Some(Response::Inspected(answer)) }
+    }
+
     async fn carry_out(&self, node: NodeId, request: kv::RangeRequest) -> kv::RangeResponse {
+        if let Some(Request::Inspect(inspect)) = &request.request {
+            return self.inspect(node, inspect);
+        }
         let started = Instant::now();
         let limit = match &request.request {
             Some(Request::LockKeys(lock)) if lock.timeout_ms > 0 => {
@@ -113,7 +130,7 @@ impl Fake {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             let verdict = self.store.lock().evaluate(node, &request);
-            let (key, holder, replicated) = match verdict {
+            let (key, holder, held, queued, replicated) = match verdict {
                 Verdict::Done(response) => {
                     self.changed.notify_waiters();
                     return kv::RangeResponse { error: None, response: Some(response) };
@@ -122,18 +139,22 @@ impl Fake {
                     self.changed.notify_waiters();
                     return refusal(error);
                 }
-                Verdict::Wait { key, holder, replicated } => (key, holder, replicated),
+                Verdict::Wait { key, holder, held, queued, replicated } => {
+                    (key, holder, held, queued, replicated)
+                }
             };
             if !waiting.keys.contains(&key) {
                 waiting.keys.push(key.clone());
             }
             let waited = started.elapsed();
             if limit.is_some_and(|limit| waited >= limit) {
-                return refusal(conflict(&key, &holder, waited.as_millis() as u64, true));
+                let waited = waited.as_millis() as u64;
+                return refusal(conflict(&key, wish_of(&request), (&holder, held), waited, true));
             }
             if waited >= notice_at {
                 notice_at = waited + NOTICE_AFTER;
-                self.tell_coordinator(&request, key, holder);
+                let waited = waited.as_millis() as u64;
+                self.tell_coordinator(&request, key, (holder, held), queued, waited);
             }
             if let Some(lock) = replicated.filter(|lock| lock.expires <= Instant::now()) {
                 self.settle(node, &lock).await;
@@ -148,18 +169,27 @@ impl Fake {
     }
 
     /// Tells a waiter's coordinator whom it waits for.
-    fn tell_coordinator(&self, request: &kv::RangeRequest, key: Bytes, holder: kv::TxnMeta) {
+    fn tell_coordinator(
+        &self,
+        request: &kv::RangeRequest,
+        key: Bytes,
+        (holder, held): (kv::TxnMeta, kv::Strength),
+        queued: bool,
+        waited_ms: u64,
+    ) {
         let Some(txn) = &request.txn else { return };
         // A place in the queue behind another waiter: that one's own wait tells more.
-        if holder.coordinator == 0 {
+        if queued {
             return;
         }
         if let Some(db) = self.db_of(NodeId(txn.coordinator)) {
             db.on_wait_notice(kv::WaitNotice {
                 waiter: txn.id,
                 waiter_start_ts: txn.start_ts,
-                blockers: vec![kv::Blocker { txn: Some(holder), key }],
+                blockers: vec![kv::Blocker { txn: Some(holder), key, held: held as i32 }],
                 range_id: request.range_id,
+                wish: wish_of(request) as i32,
+                waited_ms,
             });
         }
     }
@@ -202,6 +232,13 @@ impl Drop for Waiting<'_> {
         }
         drop(store);
         self.fake.changed.notify_waiters();
+    }
+}
+
+fn wish_of(request: &kv::RangeRequest) -> kv::Strength {
+    match &request.request {
+        Some(Request::LockKeys(lock)) => lock.strength(),
+        Some(_) | None => kv::Strength::Update,
     }
 }
 

@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use base::{Key, KeyRange, Timestamp};
 use futures::future::BoxFuture;
 use proto::kv;
+use proto::kv::{Isolation, Strength};
 
 use super::refresh::Verified;
 use super::state::Held;
@@ -108,13 +109,19 @@ impl Task {
             });
         }
         let only = |(key, _): &(&Key, &Held)| state.buffer.get(key.as_bytes()).is_none();
+        // At SERIALIZABLE a row that others may change counts as read where it is locked.
+        let weaker = inner.options.isolation != Isolation::Serializable;
         let span = |(key, held): (&Key, &Held)| Verified {
             from: held.seen,
             span: KeyRange::point(key.clone()),
+            may_change: weaker && held.strength == Strength::KeyShare,
         };
         let expected = state.expected.iter();
-        let expected = expected
-            .map(|(key, since)| Verified { from: *since, span: KeyRange::point(key.clone()) });
+        let expected = expected.map(|(key, since)| Verified {
+            from: *since,
+            span: KeyRange::point(key.clone()),
+            may_change: false,
+        });
         let locked_only = state.locks.iter().filter(only).map(span).chain(expected).collect();
         let reads = state.all_reads();
         let mut held = state.take_held();

@@ -1,6 +1,7 @@
 //! Rollback and restart, and what a range's refusal means to the transaction.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::{Key, Timestamp, TxnId};
 use proto::kv;
@@ -57,7 +58,12 @@ impl Inner {
             "a transaction that may be committed can't run again"
         );
         // Prewrites of the old id may still arrive somewhere, so the new run takes a new id.
-        *state = State { start: state.start, lock_timeout: state.lock_timeout, ..State::default() };
+        *state = State {
+            start: state.start,
+            lock_timeout: state.lock_timeout,
+            activity: state.activity.take(),
+            ..State::default()
+        };
     }
 
     /// Takes what is to be released. In one step with the change of phase: right after it, the
@@ -106,23 +112,29 @@ pub(super) fn first_and_last<'a>(keys: impl Iterator<Item = &'a Key> + Clone) ->
 pub(crate) fn range_refused(error: RangeError) -> KvError {
     match error {
         RangeError::LockConflict(c) => KvError::LockNotAvailable {
+            wish: c.wish(),
+            held: c.held(),
+            waited: Duration::from_millis(c.waited_ms),
             key: Key(c.key),
             holder: TxnId(c.holder),
             timed_out: c.timed_out,
         },
+        RangeError::LocksExhausted(_) => KvError::LocksExhausted { what: "a range's lock table" },
         RangeError::Deadlock(d) => KvError::Deadlock {
             victim: TxnId(d.victim),
             cycle: d.cycle.into_iter().map(Into::into).collect(),
         },
         RangeError::TxnGone(_) => {
-            KvError::Serialization { key: None, cause: SerializationCause::RolledBack }
+            KvError::Serialization { key: None, by: None, cause: SerializationCause::RolledBack }
         }
         RangeError::RefreshFailed(r) => KvError::Serialization {
             key: Some(Key(r.key)),
+            by: known(r.by_txn),
             cause: SerializationCause::ReadChanged(Timestamp(r.version_ts)),
         },
         RangeError::WriteConflict(w) => KvError::Serialization {
             key: Some(Key(w.key)),
+            by: known(w.by_txn),
             cause: SerializationCause::WriteConflict(Timestamp(w.version_ts)),
         },
         RangeError::KeyExists(k) => KvError::DuplicateKey { key: Key(k.key) },
@@ -139,4 +151,8 @@ pub(crate) fn range_refused(error: RangeError) -> KvError {
         | RangeError::Unavailable(_)
         | RangeError::Invalid(_) => refused_outside_txn(error),
     }
+}
+
+fn known(txn: u64) -> Option<TxnId> {
+    (txn != 0).then_some(TxnId(txn))
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use base::{Key, Timestamp};
+use base::{Key, Timestamp, TxnId};
 use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
@@ -37,6 +37,10 @@ pub struct Locked {
     pub skipped: bool,
     /// The row as this transaction sees it, its own writes included.
     pub value: Option<Bytes>,
+    /// Since when the row is as it is in the store.
+    pub seen: Timestamp,
+    /// Who wrote it.
+    pub by: Option<TxnId>,
 }
 
 impl Txn {
@@ -56,23 +60,42 @@ impl Txn {
             return Err(KvError::NotUsable("it is read-only"));
         }
         let request = self.inner.lock_keys(keys, strength, wait);
-        let (newest, locked) = self.inner.unless_killed(request).await??;
+        let locked = self.inner.unless_killed(request).await??;
         let read_ts = self.inner.note_locks(&locked, strength)?;
-        if newest > read_ts {
-            self.inner.move_snapshot(newest, &keys[0]).await?;
+        let newest = locked.iter().max_by_key(|(seen, _)| *seen).expect("one for each key");
+        if newest.0 > read_ts {
+            self.inner.move_snapshot(newest.0, &newest.1.key, newest.1.by).await?;
         }
         Ok(locked.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// Gives locks back before the transaction ends: only for keys that nothing was decided by.
+    pub(crate) async fn unlock(&self, keys: &[Key]) {
+        let meta = {
+            let mut state = self.inner.state.lock();
+            for key in keys {
+                state.locks.remove(key.as_bytes());
+            }
+            self.inner.meta(&state)
+        };
+        let build = |keys: &[Key]| {
+            let keys = keys.iter().map(|key| key.0.clone()).collect();
+            Request::ReleaseLocks(kv::ReleaseLocks { keys, ended: false })
+        };
+        let router = &self.inner.shared.router;
+        // Lost, it leaves a lock that ends with the transaction.
+        drop(scatter(router, meta.as_ref(), Replay::Safe, keys.to_vec(), build).await);
     }
 }
 
 impl Inner {
-    /// Takes the locks. Returns the newest version's timestamp, and the rows.
+    /// Takes the locks. Returns the rows, each with the timestamp of its newest version.
     async fn lock_keys(
         &self,
         keys: &[Key],
         strength: Strength,
         wait: WaitPolicy,
-    ) -> Result<(Timestamp, Vec<(Timestamp, Locked)>), KvError> {
+    ) -> Result<Vec<(Timestamp, Locked)>, KvError> {
         let (meta, timeout) = {
             let mut state = self.active()?;
             state.requested.extend_from_slice(keys);
@@ -81,7 +104,6 @@ impl Inner {
         let items: Vec<_> = keys.iter().cloned().enumerate().collect();
         let started = self.shared.router.runtime.now();
         let mut left = items;
-        let mut newest = Timestamp::ZERO;
         let mut locked = vec![None; keys.len()];
         while !left.is_empty() {
             let slice = self.slice(timeout, started);
@@ -102,7 +124,6 @@ impl Inner {
                     Ok(Response::LockKeys(result)) if result.keys.len() == items.len() => {
                         for ((place, key), got) in items.into_iter().zip(result.keys) {
                             let seen = Timestamp(if got.locked { got.version_ts } else { 0 });
-                            newest = newest.max(seen);
                             locked[place] = Some((seen, self.row(key, got)));
                         }
                     }
@@ -112,12 +133,34 @@ impl Inner {
                     {
                         left.extend(items);
                     }
-                    Err(refusal) => return Err(self.refused(refusal)),
+                    Err(refusal) => {
+                        let mut error = self.refused(refusal);
+                        if let KvError::LockNotAvailable { waited, .. } = &mut error {
+                            // Several requests, one wait.
+                            *waited = router.runtime.now().saturating_sub(started);
+                        }
+                        return Err(error);
+                    }
                 }
             }
         }
-        let locked = locked.into_iter().map(|l| l.expect("every key was answered")).collect();
-        Ok((newest, locked))
+        Ok(locked.into_iter().map(|l| l.expect("every key was answered")).collect())
+    }
+
+    /// What this transaction, which holds a lock in the name of its session, has of a key.
+    pub(crate) fn session_lock_on(&self, key: &Key) -> Option<Strength> {
+        if !self.options.session_lock {
+            return None;
+        }
+        let state = self.state.lock();
+        let held = state.locks.get(key.as_bytes())?;
+        (state.phase == Phase::Active).then_some(held.strength)
+    }
+
+    /// Takes a lock again that a leader may have lost.
+    pub(crate) async fn lock_again(&self, key: &Key, strength: Strength) -> Result<(), KvError> {
+        let keys = std::slice::from_ref(key);
+        self.lock_keys(keys, strength, WaitPolicy::Nowait).await.map(drop)
     }
 
     fn slice(&self, timeout: Option<Duration>, started: Duration) -> Duration {
@@ -134,12 +177,13 @@ impl Inner {
 
     /// A locked row, with the transaction's own write over it.
     fn row(&self, key: Key, got: kv::LockedKey) -> Locked {
+        let by = (got.by_txn != 0).then_some(TxnId(got.by_txn));
         let state = self.state.lock();
         let value = match state.buffer.get(key.as_bytes()) {
             Some(entry) => entry.value.clone(),
             None => got.value.and_then(present),
         };
-        Locked { key, skipped: !got.locked, value }
+        Locked { key, skipped: !got.locked, value, seen: Timestamp(got.version_ts), by }
     }
 
     fn note_locks(
@@ -151,9 +195,7 @@ impl Inner {
         for (seen, row) in locked.iter().filter(|(_, row)| !row.skipped) {
             // Of a row locked twice the first look counts: the second may come after a lost lock.
             let held = state.locks.entry(row.key.clone()).or_insert(Held { strength, seen: *seen });
-            if strength == Strength::Exclusive {
-                held.strength = strength;
-            }
+            held.strength = held.strength.max(strength);
         }
         let State { requested, locks, .. } = &mut *state;
         requested.retain(|key| !locks.contains_key(key));

@@ -35,6 +35,7 @@ use parking_lot::{Mutex, MutexGuard};
 use proto::kv;
 use proto::kv::Isolation;
 
+use crate::activity::Activity;
 use crate::buffer::Savepoint;
 use crate::db::Shared;
 use crate::error::KvError;
@@ -52,6 +53,8 @@ pub struct TxnOptions {
     pub read_only: bool,
     /// Reads this snapshot; implies `read_only`.
     pub as_of: Option<Timestamp>,
+    /// Holds an advisory lock in the name of its session ([`crate::AdvisoryLocks`]).
+    pub session_lock: bool,
 }
 
 /// A transaction. Dropped without [`Txn::commit`], it is rolled back in the background.
@@ -136,6 +139,12 @@ impl Txn {
     /// run again silently.
     pub fn results_returned(&self) {
         self.inner.state.lock().statement.returned = true;
+    }
+
+    /// Tells whose transaction it is, and that the session's current statement uses it.
+    pub fn attach(&self, activity: &Arc<Activity>) {
+        let mut state = self.inner.state.lock();
+        state.activity = Some((activity.clone(), activity.statement()));
     }
 
     /// How long each lock request of this transaction may wait; None: for ever.
@@ -229,6 +238,9 @@ impl Inner {
             state.begin(ts);
             if !self.options.read_only {
                 self.shared.registry.insert(state.id, self);
+                if let Some((activity, _)) = &state.activity {
+                    activity.joins(state.id);
+                }
             }
         } else {
             state.read_ts = state.read_ts.max(ts);
@@ -245,6 +257,30 @@ impl Inner {
         write(&mut state)?;
         let (used, limit) = (state.buffer.bytes(), self.shared.router.config.txn_memory);
         if used > limit { Err(KvError::TooLarge { used, limit }) } else { Ok(()) }
+    }
+
+    /// Whose transaction it is, and its last statement.
+    pub(crate) fn activity(&self) -> Option<(Arc<Activity>, Arc<str>)> {
+        self.state.lock().activity.clone()
+    }
+
+    /// For people to look at.
+    pub(crate) fn info(&self) -> kv::TxnInfo {
+        let state = self.state.lock();
+        let activity = state.activity.as_ref().map(|(activity, statement)| {
+            let mut activity = activity.snapshot();
+            activity.statement = statement.to_string();
+            activity
+        });
+        kv::TxnInfo {
+            txn: self.meta(&state),
+            activity,
+            phase: state.phase.name().to_owned(),
+            locks: state.locks.len() as u64,
+            buffered_bytes: state.buffer.bytes() as u64,
+            waits: !state.waits.is_empty(),
+            advisory: self.options.session_lock,
+        }
     }
 
     /// The state, if statements may run.

@@ -11,7 +11,7 @@
 //! "Runs again" turns into 40001 once the client has seen something of the statement. Rows that are
 //! locked count as not read: they can't change.
 
-use base::{Key, KeyRange, Timestamp};
+use base::{Key, KeyRange, Timestamp, TxnId};
 use proto::kv;
 use proto::kv::Isolation;
 use proto::kv::kv_error::Error as RangeError;
@@ -29,20 +29,28 @@ use crate::scatter::{Piece, scatter};
 pub(super) struct Verified {
     pub(super) from: Timestamp,
     pub(super) span: KeyRange,
+    /// Others may change the row, but not delete it.
+    pub(super) may_change: bool,
 }
 
 /// What was changed under a reader, or why that can't be told.
 pub(super) enum NotRefreshed {
-    Changed { key: Key, version: Timestamp },
+    Changed { key: Key, version: Timestamp, by: Option<TxnId> },
     Failed(KvError),
 }
 
 impl Inner {
     /// Makes the snapshot show the version `newest` of `key`.
-    pub(super) async fn move_snapshot(&self, newest: Timestamp, key: &Key) -> Result<(), KvError> {
+    pub(super) async fn move_snapshot(
+        &self,
+        newest: Timestamp,
+        key: &Key,
+        by: Option<TxnId>,
+    ) -> Result<(), KvError> {
         let metrics = &self.shared.router.metrics;
         let conflict = KvError::Serialization {
             key: Some(key.clone()),
+            by,
             cause: SerializationCause::WriteConflict(newest),
         };
         let (read_before, has_read, returned) = {
@@ -148,7 +156,8 @@ impl Inner {
                 Ok(_) => {}
                 Err(Refusal::Range(RangeError::RefreshFailed(changed))) => {
                     let version = Timestamp(changed.version_ts);
-                    return Err(NotRefreshed::Changed { key: Key(changed.key), version });
+                    let by = (changed.by_txn != 0).then_some(TxnId(changed.by_txn));
+                    return Err(NotRefreshed::Changed { key: Key(changed.key), version, by });
                 }
                 Err(refusal) => return Err(NotRefreshed::Failed(self.refused(refusal))),
             }
@@ -158,7 +167,7 @@ impl Inner {
 }
 
 pub(super) fn as_of(from: Timestamp, spans: &[KeyRange]) -> Vec<Verified> {
-    spans.iter().map(|span| Verified { from, span: span.clone() }).collect()
+    spans.iter().map(|span| Verified { from, span: span.clone(), may_change: false }).collect()
 }
 
 impl Verified {
@@ -167,6 +176,7 @@ impl Verified {
             start: self.span.start.0.clone(),
             end: self.span.end.0.clone(),
             from_ts: Some(self.from.0),
+            may_change: self.may_change,
         }
     }
 }
@@ -178,7 +188,8 @@ impl Piece for Verified {
 
     fn cut(self, span: &KeyRange) -> (Self, Option<Self>) {
         let (inside, rest) = self.span.cut(span);
-        let from = self.from;
-        (Verified { from, span: inside }, rest.map(|span| Verified { from, span }))
+        let (from, may_change) = (self.from, self.may_change);
+        let part = |span| Verified { from, span, may_change };
+        (part(inside), rest.map(part))
     }
 }

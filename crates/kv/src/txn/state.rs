@@ -1,6 +1,7 @@
 //! The mutable part of a transaction. No I/O; every change is made under its mutex.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Key, KeyRange, Timestamp, TxnId};
@@ -8,6 +9,7 @@ use futures::channel::oneshot;
 use proto::kv::Strength;
 use txn::read_set::ReadSet;
 
+use crate::activity::Activity;
 use crate::buffer::WriteBuffer;
 use crate::error::KvError;
 
@@ -22,6 +24,20 @@ pub(crate) enum Phase {
     Committing,
     Committed,
     RolledBack,
+}
+
+impl Phase {
+    /// For people to look at.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Phase::New => "new",
+            Phase::Active => "active",
+            Phase::Killed => "killed",
+            Phase::Committing => "committing",
+            Phase::Committed => "committed",
+            Phase::RolledBack => "rolled back",
+        }
+    }
 }
 
 /// A lock in a leader's memory.
@@ -64,6 +80,8 @@ pub(crate) struct State {
     pub(crate) read_before: bool,
     pub(crate) statement: Statement,
     pub(crate) lock_timeout: Option<Duration>,
+    /// Whose it is, and the statement that last used it.
+    pub(crate) activity: Option<(Arc<Activity>, Arc<str>)>,
     /// Lock requests under way: sent an error when the transaction is killed.
     pub(crate) waits: Vec<oneshot::Sender<KvError>>,
 }
@@ -84,6 +102,7 @@ impl Default for State {
             read_before: false,
             statement: Statement::default(),
             lock_timeout: None,
+            activity: None,
             waits: Vec::new(),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! 1. Wait for commands in flight on the keys; a replay of this command waits for itself here.
 //! 2. Answer a replay as before: the versions name their transaction.
-//! 3. Take the exclusive locks that are not held yet, in key order.
+//! 3. Take the locks that are not held yet, in key order.
 //! 4. No version newer than what the transaction has seen, no row where there must be none.
 //! 5. The commit timestamp: at least the read timestamp, above every version of the keys and above every
 //!    read of them by others.
@@ -76,7 +76,7 @@ impl Evaluator {
             return Err(Refusal::gone(owner.txn, "it was rolled back"));
         }
         for write in writing.writes {
-            if let Some(wait) = self.take_exclusively(engine, &key(&write.key), owner)? {
+            if let Some(wait) = self.take_to_write(engine, &key(&write.key), owner)? {
                 return Ok(Step::Wait(wait));
             }
         }
@@ -112,18 +112,21 @@ impl Evaluator {
         writes.iter().find_map(|write| self.latches.writer(&write.key)).map(Wait::Latch)
     }
 
-    /// Takes the exclusive lock of a key unless it is held already; returns what to wait for.
-    pub(super) fn take_exclusively(
+    /// Takes a key unless what is held of it already allows writing; returns what to wait for.
+    pub(super) fn take_to_write(
         &mut self,
         engine: &dyn EngineRead,
         wanted: &Key,
         owner: Owner,
     ) -> Evaluated<Option<Wait>> {
-        match self.take(engine, wanted, owner, Strength::Exclusive, true)? {
+        if self.locks.held(wanted.as_bytes(), owner.txn).is_some_and(Strength::may_write) {
+            return Ok(None);
+        }
+        match self.take(engine, wanted, owner, Strength::Update, true)? {
             Verdict::Granted => Ok(None),
             Verdict::Waits => Ok(Some(Wait::Lock(wanted.clone()))),
-            Verdict::Full => Err(Refusal::overloaded("the lock table is full")),
-            Verdict::Refused(holder) => unreachable!("willing to wait for {}", holder.txn),
+            Verdict::Full => Err(Refusal::lock_table_full()),
+            Verdict::Refused(holder) => unreachable!("willing to wait for {holder:?}"),
         }
     }
 
@@ -181,6 +184,7 @@ impl Writing<'_> {
                 return Err(Refusal::new(Error::WriteConflict(kv::WriteConflict {
                     key: write.key.clone(),
                     version_ts: newest.ts.0,
+                    by_txn: newest.txn.0,
                 })));
             }
         }

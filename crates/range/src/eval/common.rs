@@ -31,6 +31,10 @@ impl Refusal {
         Refusal::new(Error::TxnGone(kv::TxnGone { txn_id: txn.0, reason: reason.into() }))
     }
 
+    pub(super) fn lock_table_full() -> Self {
+        Refusal::new(Error::LocksExhausted(kv::LocksExhausted {}))
+    }
+
     pub(super) fn overloaded(reason: &str) -> Self {
         Refusal::new(Error::Overloaded(kv::Overloaded { reason: reason.into() }))
     }

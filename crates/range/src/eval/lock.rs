@@ -12,7 +12,7 @@ use proto::kv::{self, kv_error::Error, range_response::Response};
 use storage::EngineRead;
 use storage::mvcc;
 use txn::Owner;
-use txn::lock_table::{Strength, Verdict};
+use txn::lock_table::{Obstacle, Strength, Verdict};
 
 use super::common::{Evaluated, Refusal, holder_of, key, require};
 use super::waits::{Parked, Wait};
@@ -30,10 +30,7 @@ impl Evaluator {
         let owner = require(txn)?;
         self.check_alive(engine, owner.txn)?;
         self.note_issued(owner.start.max(Timestamp(owner.txn.0)));
-        let strength = match lock.strength() {
-            kv::Strength::Shared => Strength::Shared,
-            kv::Strength::Exclusive => Strength::Exclusive,
-        };
+        let strength = strength_of(lock.strength());
         let policy = lock.wait();
         if work.order.is_empty() {
             work.order = (0..lock.keys.len() as u32).collect();
@@ -53,7 +50,7 @@ impl Evaluator {
                     }
                     return Ok(Step::Wait(Wait::Lock(wanted)));
                 }
-                Verdict::Full => return Err(Refusal::overloaded("the lock table is full")),
+                Verdict::Full => return Err(Refusal::lock_table_full()),
                 Verdict::Refused(holder) => {
                     // A replicated lock is about to go: its transaction is committing, or dead. To call
                     // the row locked would tell a session so of what it has itself just committed.
@@ -64,7 +61,7 @@ impl Evaluator {
                         return Ok(Step::Wait(Wait::Lock(wanted)));
                     }
                     if policy == kv::WaitPolicy::Nowait {
-                        return Err(conflict(&wanted, holder, 0, false));
+                        return Err(conflict(&wanted, strength, holder, 0, false));
                     }
                     work.skipped[at as usize] = true;
                 }
@@ -135,23 +132,52 @@ impl Evaluator {
 fn locked(engine: &dyn EngineRead, key: &[u8], want_value: bool) -> Evaluated<kv::LockedKey> {
     if !want_value {
         let version_ts = mvcc::newest_ts(engine, key)?.map_or(0, |ts| ts.0);
-        return Ok(kv::LockedKey { locked: true, version_ts, value: None });
+        return Ok(kv::LockedKey { locked: true, version_ts, value: None, by_txn: 0 });
     }
     let newest = mvcc::newest_version(engine, key)?;
     let version_ts = newest.as_ref().map_or(0, |version| version.ts.0);
+    let by_txn = newest.as_ref().map_or(0, |version| version.txn.0);
     let value = match newest.and_then(|version| version.value) {
         Some(value) => kv::OptionalValue { present: true, value },
         None => kv::OptionalValue::default(),
     };
-    Ok(kv::LockedKey { locked: true, version_ts, value: Some(value) })
+    Ok(kv::LockedKey { locked: true, version_ts, value: Some(value), by_txn })
 }
 
-pub(super) fn conflict(key: &Key, holder: Owner, waited: Micros, timed_out: bool) -> Refusal {
+pub(super) fn conflict(
+    key: &Key,
+    wish: Strength,
+    holder: Obstacle,
+    waited: Micros,
+    timed_out: bool,
+) -> Refusal {
     Refusal::new(Error::LockConflict(kv::LockConflict {
         key: key.0.clone(),
-        holder: holder.txn.0,
+        holder: holder.owner.txn.0,
         waited_ms: waited / 1000,
-        holder_start_ts: holder.start.0,
+        holder_start_ts: holder.owner.start.0,
         timed_out,
+        wish: strength_out(wish) as i32,
+        held: strength_out(holder.strength) as i32,
     }))
+}
+
+fn strength_of(strength: kv::Strength) -> Strength {
+    match strength {
+        kv::Strength::KeyShare => Strength::KeyShare,
+        kv::Strength::Share => Strength::Share,
+        kv::Strength::NoKeyUpdate => Strength::NoKeyUpdate,
+        kv::Strength::Update => Strength::Update,
+    }
+}
+
+/// A strength as messages name it.
+#[must_use]
+pub fn strength_out(strength: Strength) -> kv::Strength {
+    match strength {
+        Strength::KeyShare => kv::Strength::KeyShare,
+        Strength::Share => kv::Strength::Share,
+        Strength::NoKeyUpdate => kv::Strength::NoKeyUpdate,
+        Strength::Update => kv::Strength::Update,
+    }
 }

@@ -51,13 +51,14 @@ use proto::kv;
 use storage::{EngineRead, WriteBatch};
 use txn::Owner;
 use txn::latches::{CommandId, Latches};
-use txn::lock_table::{Grant, LockTable};
+use txn::lock_table::{Grant, LockTable, Obstacle, Strength};
 use txn::read_cache::ReadCache;
 
 use common::{Ended, Refusal, error_response};
 use waits::{Parked, Wait};
 
 pub use collect::{carry_gc_point, gc_point};
+pub use lock::strength_out;
 
 /// Names a request: whoever asked gets the response with it. Chosen by the driver, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -438,9 +439,17 @@ impl Evaluator {
         self.locks.rows().map(|(key, owner, strength, granted)| LockRow {
             key: key.clone(),
             owner,
-            exclusive: strength == txn::lock_table::Strength::Exclusive,
+            strength,
             granted,
         })
+    }
+
+    /// Since when a transaction waits for a key, if it does, and for whom.
+    #[must_use]
+    pub fn wait_of(&self, key: &Key, txn: TxnId) -> Option<(Micros, Vec<Obstacle>)> {
+        let tokens = self.lock_waits.get(&(key.clone(), txn))?;
+        let since = tokens.iter().filter_map(|t| self.parked.get(t)).map(|work| work.since).min()?;
+        Some((since, self.locks.blockers(key.as_bytes(), txn)))
     }
 
     /// Requests waiting, and commands in flight, for metrics.
@@ -578,8 +587,8 @@ pub struct LockRow {
     pub key: Key,
     /// Who.
     pub owner: Owner,
-    /// Exclusive, or shared.
-    pub exclusive: bool,
+    /// What it holds, or wishes.
+    pub strength: Strength,
     /// Holds it, or waits.
     pub granted: bool,
 }

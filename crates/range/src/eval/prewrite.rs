@@ -54,7 +54,7 @@ impl Evaluator {
         for (write, place) in writing.writes.iter().zip(&places) {
             // The lock of a key that is locked already may be unknown to the table: a new leader.
             if !matches!(place, Place::Committed(_))
-                && let Some(wait) = self.take_exclusively(engine, &key(&write.key), owner)?
+                && let Some(wait) = self.take_to_write(engine, &key(&write.key), owner)?
             {
                 return Ok(Step::Wait(wait));
             }

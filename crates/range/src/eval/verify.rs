@@ -5,11 +5,13 @@
 //! commit at or below `to` are waited for, the read cache is raised to `to`. For a replicated lock that
 //! could, the wait is brief: its transaction may in turn be verifying what ours has locked, a wait that
 //! no lock table sees, so it ends in a refusal and not in a deadlock.
+//!
+//! Of a row that was locked FOR KEY SHARE only its existence is verified: others were welcome to change it.
 
-use base::{KeyRange, Timestamp, TxnId};
+use base::{Key, KeyRange, Timestamp, TxnId};
 use proto::kv::{self, kv_error::Error, range_response::Response};
 use storage::EngineRead;
-use storage::mvcc;
+use storage::mvcc::{self, LockKind};
 
 use super::common::{Evaluated, Refusal, point_of, require, span_of};
 use super::waits::{Parked, Wait};
@@ -57,14 +59,21 @@ impl Evaluator {
             if span.from_ts.is_none() && since < gc_point {
                 return Err(Refusal::new(Error::BelowGc(kv::BelowGc { safe_point: gc_point.0 })));
             }
+            let may_change = span.may_change;
             let span = span_of(span);
             if let Some(command) = self.latches.span_conflict(&span, to) {
                 return Ok(Some(Wait::Latch(command)));
             }
-            if let Some((key, ts)) = changed(engine, &span, since, to)? {
-                return Err(changed_refusal(key.as_bytes(), ts, TxnId(0)));
+            let changed = match point_of(&span) {
+                Some(key) if may_change => deleted(engine, key, since, to)?,
+                _ => changed(engine, &span, since, to)?,
+            };
+            if let Some((key, ts)) = changed {
+                let by = mvcc::writer_of(engine, key.as_bytes(), ts)?.unwrap_or(TxnId(0));
+                return Err(changed_refusal(key.as_bytes(), ts, by));
             }
             let foreign = match point_of(&span) {
+                Some(key) if may_change && !self.is_being_deleted(engine, key)? => None,
                 Some(key) => self.foreign_on_key(engine, key, to, reader)?,
                 None => self.foreign_in_span(engine, &span, to, reader)?,
             };
@@ -81,6 +90,11 @@ impl Evaluator {
             }
         }
         Ok(None)
+    }
+
+    fn is_being_deleted(&mut self, engine: &dyn EngineRead, key: &Key) -> Evaluated<bool> {
+        let lock = self.lock_on(engine, key.as_bytes())?;
+        Ok(lock.is_some_and(|lock| lock.kind == LockKind::Delete))
     }
 
     /// Keeps others from committing in verified spans at or below `to` (E1).
@@ -100,12 +114,23 @@ fn changed(
     span: &KeyRange,
     from: Timestamp,
     to: Timestamp,
-) -> Evaluated<Option<(base::Key, Timestamp)>> {
+) -> Evaluated<Option<(Key, Timestamp)>> {
     if let Some(key) = point_of(span) {
         let ts = mvcc::changed_key(engine, key.as_bytes(), from, to)?;
         return Ok(ts.map(|ts| (key.clone(), ts)));
     }
     Ok(mvcc::changed_in_span(engine, span, from, to)?)
+}
+
+/// A row under KEY SHARE: whether it was deleted, though it may be back since.
+fn deleted(
+    engine: &dyn EngineRead,
+    key: &Key,
+    from: Timestamp,
+    to: Timestamp,
+) -> Evaluated<Option<(Key, Timestamp)>> {
+    let ts = mvcc::deleted_key(engine, key.as_bytes(), from, to)?;
+    Ok(ts.map(|ts| (key.clone(), ts)))
 }
 
 fn changed_refusal(key: &[u8], version: Timestamp, by: TxnId) -> Refusal {

@@ -17,10 +17,10 @@ use proto::kv::{self, kv_error::Error, range_request::Request};
 use storage::{EngineRead, mvcc};
 use txn::Owner;
 use txn::latches::CommandId;
-use txn::lock_table::Grant;
+use txn::lock_table::{Grant, Strength};
 
 use super::common::{Refusal, error_response, foreign_lock, meta_of, reader_of};
-use super::lock::conflict;
+use super::lock::{conflict, strength_out};
 use super::{Effect, Evaluator, ForeignLock, Micros, Token};
 use crate::route::is_inside;
 
@@ -222,16 +222,19 @@ impl Evaluator {
         let Some(wait) = work.wait.take() else { return };
         let holder = match &wait {
             Wait::Lock(key) => self.locks.blockers(key.as_bytes(), work.txn()).first().copied(),
-            Wait::Foreign(lock) => Some(lock.owner),
-            Wait::Latch(_) => None,
+            Wait::Foreign(_) | Wait::Latch(_) => None,
+        };
+        let wish = match &wait {
+            Wait::Lock(key) => self.locks.wish(key.as_bytes(), work.txn()),
+            Wait::Foreign(_) | Wait::Latch(_) => None,
         };
         self.unregister(token, work.txn(), &wait);
         let blocks = matches!(
             &work.request.request,
             Some(Request::LockKeys(lock)) if lock.wait() == kv::WaitPolicy::Block
         );
-        if let (true, Wait::Lock(key), Some(holder)) = (blocks, &wait, holder) {
-            let Refusal(error) = conflict(key, holder, now - work.since, true);
+        if let (true, Wait::Lock(key), Some(holder), Some(wish)) = (blocks, &wait, holder, wish) {
+            let Refusal(error) = conflict(key, wish, holder, now - work.since, true);
             out.push(Effect::Respond { token, response: error_response(*error) });
             return;
         }
@@ -272,13 +275,18 @@ impl Evaluator {
             None => work.waiting_since + self.config.notice_after,
             Some(last) => last + self.config.notice_every,
         };
-        let blockers = match &work.wait {
+        let (wish, blockers) = match &work.wait {
             _ if now < due => return,
             Some(Wait::Lock(key)) => {
                 let blockers = self.locks.blockers(key.as_bytes(), TxnId(meta.id));
-                blockers.into_iter().map(|owner| blocker(owner, key)).collect()
+                let blockers = blockers.into_iter().map(|o| blocker(o.owner, key, o.strength));
+                let wish = self.locks.wish(key.as_bytes(), TxnId(meta.id));
+                (wish.unwrap_or(Strength::Update), blockers.collect())
             }
-            Some(Wait::Foreign(lock)) => vec![blocker(lock.owner, &lock.key)],
+            // A reader waits for no lock but this one.
+            Some(Wait::Foreign(lock)) => {
+                (Strength::KeyShare, vec![blocker(lock.owner, &lock.key, Strength::Update)])
+            }
             Some(Wait::Latch(_)) | None => return,
         };
         work.noticed = Some(now);
@@ -287,6 +295,8 @@ impl Evaluator {
             waiter_start_ts: meta.start_ts,
             blockers,
             range_id: 0,
+            wish: strength_out(wish) as i32,
+            waited_ms: (now - work.since) / 1000,
         };
         out.push(Effect::Notice { to: NodeId(meta.coordinator), notice });
     }
@@ -365,6 +375,7 @@ impl Evaluator {
     }
 }
 
-fn blocker(owner: Owner, key: &Key) -> kv::Blocker {
-    kv::Blocker { txn: Some(meta_of(owner)), key: key.0.clone() }
+fn blocker(owner: Owner, key: &Key, held: Strength) -> kv::Blocker {
+    let held = strength_out(held) as i32;
+    kv::Blocker { txn: Some(meta_of(owner)), key: key.0.clone(), held }
 }

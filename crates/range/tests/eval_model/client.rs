@@ -185,7 +185,7 @@ impl Client {
     }
 
     fn lock(&mut self, world: &mut World, key: Key, shared: bool) {
-        let strength = if shared { kv::Strength::Shared } else { kv::Strength::Exclusive };
+        let strength = if shared { kv::Strength::Share } else { kv::Strength::Update };
         let lock = kv::LockKeys {
             keys: vec![key.0.clone()],
             strength: strength as i32,
@@ -299,7 +299,12 @@ impl Client {
 
     fn spans(&self) -> Vec<kv::Span> {
         let point =
-            |key: &Key, from_ts| kv::Span { start: key.0.clone(), end: key.next().0, from_ts };
+            |key: &Key, from_ts| kv::Span {
+                start: key.0.clone(),
+                end: key.next().0,
+                from_ts,
+                may_change: false,
+            };
         let reads = self.snapshot_reads.iter().map(|key| point(key, None));
         let locked = self.locked.iter().filter(|(key, _)| !self.writes.contains_key(*key));
         reads.chain(locked.map(|(key, &ts)| point(key, Some(ts)))).collect()

@@ -6,6 +6,7 @@ use base::{Key, KeyRange, NodeId, RangeId, Timestamp, TxnId};
 use proto::kv::{self, kv_error::Error, range_request::Request, range_response::Response};
 use range::eval::{Config, Effect, Evaluator, ForeignLock, ProposalId, Token};
 use storage::{Engine, MemEngine, WriteBatch};
+use txn::lock_table::Strength;
 use txn::Owner;
 use txn::coordinator::Outcome;
 use txn::deadlock::{self, Detector};
@@ -291,7 +292,13 @@ impl World {
                 coordinator: NodeId(0),
                 incarnation: 1,
             };
-            (as_local(owner), Key(b.key.clone()))
+            deadlock::Blocker {
+                holder: as_local(owner),
+                key: Key(b.key.clone()),
+                wish: Strength::Update,
+                held: Strength::Update,
+                waited: 0,
+            }
         });
         let blockers = blockers.collect();
         let alive: Vec<TxnId> = self
@@ -302,7 +309,9 @@ impl World {
             .collect();
         let effects = self
             .detector
-            .notice(self.now, waiter, RangeId(1), blockers, &|txn| alive.contains(&txn));
+            .notice(self.now, waiter, RangeId(1), blockers, &|txn| {
+                alive.iter().copied().filter(|&known| known == txn).collect()
+            });
         for effect in effects {
             if let deadlock::Effect::Victim { txn, cycle } = effect {
                 self.detector.ended(txn);

@@ -107,7 +107,7 @@ impl Ddl {
             return Ok(Ddl { txn, catalog });
         }
         let key = store::version_key();
-        let locked = txn.lock(&[key], Strength::Exclusive, WaitPolicy::Block).await?;
+        let locked = txn.lock(&[key], Strength::Update, WaitPolicy::Block).await?;
         let version = store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
         let catalog =
             session.engine().catalog.at_version(&txn, version).await.map_err(catalog_error)?;

@@ -124,7 +124,7 @@ impl Conflict {
                 ));
             }
             let keys = std::slice::from_ref(&existing);
-            let mut locked = cx.txn.lock(keys, Strength::Exclusive, WaitPolicy::Block).await?;
+            let mut locked = cx.txn.lock(keys, Strength::Update, WaitPolicy::Block).await?;
             let Some(value) = locked.pop().and_then(|l| l.value) else { continue };
             let old =
                 table.codec().decode(&existing, &value).map_err(|e| codec_error(&e, table))?;
@@ -158,7 +158,7 @@ impl Conflict {
             keys.push((index, index.key_prefix(&values).map_err(failed)?));
         }
         let wanted: Vec<Key> = keys.iter().map(|(_, key)| key.clone()).collect();
-        let locked = cx.txn.lock(&wanted, Strength::Exclusive, WaitPolicy::Block).await?;
+        let locked = cx.txn.lock(&wanted, Strength::Update, WaitPolicy::Block).await?;
         for ((index, key), locked) in keys.into_iter().zip(locked) {
             let Some(value) = locked.value else { continue };
             if index.id == codec.primary().id {

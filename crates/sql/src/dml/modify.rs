@@ -85,7 +85,7 @@ async fn find(
 /// Locks rows; those that are gone drop out.
 async fn lock(cx: &DmlContext, batch: Vec<Found>) -> Result<Vec<Found>, SqlError> {
     let keys: Vec<Key> = batch.iter().map(|f| f.key.clone()).collect();
-    let locked = cx.txn.lock(&keys, Strength::Exclusive, WaitPolicy::Block).await?;
+    let locked = cx.txn.lock(&keys, Strength::Update, WaitPolicy::Block).await?;
     Ok(batch.into_iter().zip(locked).filter(|(_, l)| l.value.is_some()).map(|(f, _)| f).collect())
 }
 

@@ -123,7 +123,7 @@ impl Writes {
         if check {
             for batch in self.claims.chunks(LOCK_BATCH) {
                 let keys: Vec<Key> = batch.iter().map(|(key, _)| key.clone()).collect();
-                let locked = txn.lock(&keys, Strength::Exclusive, WaitPolicy::Block).await?;
+                let locked = txn.lock(&keys, Strength::Update, WaitPolicy::Block).await?;
                 if let Some(taken) = locked.iter().find(|l| l.value.is_some()) {
                     return Err(names.duplicate(&taken.key));
                 }

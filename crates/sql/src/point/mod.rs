@@ -259,7 +259,7 @@ impl PointContext<'_> {
     pub(crate) async fn check_version(&self) -> Result<bool, SqlError> {
         let key = catalog::store::version_key();
         if self.lock_version {
-            let locked = self.txn.lock(&[key], kv::Strength::Shared, kv::WaitPolicy::Block).await?;
+            let locked = self.txn.lock(&[key], kv::Strength::Share, kv::WaitPolicy::Block).await?;
             let version =
                 catalog::store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
             return Ok(version == self.catalog.version());

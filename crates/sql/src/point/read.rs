@@ -154,8 +154,8 @@ impl Get {
 /// The lock table knows two strengths: shared for the SHARE family, exclusive for the others.
 pub(crate) fn lock_strength(strength: LockStrength) -> Strength {
     match strength {
-        LockStrength::KeyShare | LockStrength::Share => Strength::Shared,
-        LockStrength::NoKeyUpdate | LockStrength::Update => Strength::Exclusive,
+        LockStrength::KeyShare | LockStrength::Share => Strength::Share,
+        LockStrength::NoKeyUpdate | LockStrength::Update => Strength::Update,
     }
 }
 

@@ -34,7 +34,7 @@ impl Probe {
             }
         };
         // Side by side: the version may be at another leader.
-        let lock = cx.txn.lock(std::slice::from_ref(&key), Strength::Exclusive, WaitPolicy::Block);
+        let lock = cx.txn.lock(std::slice::from_ref(&key), Strength::Update, WaitPolicy::Block);
         let mut locked = if self.is_primary {
             let (current, locked) = futures::future::join(cx.check_version(), lock).await;
             if !current? {

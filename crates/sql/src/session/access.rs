@@ -75,7 +75,7 @@ impl Session {
             return Ok(());
         }
         let key = catalog::store::version_key();
-        let locked = txn.lock(&[key], Strength::Shared, WaitPolicy::Block).await?;
+        let locked = txn.lock(&[key], Strength::Share, WaitPolicy::Block).await?;
         let version =
             catalog::store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
         if self.tx.catalog.as_ref().is_some_and(|c| c.version() != version) {

@@ -60,7 +60,7 @@ async fn take(db: &Db, sequence: u32, count: i64) -> Result<i64, KvError> {
         let txn = db.begin(TxnOptions::default());
         txn.begin_statement().await?;
         let keys = std::slice::from_ref(&key);
-        let locked = txn.lock(keys, Strength::Exclusive, WaitPolicy::Block).await?;
+        let locked = txn.lock(keys, Strength::Update, WaitPolicy::Block).await?;
         let first = match locked.first().and_then(|l| l.value.as_ref()) {
             None => 1,
             Some(bytes) => {

@@ -68,6 +68,37 @@ pub fn changed_key(
     Ok(at.filter(|ts| *ts > from))
 }
 
+/// The newest deletion of a key with a timestamp in `(from, to]`, if there is one.
+pub fn deleted_key(
+    engine: &dyn EngineRead,
+    key: &[u8],
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Option<Timestamp>, EngineError> {
+    let mut at = to;
+    loop {
+        match first_from(engine, key, at, |ts, head, _| (ts, head.deleted))? {
+            Some((ts, deleted)) if ts > from => {
+                if deleted {
+                    return Ok(Some(ts));
+                }
+                at = ts.prev();
+            }
+            Some(_) | None => return Ok(None),
+        }
+    }
+}
+
+/// Who wrote the version of a key at a timestamp.
+pub fn writer_of(
+    engine: &dyn EngineRead,
+    key: &[u8],
+    at: Timestamp,
+) -> Result<Option<TxnId>, EngineError> {
+    let found = first_from(engine, key, at, |ts, head, _| (ts, head.txn))?;
+    Ok(found.filter(|(ts, _)| *ts == at).map(|(_, txn)| txn))
+}
+
 /// Whether no key of a span has a version, not even a deletion.
 pub fn is_empty(engine: &dyn EngineRead, span: &KeyRange) -> Result<bool, EngineError> {
     let iter = engine.iter(Family::Data, &encoded_span(span), IterOptions::default())?;

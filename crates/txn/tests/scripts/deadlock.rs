@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use base::{NodeId, RangeId, TxnId};
 use goldenscript::{Command, Context, Runner};
-use txn::Owner;
-use txn::deadlock::{Config, Detector, Edge, Effect, Probe};
+use txn::deadlock::{Blocker, Config, Detector, Edge, Effect, Probe};
+use txn::lock_table::Strength;
 
 use super::{key, next, owner, parse, run_all};
 
@@ -15,6 +15,7 @@ struct Nodes {
     now: u64,
     nodes: BTreeMap<NodeId, Detector>,
     over: Vec<TxnId>,
+    sessions: Vec<Vec<TxnId>>,
     lossy: bool,
 }
 
@@ -26,6 +27,7 @@ fn deadlock() {
             .map(|n| (NodeId(n), Detector::new(NodeId(n), 1, Config::default())))
             .collect(),
         over: Vec::new(),
+        sessions: Vec::new(),
         lossy: false,
     });
 }
@@ -42,14 +44,19 @@ impl Runner for Nodes {
                 let waiter = owner(next(&mut args, "waiter")?)?;
                 let at = key(args.take_key("key").unwrap_or("k"));
                 let range = RangeId(parse(args.take_key("range").unwrap_or("1"))?);
-                let mut blockers: Vec<(Owner, _)> = Vec::new();
+                let mut blockers = Vec::new();
                 while let Some(holder) = args.next_pos() {
-                    blockers.push((owner(holder)?, at.clone()));
+                    blockers.push(Blocker {
+                        holder: owner(holder)?,
+                        key: at.clone(),
+                        wish: Strength::Update,
+                        held: Strength::Update,
+                        waited: 0,
+                    });
                 }
-                let over = self.over.clone();
-                let alive = move |txn: TxnId| !over.contains(&txn);
+                let family = self.family();
                 let node = self.nodes.get_mut(&waiter.coordinator).ok_or("no such node")?;
-                let effects = node.notice(self.now, waiter, range, blockers, &alive);
+                let effects = node.notice(self.now, waiter, range, blockers, &family);
                 self.deliver(waiter.coordinator, effects, &mut out)?;
             }
             "wait_over" => {
@@ -57,6 +64,14 @@ impl Runner for Nodes {
                 let range = RangeId(parse(args.take_key("range").unwrap_or("1"))?);
                 let node = self.nodes.get_mut(&waiter.coordinator).ok_or("no such node")?;
                 node.wait_over(waiter.txn, range);
+            }
+            // session TXN TXN...: they are of one session
+            "session" => {
+                let mut members = Vec::new();
+                while let Some(member) = args.next_pos() {
+                    members.push(owner(member)?.txn);
+                }
+                self.sessions.push(members);
             }
             "over" => self.over.push(owner(next(&mut args, "transaction")?)?.txn),
             "advance" => self.now += parse::<u64>(next(&mut args, "milliseconds")?)? * 1000,
@@ -69,6 +84,16 @@ impl Runner for Nodes {
 }
 
 impl Nodes {
+    fn family(&self) -> impl Fn(TxnId) -> Vec<TxnId> + use<> {
+        let (over, sessions) = (self.over.clone(), self.sessions.clone());
+        move |txn| {
+            if over.contains(&txn) {
+                return Vec::new();
+            }
+            sessions.iter().find(|s| s.contains(&txn)).cloned().unwrap_or_else(|| vec![txn])
+        }
+    }
+
     fn deliver(
         &mut self,
         from: NodeId,
@@ -85,10 +110,9 @@ impl Nodes {
                     if self.lossy && !probe.wound {
                         continue;
                     }
-                    let over = self.over.clone();
-                    let alive = move |txn: TxnId| !over.contains(&txn);
+                    let family = self.family();
                     let node = self.nodes.get_mut(&to).ok_or("no such node")?;
-                    let more = node.probe(self.now, probe, &alive);
+                    let more = node.probe(self.now, probe, &family);
                     queue.extend(more.into_iter().map(|e| (to, e)));
                 }
                 Effect::Victim { txn, cycle } => {

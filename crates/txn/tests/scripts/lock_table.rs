@@ -23,22 +23,27 @@ impl Runner for Table {
         let mut args = command.consume_args();
         let (mut out, mut grants) = (String::new(), Vec::new());
         match command.name.as_str() {
-            // lock TXN KEY [shared] [nowait]
+            // lock TXN KEY [key-share|share|no-key-update] [nowait]
             "lock" => {
                 let who = owner(next(&mut args, "transaction")?)?;
                 let at = key(next(&mut args, "key")?);
                 let flags: Vec<&str> = std::iter::from_fn(|| args.next_pos()).collect();
-                let shared = flags.contains(&"shared");
-                let wish = if shared { Strength::Shared } else { Strength::Exclusive };
+                let named = [
+                    ("key-share", Strength::KeyShare),
+                    ("share", Strength::Share),
+                    ("no-key-update", Strength::NoKeyUpdate),
+                ];
+                let named = named.into_iter().find(|(name, _)| flags.contains(name));
+                let wish = named.map_or(Strength::Update, |(_, wish)| wish);
                 match self.0.acquire(&at, who, wish, !flags.contains(&"nowait")) {
                     Verdict::Granted => writeln!(out, "granted")?,
                     Verdict::Waits => {
                         let behind = self.0.blockers(at.as_bytes(), who.txn);
                         let behind: Vec<String> =
-                            behind.iter().map(|o| o.txn.to_string()).collect();
+                            behind.iter().map(|o| o.owner.txn.to_string()).collect();
                         writeln!(out, "waits behind {}", behind.join(", "))?;
                     }
-                    Verdict::Refused(holder) => writeln!(out, "refused: {}", holder.txn)?,
+                    Verdict::Refused(holder) => writeln!(out, "refused: {}", holder.owner.txn)?,
                     Verdict::Full => writeln!(out, "the table is full")?,
                 }
             }
@@ -69,7 +74,12 @@ impl Runner for Table {
             }
             "dump" => {
                 for (at, who, strength, granted) in self.0.rows() {
-                    let strength = if strength == Strength::Shared { "S" } else { "X" };
+                    let strength = match strength {
+                        Strength::KeyShare => "KS",
+                        Strength::Share => "S",
+                        Strength::NoKeyUpdate => "NKU",
+                        Strength::Update => "U",
+                    };
                     let how = if granted { "holds" } else { "waits" };
                     writeln!(out, "{at} {} {how} {strength}", who.txn)?;
                 }

@@ -166,7 +166,14 @@ impl Task {
     async fn verify(&self, to: Timestamp, progress: &mut Progress) -> Result<(), Failure> {
         match self.inner.refresh(self.to_verify(), to).await {
             Ok(()) => Ok(()),
-            Err(NotRefreshed::Changed { key, version }) => Err(Failure::Changed { key, version }),
+            Err(NotRefreshed::Changed { key, version, by }) => {
+                progress.detail = Some(KvError::Serialization {
+                    key: Some(key.clone()),
+                    by,
+                    cause: SerializationCause::ReadChanged(version),
+                });
+                Err(Failure::Changed { key, version })
+            }
             Err(NotRefreshed::Failed(error)) => {
                 progress.detail = Some(error);
                 Err(Failure::Refused)
@@ -226,14 +233,22 @@ impl Task {
 
     fn failed(&self, failure: Failure, detail: Option<KvError>) -> KvError {
         match failure {
-            Failure::Changed { key, version } => KvError::Serialization {
-                key: Some(key),
-                cause: SerializationCause::ReadChanged(version),
-            },
-            Failure::WriteConflict { key, version } => KvError::Serialization {
-                key: Some(key),
-                cause: SerializationCause::WriteConflict(version),
-            },
+            Failure::Changed { key, version } => conflict(
+                detail,
+                KvError::Serialization {
+                    key: Some(key),
+                    by: None,
+                    cause: SerializationCause::ReadChanged(version),
+                },
+            ),
+            Failure::WriteConflict { key, version } => conflict(
+                detail,
+                KvError::Serialization {
+                    key: Some(key),
+                    by: None,
+                    cause: SerializationCause::WriteConflict(version),
+                },
+            ),
             Failure::KeyExists { key } => KvError::DuplicateKey { key },
             Failure::Gone | Failure::RolledBack | Failure::Contended => {
                 detail.unwrap_or(rolled_back())
@@ -289,6 +304,17 @@ impl Task {
     }
 }
 
+/// What the range said of the conflict, if it is that one.
+fn conflict(detail: Option<KvError>, known: KvError) -> KvError {
+    match (detail, &known) {
+        (
+            Some(KvError::Serialization { key, by, cause }),
+            KvError::Serialization { key: same, cause: same_cause, .. },
+        ) if key == *same && cause == *same_cause => KvError::Serialization { key, by, cause },
+        (Some(_) | None, _) => known,
+    }
+}
+
 fn rolled_back() -> KvError {
-    KvError::Serialization { key: None, cause: SerializationCause::RolledBack }
+    KvError::Serialization { key: None, by: None, cause: SerializationCause::RolledBack }
 }

@@ -272,14 +272,20 @@ fn unavailable(error: KvError, progress: &mut Progress) -> Reply {
 fn refused(error: RangeError, progress: &mut Progress) -> Reply {
     match error {
         RangeError::TimestampTooLow(_) => Reply::TooLow,
-        RangeError::RefreshFailed(changed) => Reply::Failed(Failure::Changed {
-            key: Key(changed.key),
-            version: Timestamp(changed.version_ts),
-        }),
-        RangeError::WriteConflict(conflict) => Reply::Failed(Failure::WriteConflict {
-            key: Key(conflict.key),
-            version: Timestamp(conflict.version_ts),
-        }),
+        RangeError::RefreshFailed(changed) => {
+            progress.detail = Some(range_refused(RangeError::RefreshFailed(changed.clone())));
+            Reply::Failed(Failure::Changed {
+                key: Key(changed.key),
+                version: Timestamp(changed.version_ts),
+            })
+        }
+        RangeError::WriteConflict(conflict) => {
+            progress.detail = Some(range_refused(RangeError::WriteConflict(conflict.clone())));
+            Reply::Failed(Failure::WriteConflict {
+                key: Key(conflict.key),
+                version: Timestamp(conflict.version_ts),
+            })
+        }
         RangeError::KeyExists(exists) => Reply::Failed(Failure::KeyExists { key: Key(exists.key) }),
         RangeError::TxnGone(_) => Reply::Failed(Failure::Gone),
         error => {
