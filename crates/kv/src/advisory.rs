@@ -96,6 +96,8 @@ pub struct AdvisoryLocks {
     held: Mutex<BTreeMap<AdvisoryKey, Held>>,
     /// Those for the transaction, in the order in which they were taken.
     taken: Mutex<Vec<(AdvisoryKey, bool)>>,
+    /// All that the current statement has taken: given back if it has to run again.
+    recent: Mutex<Vec<(AdvisoryKey, bool, Scope)>>,
     /// One at a time: a statement may ask in parallel.
     turn: tokio::sync::Mutex<()>,
 }
@@ -216,6 +218,7 @@ impl AdvisoryLocks {
             activity,
             held: Mutex::default(),
             taken: Mutex::default(),
+            recent: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -260,7 +263,33 @@ impl AdvisoryLocks {
         if scope == Scope::Transaction {
             self.taken.lock().push((key, exclusive));
         }
+        self.recent.lock().push((key, exclusive, scope));
         Ok(true)
+    }
+
+    /// A statement begins.
+    pub fn begin_statement(&self) {
+        self.recent.lock().clear();
+    }
+
+    /// The statement has to run again: what it took so far is given back.
+    pub async fn undo_statement(&self) {
+        let recent = std::mem::take(&mut *self.recent.lock());
+        if recent.is_empty() {
+            return;
+        }
+        let _turn = self.turn.lock().await;
+        for (key, exclusive, scope) in recent.into_iter().rev() {
+            if scope == Scope::Transaction {
+                let mut taken = self.taken.lock();
+                if let Some(at) = taken.iter().rposition(|t| *t == (key, exclusive)) {
+                    taken.remove(at);
+                }
+            }
+            if self.uncount(key, scope, exclusive) {
+                self.settle(key, exclusive).await;
+            }
+        }
     }
 
     /// Gives back a lock of the session once; false if it does not have it in this mode.
@@ -294,21 +323,26 @@ impl AdvisoryLocks {
         self.taken.lock().len()
     }
 
-    /// Whether nothing is held for the transaction beyond `mark`.
+    /// What was taken for the transaction since a mark, to be given to [`AdvisoryLocks::release`].
     #[must_use]
-    pub fn is_at(&self, mark: usize) -> bool {
-        self.taken.lock().len() <= mark
+    pub fn take_since(&self, mark: usize) -> Vec<(AdvisoryKey, bool)> {
+        let mut taken = self.taken.lock();
+        let mark = mark.min(taken.len());
+        taken.split_off(mark)
     }
 
     /// Gives back what was taken for the transaction since a mark; zero: the transaction has ended.
     pub async fn release_to(&self, mark: usize) {
+        let since = self.take_since(mark);
+        if !since.is_empty() {
+            self.release(since).await;
+        }
+    }
+
+    /// Gives back what was taken for a transaction.
+    pub async fn release(&self, taken: Vec<(AdvisoryKey, bool)>) {
         let _turn = self.turn.lock().await;
-        let since = {
-            let mut taken = self.taken.lock();
-            let mark = mark.min(taken.len());
-            taken.split_off(mark)
-        };
-        for (key, exclusive) in since {
+        for (key, exclusive) in taken {
             if self.uncount(key, Scope::Transaction, exclusive) {
                 self.settle(key, exclusive).await;
             }
@@ -319,15 +353,10 @@ impl AdvisoryLocks {
     pub async fn release_all(&self) {
         let _turn = self.turn.lock().await;
         self.taken.lock().clear();
-        for (key, held) in std::mem::take(&mut *self.held.lock()) {
+        let all = std::mem::take(&mut *self.held.lock());
+        for (key, held) in all {
             self.forget(key, held.owner).await;
         }
-    }
-
-    /// Whether nothing is held.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.held.lock().is_empty()
     }
 
     fn uncount(&self, key: AdvisoryKey, scope: Scope, exclusive: bool) -> bool {
@@ -456,11 +485,8 @@ impl AdvisoryLocks {
 
     /// Whether a holder still is one; it then is on its way into the lock table. Else its row goes.
     async fn is_alive(&self, key: AdvisoryKey, holder: &Holder) -> Result<bool, KvError> {
-        let inspect = kv::Inspect {
-            what: What::Reassert as i32,
-            txn_id: holder.txn.0,
-            key: key.to_key().0,
-        };
+        let inspect =
+            kv::Inspect { what: What::Reassert as i32, txn_id: holder.txn.0, key: key.to_key().0 };
         let alive = match self.db.ask(holder.node, inspect, REASSERT_WITHIN).await {
             Some(answer) => answer.held && answer.incarnation == holder.incarnation,
             None => !self.db.is_gone(holder.node).await,
@@ -590,11 +616,8 @@ impl Db {
         }
         let others = transport.nodes().into_iter().filter(|other| *other != node);
         let asked = others.map(|other| {
-            let inspect = kv::Inspect {
-                what: What::Alive as i32,
-                txn_id: node.0,
-                key: Bytes::new(),
-            };
+            let inspect =
+                kv::Inspect { what: What::Alive as i32, txn_id: node.0, key: Bytes::new() };
             self.ask(other, inspect, REASSERT_WITHIN)
         });
         let answers = futures::future::join_all(asked).await;

@@ -30,18 +30,15 @@ impl Db {
             incarnation,
         };
         let range = RangeId(notice.range_id);
-        let blockers = notice
-            .blockers
-            .iter()
-            .filter_map(|blocker| {
-                Some(Blocker {
-                    holder: owner(blocker.txn.as_ref()?),
-                    key: Key(blocker.key.clone()),
-                    wish: strength_in(notice.wish()),
-                    held: strength_in(blocker.held()),
-                    waited: notice.waited_ms * 1000,
-                })
-            });
+        let blockers = notice.blockers.iter().filter_map(|blocker| {
+            Some(Blocker {
+                holder: owner(blocker.txn.as_ref()?),
+                key: Key(blocker.key.clone()),
+                wish: strength_in(notice.wish()),
+                held: strength_in(blocker.held()),
+                waited: notice.waited_ms * 1000,
+            })
+        });
         let blockers = blockers.collect();
         self.detect(|detector, now, family| detector.notice(now, waiter, range, blockers, family));
     }

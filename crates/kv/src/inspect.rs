@@ -74,7 +74,8 @@ impl Db {
     /// Who a transaction is, wherever it runs or ran; none if nobody knows, or not soon enough.
     pub async fn who(&self, txn: TxnId) -> Option<kv::TxnInfo> {
         let nodes = self.shared.router.transport.nodes();
-        let inspect = kv::Inspect { what: What::Txn as i32, txn_id: txn.0, key: Default::default() };
+        let inspect =
+            kv::Inspect { what: What::Txn as i32, txn_id: txn.0, key: Default::default() };
         let ask = |node| self.ask(node, inspect.clone(), WHO_WITHIN);
         let mut answers: FuturesUnordered<_> = nodes.into_iter().map(ask).collect();
         while let Some(answer) = answers.next().await {
@@ -93,11 +94,8 @@ impl Db {
         within: Duration,
     ) -> Option<kv::Inspected> {
         let router = &self.shared.router;
-        let request = kv::RangeRequest {
-            range_id: 0,
-            txn: None,
-            request: Some(Request::Inspect(inspect)),
-        };
+        let request =
+            kv::RangeRequest { range_id: 0, txn: None, request: Some(Request::Inspect(inspect)) };
         let answer = router.transport.send(node, request);
         match select(answer, router.runtime.sleep(within)).await {
             Either::Left((Ok(kv::RangeResponse { response, .. }), _)) => match response {

@@ -32,6 +32,10 @@ pub struct NodeConfig {
     pub sql_memory_bytes: usize,
     /// Bytes above which a range splits.
     pub range_max_bytes: u64,
+    /// Locks in memory, held and waited for, of each range that the node leads.
+    pub range_locks_max: usize,
+    /// Conflicts kept for `conclave.contention_events`.
+    pub contention_events: usize,
     /// SQL connections at a time.
     pub max_connections: usize,
 }

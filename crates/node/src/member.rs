@@ -161,7 +161,11 @@ impl Core {
             (me, identity.incarnation, identity.cluster_id.clone(), identity.peers.clone())
         };
         let peers = Peers::new(me, incarnation);
-        let store_config = StoreConfig { range_max_bytes: self.config.range_max_bytes, copies: 3 };
+        let store_config = StoreConfig {
+            range_max_bytes: self.config.range_max_bytes,
+            range_locks_max: self.config.range_locks_max,
+            copies: 3,
+        };
         let store = Store::open(
             Arc::clone(&peers),
             store_config,
@@ -172,7 +176,11 @@ impl Core {
         )
         .map_err(|source| StartError::Storage { path: self.config.data.clone(), source })?;
         let transport = Arc::new(NodeTransport(Arc::clone(&store)));
-        let db = kv::Db::new(transport, kv::Config::default());
+        let kv_config = kv::Config {
+            contention_events: self.config.contention_events,
+            ..kv::Config::default()
+        };
+        let db = kv::Db::new(transport, kv_config);
         store.set_db(db.clone());
         let inbound = inbound::NodeInbound::shared(Arc::clone(&store), db.clone());
         for (id, rpc_address) in known {

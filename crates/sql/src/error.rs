@@ -8,7 +8,7 @@
 use std::fmt;
 
 use datafusion::error::DataFusionError;
-use kv::KvError;
+use kv::{KvError, SerializationCause};
 use pgtypes::TypeError;
 
 /// A five character SQLSTATE.
@@ -147,6 +147,8 @@ pub struct Fields {
     pub column: Option<String>,
     /// Constraint or unique index concerned.
     pub constraint: Option<String>,
+    /// The conflict between transactions that it tells of: what an explanation needs.
+    pub conflict: Option<Box<KvError>>,
 }
 
 impl SqlError {
@@ -162,6 +164,7 @@ impl SqlError {
             table: None,
             column: None,
             constraint: None,
+            conflict: None,
         }))
     }
 
@@ -276,57 +279,77 @@ impl From<TypeError> for SqlError {
 }
 
 impl From<KvError> for SqlError {
-    /// Duplicate keys are better reported by whoever knows the index's name.
+    /// Duplicate keys are better reported by whoever knows the index's name; conflicts are explained by
+    /// the session before the client hears of them.
     fn from(error: KvError) -> Self {
-        let message = error.to_string();
-        match error {
-            KvError::Serialization { .. } => SqlError::new(
-                SqlState::SERIALIZATION_FAILURE,
-                "could not serialize access due to concurrent update",
+        let conflict = match &error {
+            KvError::Serialization { .. }
+            | KvError::Restatement
+            | KvError::Deadlock { .. }
+            | KvError::LockNotAvailable { .. } => Some(Box::new(error.clone())),
+            _ => None,
+        };
+        let mut sql = of_kv(error);
+        sql.0.conflict = conflict;
+        sql
+    }
+}
+
+fn of_kv(error: KvError) -> SqlError {
+    let message = error.to_string();
+    match error {
+        KvError::Serialization { cause: SerializationCause::ReadChanged(_), .. } => SqlError::new(
+            SqlState::SERIALIZATION_FAILURE,
+            "could not serialize access due to read/write dependencies among transactions",
+        )
+        .detail(message),
+        KvError::Serialization { .. } => SqlError::new(
+            SqlState::SERIALIZATION_FAILURE,
+            "could not serialize access due to concurrent update",
+        )
+        .detail(message),
+        KvError::LocksExhausted { .. } => {
+            SqlError::new(SqlState::OUT_OF_MEMORY, "out of shared memory").detail(message).hint(
+                "Lock fewer rows in one transaction, or start the nodes with a higher \
+                 --range-locks.",
             )
-            .detail(message),
-            KvError::Restatement => SqlError::new(
-                SqlState::SERIALIZATION_FAILURE,
-                "could not serialize access due to concurrent update",
-            ),
-            KvError::Deadlock { victim, cycle } => {
-                let waits: Vec<String> = cycle
-                    .iter()
-                    .map(|e| {
-                        format!("Transaction {} waits for {} at {}.", e.waiter, e.holder, e.key)
-                    })
-                    .collect();
-                let error = SqlError::new(SqlState::DEADLOCK_DETECTED, "deadlock detected");
-                if waits.is_empty() {
-                    error.detail(format!("Transaction {victim} was chosen to end it."))
-                } else {
-                    error.detail(waits.join("\n"))
-                }
-            }
-            KvError::LockNotAvailable { timed_out: true, .. } => SqlError::new(
-                SqlState::LOCK_NOT_AVAILABLE,
-                "canceling statement due to lock timeout",
-            ),
-            KvError::LockNotAvailable { timed_out: false, .. } => {
-                SqlError::new(SqlState::LOCK_NOT_AVAILABLE, "could not obtain lock on row")
-            }
-            KvError::DuplicateKey { .. } => SqlError::new(
-                SqlState::UNIQUE_VIOLATION,
-                "duplicate key value violates unique constraint",
-            ),
-            KvError::Ambiguous { .. } => {
-                SqlError::new(SqlState::STATEMENT_COMPLETION_UNKNOWN, message)
-            }
-            KvError::Unavailable { .. } => SqlError::new(SqlState::CANNOT_CONNECT_NOW, message),
-            KvError::TooLarge { .. } => SqlError::new(SqlState::OUT_OF_MEMORY, message),
-            KvError::SnapshotTooOld { .. } => {
-                SqlError::new(SqlState("72000"), "snapshot too old").detail(message)
-            }
-            KvError::Overloaded { .. } => SqlError::new(SqlState::TOO_MANY_CONNECTIONS, message),
-            KvError::Corrupt { .. } => SqlError::new(SqlState::DATA_CORRUPTED, message),
-            KvError::NotUsable(_) => SqlError::new(SqlState("25000"), message),
-            KvError::Invalid(_) => SqlError::internal(message),
         }
+        KvError::Restatement => SqlError::new(
+            SqlState::SERIALIZATION_FAILURE,
+            "could not serialize access due to concurrent update",
+        ),
+        KvError::Deadlock { victim, cycle } => {
+            let waits: Vec<String> = cycle
+                .iter()
+                .map(|e| format!("Transaction {} waits for {} at {}.", e.waiter, e.holder, e.key))
+                .collect();
+            let error = SqlError::new(SqlState::DEADLOCK_DETECTED, "deadlock detected");
+            if waits.is_empty() {
+                error.detail(format!("Transaction {victim} was chosen to end it."))
+            } else {
+                error.detail(waits.join("\n"))
+            }
+        }
+        KvError::LockNotAvailable { timed_out: true, .. } => {
+            SqlError::new(SqlState::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
+        }
+        KvError::LockNotAvailable { timed_out: false, .. } => {
+            SqlError::new(SqlState::LOCK_NOT_AVAILABLE, "could not obtain lock on row")
+        }
+        KvError::DuplicateKey { .. } => SqlError::new(
+            SqlState::UNIQUE_VIOLATION,
+            "duplicate key value violates unique constraint",
+        ),
+        KvError::Ambiguous { .. } => SqlError::new(SqlState::STATEMENT_COMPLETION_UNKNOWN, message),
+        KvError::Unavailable { .. } => SqlError::new(SqlState::CANNOT_CONNECT_NOW, message),
+        KvError::TooLarge { .. } => SqlError::new(SqlState::OUT_OF_MEMORY, message),
+        KvError::SnapshotTooOld { .. } => {
+            SqlError::new(SqlState("72000"), "snapshot too old").detail(message)
+        }
+        KvError::Overloaded { .. } => SqlError::new(SqlState::TOO_MANY_CONNECTIONS, message),
+        KvError::Corrupt { .. } => SqlError::new(SqlState::DATA_CORRUPTED, message),
+        KvError::NotUsable(_) => SqlError::new(SqlState("25000"), message),
+        KvError::Invalid(_) => SqlError::internal(message),
     }
 }
 

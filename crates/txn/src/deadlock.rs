@@ -226,12 +226,7 @@ impl Detector {
     }
 
     /// A probe has come from another node.
-    pub fn probe(
-        &mut self,
-        now: Micros,
-        probe: Probe,
-        family: Family<'_>,
-    ) -> Vec<Effect> {
+    pub fn probe(&mut self, now: Micros, probe: Probe, family: Family<'_>) -> Vec<Effect> {
         let mut effects = Vec::new();
         if self.is_ours(probe.target) {
             self.arrived(now, probe, family, &mut effects);
@@ -258,13 +253,7 @@ impl Detector {
     }
 
     /// Towards the coordinator of the target, which may be this one.
-    fn route(
-        &mut self,
-        now: Micros,
-        probe: Probe,
-        family: Family<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn route(&mut self, now: Micros, probe: Probe, family: Family<'_>, effects: &mut Vec<Effect>) {
         if self.is_ours(probe.target) {
             self.arrived(now, probe, family, effects);
         } else {

@@ -441,7 +441,8 @@ impl LockTable {
         for (key, entry) in &self.entries {
             claims += entry.holders.len() + entry.waiters.len();
             for holder in &entry.holders {
-                let excluded = entry.holders.iter().any(|h| h.excludes(holder.rank, holder.strength));
+                let excluded =
+                    entry.holders.iter().any(|h| h.excludes(holder.rank, holder.strength));
                 assert!(!excluded, "L1: {holder:?} of {key} is excluded by another: {entry:?}");
                 let known = &self.txns[&holder.rank.txn];
                 assert!(known.held.contains(key), "{key} is not among the keys of {holder:?}");
@@ -478,11 +479,7 @@ impl Holder {
 impl Entry {
     /// Who keeps `rank` from getting `wish`: conflicting holders, and, unless it upgrades, conflicting
     /// waiters that are older.
-    fn blockers(
-        &self,
-        rank: Rank,
-        wish: Strength,
-    ) -> impl Iterator<Item = (Rank, Strength)> + '_ {
+    fn blockers(&self, rank: Rank, wish: Strength) -> impl Iterator<Item = (Rank, Strength)> + '_ {
         let upgrades = self.holders.iter().any(|h| h.rank == rank);
         let holders = self.holders.iter().filter(move |h| h.excludes(rank, wish));
         let holders = holders.map(|h| (h.rank, h.strength));

@@ -174,7 +174,8 @@ fn youngest_in_cycle(table: &LockTable, waiting: &BTreeMap<u64, u64>) -> u64 {
         seen.push(at);
         let k = waiting[&at];
         let blockers = table.blockers(key(k).as_bytes(), TxnId(at));
-        let next = blockers.iter().map(|ahead| ahead.owner.txn.0).find(|txn| waiting.contains_key(txn));
+        let next =
+            blockers.iter().map(|ahead| ahead.owner.txn.0).find(|txn| waiting.contains_key(txn));
         at = next.expect("who waits behind somebody that runs is not stuck");
     }
     let start = seen.iter().position(|&txn| txn == at).expect("met before");

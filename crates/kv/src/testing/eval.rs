@@ -163,8 +163,7 @@ impl Store {
             for (key, versions) in self.rows.iter().filter(|(key, _)| span.contains(key)) {
                 let after = (std::ops::Bound::Excluded(from), std::ops::Bound::Included(to));
                 let counts = |(_, version): &(_, &Version)| !may_change || version.value.is_none();
-                let changed =
-                    if from < to { versions.range(after).rfind(counts) } else { None };
+                let changed = if from < to { versions.range(after).rfind(counts) } else { None };
                 if let Some((ts, version)) = changed {
                     return Err(changed_error(key, *ts, version.by).into());
                 }

@@ -67,9 +67,7 @@ impl Store {
         let claims = self.claims.entry(key.clone()).or_default();
         let rank = (txn.start_ts, txn.id);
         let mut others = claims.holders.values().filter(|(owner, _)| owner.id != txn.id);
-        let blocker = others
-            .find(|(_, held)| excludes(strength, *held))
-            .copied();
+        let blocker = others.find(|(_, held)| excludes(strength, *held)).copied();
         let mut older = claims.waiters.range(..rank).map(|(_, waiter)| waiter);
         let queued = older.find(|(_, wish)| excludes(strength, *wish)).copied();
         let holds = claims.holders.contains_key(&txn.id);

@@ -22,6 +22,8 @@ pub struct ScanOptions {
     pub max_rows: u64,
     /// Stop after about so many bytes, at least one row; 0: no limit.
     pub max_bytes: u64,
+    /// What is read need not hold at the commit: whoever asks locks what it uses, and checks it then.
+    pub unchecked: bool,
 }
 
 /// Some rows of a span.
@@ -73,6 +75,15 @@ impl Txn {
 
     /// Reads several rows, in the order of `keys`.
     pub async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, KvError> {
+        self.get_several(keys, false).await
+    }
+
+    /// Reads several rows; `unchecked` as in [`ScanOptions`].
+    pub async fn get_several(
+        &self,
+        keys: &[Key],
+        unchecked: bool,
+    ) -> Result<Vec<Option<Bytes>>, KvError> {
         let inner = &*self.inner;
         let mut values = vec![None; keys.len()];
         let mut missing = Vec::new();
@@ -83,7 +94,11 @@ impl Txn {
                     Some(entry) => values[place] = entry.value.clone(),
                     None => {
                         missing.push((place, key.clone()));
-                        inner.note(&mut state, |reads| reads.add_key(key));
+                        if unchecked {
+                            state.statement.has_read = true;
+                        } else {
+                            inner.note(&mut state, |reads| reads.add_key(key));
+                        }
                     }
                 }
             }
@@ -129,7 +144,11 @@ impl Txn {
             let from = page.rows.len();
             {
                 let mut state = inner.active()?;
-                inner.note(&mut state, |reads| reads.add(covered.clone()));
+                if options.unchecked {
+                    state.statement.has_read = true;
+                } else {
+                    inner.note(&mut state, |reads| reads.add(covered.clone()));
+                }
                 merge(&state.buffer, &covered, part, options.reverse, &mut page.rows);
             }
             bytes +=
@@ -220,6 +239,7 @@ fn remaining(options: &ScanOptions, rows: u64, bytes: u64) -> ScanOptions {
         reverse: options.reverse,
         max_rows: options.max_rows.saturating_sub(rows),
         max_bytes: options.max_bytes.saturating_sub(bytes),
+        unchecked: options.unchecked,
     }
 }
 

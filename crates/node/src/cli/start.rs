@@ -41,6 +41,12 @@ pub(crate) struct Resources {
     /// Size above which a range splits by itself.
     #[arg(long, env = "CONCLAVE_RANGE_SIZE", value_name = "SIZE", default_value = "128MiB")]
     pub(crate) range_size: ByteSize,
+    /// Locks in memory, held and waited for, of each range; beyond, statements fail with 53200.
+    #[arg(long, env = "CONCLAVE_RANGE_LOCKS", value_name = "N", default_value_t = 1_000_000)]
+    pub(crate) range_locks: usize,
+    /// Conflicts that conclave.contention_events shows of each node.
+    #[arg(long, env = "CONCLAVE_CONTENTION_EVENTS", value_name = "N", default_value_t = 4096)]
+    pub(crate) contention_events: usize,
     /// SQL connections accepted at a time.
     #[arg(long, env = "CONCLAVE_MAX_CONNECTIONS", value_name = "N", default_value_t = 500)]
     pub(crate) max_connections: usize,
@@ -100,6 +106,8 @@ fn config(
         cache_bytes: to_usize(resources.cache),
         sql_memory_bytes: to_usize(resources.sql_memory),
         range_max_bytes: resources.range_size.as_u64(),
+        range_locks_max: resources.range_locks,
+        contention_events: resources.contention_events,
         max_connections: resources.max_connections,
     };
     for (flag, address) in [("--sql", config.sql), ("--rpc", config.rpc), ("--http", config.http)] {

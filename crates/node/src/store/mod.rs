@@ -12,6 +12,7 @@
 //! who wait are kept under the same mutex, so an answer can't come before its waiter.
 
 mod effects;
+mod inspect;
 mod maintenance;
 mod open;
 mod requests;
@@ -67,6 +68,7 @@ struct CellState {
 #[derive(Debug, Clone)]
 pub(crate) struct StoreConfig {
     pub(crate) range_max_bytes: u64,
+    pub(crate) range_locks_max: usize,
     pub(crate) copies: usize,
 }
 

@@ -65,6 +65,10 @@ impl Store {
                 logs: Arc::clone(&logs) as Arc<dyn LogStore>,
                 config: Arc::new(range::Config {
                     split_bytes: config.range_max_bytes,
+                    eval: range::eval::Config {
+                        lock_claims_max: config.range_locks_max,
+                        ..range::eval::Config::default()
+                    },
                     ..range::Config::default()
                 }),
             },

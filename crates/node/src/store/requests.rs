@@ -7,6 +7,7 @@ use base::{NodeId, RangeId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kv::{Transport, TransportError};
+use proto::kv::range_request::Request;
 use proto::kv::{KvError, NotLeader, RangeRequest, RangeResponse, kv_error};
 use proto::node::{Call, Reply};
 use range::{Effect, Token};
@@ -54,6 +55,9 @@ impl Store {
         waiter: impl FnOnce() -> Waiter,
     ) -> Option<RangeResponse> {
         self.metrics.requests.inc();
+        if let Some(Request::Inspect(inspect)) = &request.request {
+            return Some(self.inspect(inspect));
+        }
         let range = RangeId(request.range_id);
         let Some(cell) = self.cell(range) else { return Some(no_replica(range)) };
         let token = Token(self.tokens.fetch_add(1, Ordering::Relaxed) + 1);
@@ -139,6 +143,10 @@ impl Transport for NodeTransport {
 
     fn local_node(&self) -> (NodeId, u64) {
         (self.0.me, self.0.incarnation)
+    }
+
+    fn hears_of(&self, node: NodeId) -> bool {
+        self.0.hears_of(node)
     }
 
     fn nodes(&self) -> Vec<NodeId> {

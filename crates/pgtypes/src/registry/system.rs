@@ -56,7 +56,42 @@ fn size_pretty(size: i64) -> String {
     format!("{sign}{rounded} {}", UNITS[unit])
 }
 
+/// Names and types only: they wait for others, so the sql crate takes the calls out of expressions.
+const ADVISORY: &[&str] = &[
+    "pg_advisory_lock(int8) void",
+    "pg_advisory_lock_shared(int8) void",
+    "pg_advisory_xact_lock(int8) void",
+    "pg_advisory_xact_lock_shared(int8) void",
+    "pg_try_advisory_lock(int8) bool",
+    "pg_try_advisory_lock_shared(int8) bool",
+    "pg_try_advisory_xact_lock(int8) bool",
+    "pg_try_advisory_xact_lock_shared(int8) bool",
+    "pg_advisory_unlock(int8) bool",
+    "pg_advisory_unlock_shared(int8) bool",
+    "pg_advisory_lock(int4,int4) void",
+    "pg_advisory_lock_shared(int4,int4) void",
+    "pg_advisory_xact_lock(int4,int4) void",
+    "pg_advisory_xact_lock_shared(int4,int4) void",
+    "pg_try_advisory_lock(int4,int4) bool",
+    "pg_try_advisory_lock_shared(int4,int4) bool",
+    "pg_try_advisory_xact_lock(int4,int4) bool",
+    "pg_try_advisory_xact_lock_shared(int4,int4) bool",
+    "pg_advisory_unlock(int4,int4) bool",
+    "pg_advisory_unlock_shared(int4,int4) bool",
+    "pg_advisory_unlock_all() void",
+];
+
+fn no_session(_: &Call<'_>, _: &[Datum]) -> Result<Datum> {
+    Err(TypeError::new(
+        sqlstate::NOT_SUPPORTED,
+        "an advisory lock function in this place is not supported",
+    ))
+}
+
 pub(super) fn register(r: &mut Registry) {
+    for function in ADVISORY {
+        r.f(function, no_session).volatile();
+    }
     r.f("version() text", |call, _| Ok(Datum::text(call.env.version.as_str()))).stable();
     for name in ["current_database() name", "current_catalog() name"] {
         r.f(name, |call, _| Ok(Datum::text(call.env.database.as_str()))).stable();

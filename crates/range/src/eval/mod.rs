@@ -448,7 +448,8 @@ impl Evaluator {
     #[must_use]
     pub fn wait_of(&self, key: &Key, txn: TxnId) -> Option<(Micros, Vec<Obstacle>)> {
         let tokens = self.lock_waits.get(&(key.clone(), txn))?;
-        let since = tokens.iter().filter_map(|t| self.parked.get(t)).map(|work| work.since).min()?;
+        let since =
+            tokens.iter().filter_map(|t| self.parked.get(t)).map(|work| work.since).min()?;
         Some((since, self.locks.blockers(key.as_bytes(), txn)))
     }
 

@@ -298,13 +298,12 @@ impl Client {
     }
 
     fn spans(&self) -> Vec<kv::Span> {
-        let point =
-            |key: &Key, from_ts| kv::Span {
-                start: key.0.clone(),
-                end: key.next().0,
-                from_ts,
-                may_change: false,
-            };
+        let point = |key: &Key, from_ts| kv::Span {
+            start: key.0.clone(),
+            end: key.next().0,
+            from_ts,
+            may_change: false,
+        };
         let reads = self.snapshot_reads.iter().map(|key| point(key, None));
         let locked = self.locked.iter().filter(|(key, _)| !self.writes.contains_key(*key));
         reads.chain(locked.map(|(key, &ts)| point(key, Some(ts)))).collect()

@@ -6,10 +6,10 @@ use base::{Key, KeyRange, NodeId, RangeId, Timestamp, TxnId};
 use proto::kv::{self, kv_error::Error, range_request::Request, range_response::Response};
 use range::eval::{Config, Effect, Evaluator, ForeignLock, ProposalId, Token};
 use storage::{Engine, MemEngine, WriteBatch};
-use txn::lock_table::Strength;
 use txn::Owner;
 use txn::coordinator::Outcome;
 use txn::deadlock::{self, Detector};
+use txn::lock_table::Strength;
 use txn::settle::{self, Checked, Settle};
 
 use super::client::{Client, Fate};
@@ -307,11 +307,9 @@ impl World {
             .filter(|c| c.has_begun() && !c.is_over())
             .map(|c| c.owner().txn)
             .collect();
-        let effects = self
-            .detector
-            .notice(self.now, waiter, RangeId(1), blockers, &|txn| {
-                alive.iter().copied().filter(|&known| known == txn).collect()
-            });
+        let effects = self.detector.notice(self.now, waiter, RangeId(1), blockers, &|txn| {
+            alive.iter().copied().filter(|&known| known == txn).collect()
+        });
         for effect in effects {
             if let deadlock::Effect::Victim { txn, cycle } = effect {
                 self.detector.ended(txn);

@@ -136,9 +136,6 @@ impl Binder<'_> {
         if let (SetExpr::Values(values), true) = (&*query.body, plain) {
             return self.insert_values(values, table, columns, names);
         }
-        if !query.locks.is_empty() {
-            return Err(SqlError::unsupported("FOR UPDATE in INSERT … SELECT"));
-        }
         let mut bound = self.query_as(query, None, false)?;
         let spans: Vec<Span> =
             (0..bound.columns.len()).map(|i| super::query::nth_item(&query.body, i)).collect();

@@ -206,6 +206,7 @@ impl Binder<'_> {
             next_column: self.next_column,
             depth: self.depth,
             cte_mentions: self.cte_mentions,
+            in_cte: self.in_cte,
             mentioned: std::collections::HashMap::new(),
         };
         let bound = inner.query(query, None);
@@ -228,7 +229,8 @@ impl Binder<'_> {
             .collect();
         let row_key = row_key.then(|| self.fresh("row key", PgType::new(TypeId::Bytea)));
         let alias = Arc::from(alias.unwrap_or_else(|| table.name.clone()));
-        Scan { table: Arc::clone(table), alias, columns, row_key }
+        let lockable = self.in_cte == 0;
+        Scan { table: Arc::clone(table), alias, columns, row_key, lockable, skip_locked: false }
     }
 
     fn derived(
@@ -243,9 +245,6 @@ impl Binder<'_> {
                 .hint("For example, FROM (SELECT ...) [AS] foo.")
                 .at(self.pos_parenthesis(subquery.span())));
         };
-        if !subquery.locks.is_empty() {
-            return Err(SqlError::unsupported("FOR UPDATE in a subquery"));
-        }
         let query = if lateral {
             self.query(subquery, Some(scope))?
         } else {

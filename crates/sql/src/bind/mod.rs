@@ -79,6 +79,8 @@ pub struct Binder<'a> {
     next_column: u32,
     depth: usize,
     cte_mentions: usize,
+    /// How deep in WITH queries: locking clauses outside do not mean the tables there.
+    in_cte: usize,
     /// Where each column was first mentioned, for errors found later.
     mentioned: HashMap<ColId, Span>,
 }
@@ -94,6 +96,7 @@ impl<'a> Binder<'a> {
             next_column: 0,
             depth: 0,
             cte_mentions: 0,
+            in_cte: 0,
             mentioned: HashMap::new(),
         }
     }

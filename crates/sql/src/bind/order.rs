@@ -208,7 +208,7 @@ impl Binder<'_> {
                 keys.iter_mut().for_each(|key| retyped(&mut key.expr));
                 self.retype_unknown(input, id, ty)
             }
-            Rel::Limit { input, .. } | Rel::Distinct { input } => {
+            Rel::Limit { input, .. } | Rel::Distinct { input } | Rel::Lock { input, .. } => {
                 self.retype_unknown(input, id, ty)
             }
             Rel::Filter { input, predicate } => {

@@ -37,11 +37,93 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
         .tokenize_with_location()
         .map_err(|e| lexical_error(sql, &e.message, e.location))?;
     check_chains(&tokens)?;
+    let tokens = with_lock_marks(tokens);
     Parser::new(&dialect as &dyn Dialect)
         .with_recursion_limit(NESTING_MAX)
         .with_tokens_with_locations(tokens)
         .parse_statements()
         .map_err(|error| syntax_error(sql, &error))
+}
+
+/// Begins a name in OF that says what sqlparser's locking clauses have no word for. No identifier of a
+/// user's has it, because the protocol's strings end at a zero byte.
+pub(crate) const LOCK_MARK: char = '\0';
+
+/// `FOR NO KEY UPDATE`, `FOR KEY SHARE` and OF with a list, which sqlparser does not know, become
+/// `FOR UPDATE OF "mark strength".a.b`, which it does.
+fn with_lock_marks(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let is = |token: &TokenWithSpan, word: Keyword| match &token.token {
+        Token::Word(w) => w.quote_style.is_none() && w.keyword == word,
+        _ => false,
+    };
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut at = 0;
+    while at < tokens.len() {
+        let words: Vec<usize> = (at..tokens.len())
+            .filter(|&i| !matches!(tokens[i].token, Token::Whitespace(_)))
+            .take(5)
+            .collect();
+        let matches = |pattern: &[Keyword]| {
+            words.len() >= pattern.len()
+                && words.iter().zip(pattern).all(|(&i, &word)| is(&tokens[i], word))
+        };
+        let clause: Option<(&str, usize)> = if words.first() != Some(&at) {
+            None
+        } else if matches(&[Keyword::FOR, Keyword::NO, Keyword::KEY, Keyword::UPDATE]) {
+            Some(("no key", 4))
+        } else if matches(&[Keyword::FOR, Keyword::KEY, Keyword::SHARE]) {
+            Some(("key", 3))
+        } else if matches(&[Keyword::FOR, Keyword::UPDATE, Keyword::OF])
+            || matches(&[Keyword::FOR, Keyword::SHARE, Keyword::OF])
+        {
+            Some(("", 2))
+        } else {
+            None
+        };
+        let Some((strength, length)) = clause else {
+            out.push(tokens[at].clone());
+            at += 1;
+            continue;
+        };
+        let last = words[length - 1];
+        let mut next = last + 1;
+        let names = of_list(&tokens, words.get(length).copied(), &mut next);
+        if strength.is_empty() && names.len() < 2 {
+            out.extend_from_slice(&tokens[at..next]);
+            at = next;
+            continue;
+        }
+        let made = |token: Token| TokenWithSpan { token, span: tokens[last].span };
+        out.push(tokens[at].clone());
+        out.push(tokens[last].clone());
+        out.push(made(Token::make_keyword("OF")));
+        out.push(made(Token::make_word(&format!("{LOCK_MARK}{strength}"), Some('"'))));
+        for name in names {
+            out.push(made(Token::Period));
+            out.push(tokens[name].clone());
+        }
+        at = next;
+    }
+    out
+}
+
+/// The names of an OF that stands at `of`, a comma between each two; `next` goes behind them.
+fn of_list(tokens: &[TokenWithSpan], of: Option<usize>, next: &mut usize) -> Vec<usize> {
+    let mut names = Vec::new();
+    let is_of = |i: usize| matches!(&tokens[i].token, Token::Word(w) if w.keyword == Keyword::OF);
+    let Some(of) = of.filter(|&i| is_of(i)) else { return names };
+    let mut wants_name = true;
+    for (i, token) in tokens.iter().enumerate().skip(of + 1) {
+        match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(_) if wants_name => names.push(i),
+            Token::Comma if !wants_name => {}
+            _ => break,
+        }
+        wants_name = !wants_name;
+        *next = i + 1;
+    }
+    names
 }
 
 /// The tokens of a text, for normalising and splitting; whitespace and comments included.

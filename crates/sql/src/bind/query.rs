@@ -140,8 +140,11 @@ impl Binder<'_> {
         }
         let mut scope = Scope::inside(at.parent);
         scope.ctes = at.ctes[..cte.visible].to_vec();
-        let mut query = self.query(cte.query, Some(&scope))?;
-        if again && query.rel.is_volatile() {
+        self.in_cte += 1;
+        let query = self.query(cte.query, Some(&scope));
+        self.in_cte -= 1;
+        let mut query = query?;
+        if again && (query.rel.is_volatile() || query.rel.has_locks()) {
             // Bound twice it would be evaluated twice, with two results.
             return Err(SqlError::unsupported(format!(
                 "mentioning WITH query \"{}\" twice, which calls a volatile function,",

@@ -99,7 +99,7 @@ impl Binder<'_> {
                     format!("{} is not allowed with {what}", lock_name(around.locks)),
                 ));
             }
-            self.row_locks(around.locks, &mut rel)?
+            self.row_locks(around.locks, &mut rel, &scope)?
         };
         if grouped {
             rel = self.group(rel, group, &mut parts, &scope)?;
@@ -192,7 +192,6 @@ impl Binder<'_> {
             let column = crate::ir::RelColumn { id: lock.key, name, ty };
             exprs.push((column, Scalar::Column(lock.key, ty)));
         }
-        let kept = exprs.len();
         let only_listed = matches!(distinct, Distinction::All);
         for key in &mut order {
             let at = key_spans.next().and_then(|span| self.pos(span));
@@ -206,8 +205,8 @@ impl Binder<'_> {
                 on.push(self.listed(expr.clone(), &mut exprs, visible, false)?);
             }
         }
-        let trim = exprs.len() > kept;
-        let kept: Vec<_> = exprs[..kept].iter().map(|(column, _)| column.clone()).collect();
+        let trim = exprs.len() > visible;
+        let kept: Vec<_> = exprs[..visible].iter().map(|(column, _)| column.clone()).collect();
         let mut rel = Rel::Project { input: Box::new(input), exprs };
         match distinct {
             Distinction::None => rel = sorted(rel, order),
@@ -219,13 +218,16 @@ impl Binder<'_> {
                 rel = Rel::DistinctOn { input: Box::new(rel), on, keys };
             }
         }
+        if !locks.is_empty() {
+            rel = Rel::Lock { input: Box::new(rel), locks: locks.clone() };
+        }
         if trim {
             rel = self.trimmed(rel, &kept, &mut columns);
         }
         Ok(Query { rel, columns, locks })
     }
 
-    /// Leaves only `kept`; what is visible gets fresh ids (R1), row keys keep theirs.
+    /// Leaves only `kept`, under fresh ids (R1).
     fn trimmed(
         &mut self,
         rel: Rel,
@@ -326,10 +328,7 @@ impl Binder<'_> {
 
 /// As errors call a locking clause.
 pub(crate) fn lock_name(locks: &[ast::LockClause]) -> &'static str {
-    match locks.first().map(|lock| &lock.lock_type) {
-        Some(ast::LockType::Share) => "FOR SHARE",
-        _ => "FOR UPDATE",
-    }
+    locks.first().map_or("FOR UPDATE", |clause| super::from_lock::strength(clause).name())
 }
 
 pub(crate) fn sorted(rel: Rel, keys: Vec<SortKey>) -> Rel {

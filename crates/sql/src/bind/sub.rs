@@ -12,9 +12,6 @@ use crate::ir::{Query, Scalar, Subquery, SubqueryKind};
 
 impl Binder<'_> {
     fn subquery(&mut self, query: &ast::Query, cx: &Cx<'_, '_>) -> Result<Query, SqlError> {
-        if !query.locks.is_empty() {
-            return Err(SqlError::unsupported("FOR UPDATE in a subquery"));
-        }
         self.query(query, Some(cx.scope))
     }
 

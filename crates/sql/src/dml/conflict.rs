@@ -11,7 +11,7 @@ use catalog::{IndexId, Table};
 use kv::{Strength, WaitPolicy};
 use pgtypes::Datum;
 
-use super::{Names, Writes, check_not_null, codec_error};
+use super::{Names, Writes, check_not_null, codec_error, update_strength};
 use crate::ir::{self, ColId, ConflictTarget, OnConflict, Scalar};
 use crate::point::{Defaults, row_ids};
 use crate::session::DmlContext;
@@ -124,7 +124,9 @@ impl Conflict {
                 ));
             }
             let keys = std::slice::from_ref(&existing);
-            let mut locked = cx.txn.lock(keys, Strength::Update, WaitPolicy::Block).await?;
+            let assigned = update.assignments.iter().map(|(column, _)| *column);
+            let strength = update_strength(table, assigned);
+            let mut locked = cx.txn.lock(keys, strength, WaitPolicy::Block).await?;
             let Some(value) = locked.pop().and_then(|l| l.value) else { continue };
             let old =
                 table.codec().decode(&existing, &value).map_err(|e| codec_error(&e, table))?;

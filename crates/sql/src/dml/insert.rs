@@ -45,6 +45,8 @@ fn has_subquery(rel: &Rel) -> bool {
         | Rel::Aggregate { .. }
         | Rel::Window { .. }
         | Rel::Sort { .. }
+        | Rel::Lock { .. }
+        | Rel::Advisory { .. }
         | Rel::Limit { .. }
         | Rel::DistinctOn { .. } => true,
     }

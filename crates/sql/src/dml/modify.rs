@@ -11,7 +11,7 @@ use kv::{Strength, WaitPolicy};
 use pgtypes::Datum;
 
 use super::insert::Returns;
-use super::{Names, Writes, check_not_null};
+use super::{Names, Writes, check_not_null, update_strength};
 use crate::SqlError;
 use crate::ir::{self, ColId, Rel, RelColumn, Scalar, Scan};
 use crate::point::Defaults;
@@ -83,9 +83,13 @@ async fn find(
 }
 
 /// Locks rows; those that are gone drop out.
-async fn lock(cx: &DmlContext, batch: Vec<Found>) -> Result<Vec<Found>, SqlError> {
+async fn lock(
+    cx: &DmlContext,
+    strength: Strength,
+    batch: Vec<Found>,
+) -> Result<Vec<Found>, SqlError> {
     let keys: Vec<Key> = batch.iter().map(|f| f.key.clone()).collect();
-    let locked = cx.txn.lock(&keys, Strength::Update, WaitPolicy::Block).await?;
+    let locked = cx.txn.lock(&keys, strength, WaitPolicy::Block).await?;
     Ok(batch.into_iter().zip(locked).filter(|(_, l)| l.value.is_some()).map(|(f, _)| f).collect())
 }
 
@@ -160,9 +164,10 @@ pub(crate) async fn run_update(
     };
     let over = over?;
     let found = find(cx, update.source(), &update.target, &extra).await?;
+    let strength = update_strength(&table, values.iter().map(|(column, _)| *column));
     let mut count = 0;
     for batch in in_batches(found) {
-        let batch = lock(cx, batch).await?;
+        let batch = lock(cx, strength, batch).await?;
         let mut writes = Writes::default();
         let mut results = Vec::with_capacity(batch.len());
         for Found { key, row: old, extra } in batch {
@@ -229,7 +234,7 @@ pub(crate) async fn run_delete(
     let found = find(cx, delete.source(), &delete.target, &extra).await?;
     let mut count = 0;
     for batch in in_batches(found) {
-        let batch = lock(cx, batch).await?;
+        let batch = lock(cx, Strength::Update, batch).await?;
         let mut writes = Writes::default();
         for found in &batch {
             writes.delete(table, found.key.clone(), &found.row)?;

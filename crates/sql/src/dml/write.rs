@@ -139,6 +139,23 @@ impl Writes {
     }
 }
 
+/// How strongly an UPDATE that assigns these columns locks its rows: fully if it may change a key that
+/// others could refer to.
+pub(crate) fn update_strength(
+    table: &Table,
+    mut assigned: impl Iterator<Item = usize>,
+) -> Strength {
+    let unique = table.indexes.iter().filter(|index| index.unique);
+    let keys: Vec<usize> = std::iter::once(&table.primary)
+        .chain(unique)
+        .flat_map(|index| table.index_positions(index))
+        .collect();
+    match assigned.any(|column| keys.contains(&column)) {
+        true => Strength::Update,
+        false => Strength::NoKeyUpdate,
+    }
+}
+
 /// Whether an index has a column whose value changes.
 fn touches(codec: &RowCodec, index: usize, old: &[Datum], new: &[Datum]) -> bool {
     codec.indexes()[index].positions().any(|p| old[p] != new[p])
@@ -180,7 +197,8 @@ impl Names<'_> {
         }
     }
 
-    fn owner(&self, key: &Key) -> Option<(&Arc<Table>, &Index)> {
+    /// The index that a key is of, and its table.
+    pub(crate) fn owner(&self, key: &Key) -> Option<(&Arc<Table>, &Index)> {
         let bytes = key.as_bytes();
         let table = u32::from_be_bytes(bytes.get(1..5)?.try_into().ok()?);
         let index = u32::from_be_bytes(bytes.get(5..9)?.try_into().ok()?);
@@ -189,7 +207,7 @@ impl Names<'_> {
     }
 
     /// `(a, b)=(1, x)`.
-    fn describe(&self, table: &Table, index: &Index, key: &Key) -> Option<String> {
+    pub(crate) fn describe(&self, table: &Table, index: &Index, key: &Key) -> Option<String> {
         let values = table.codec().index(index.id)?.decode_key(key).ok()?;
         let positions = table.index_positions(index);
         let names: Vec<String> = positions
@@ -202,17 +220,6 @@ impl Names<'_> {
             .map(|(&p, v)| print(v, table.columns[p].ty, self.env))
             .collect();
         Some(format!("({})=({})", names.join(", "), values.join(", ")))
-    }
-
-    /// `table "t", (id)=(7)`: where a deadlock or a conflict happened.
-    pub(crate) fn place(&self, key: &Key) -> Option<String> {
-        let (table, index) = self.owner(key)?;
-        match self.describe(table, index, key) {
-            Some(key) if !index.columns.is_empty() => {
-                Some(format!("table \"{}\", index \"{}\", key {key}", table.name, index.name))
-            }
-            _ => Some(format!("table \"{}\"", table.name)),
-        }
     }
 }
 

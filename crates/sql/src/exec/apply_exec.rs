@@ -29,7 +29,7 @@ use pgtypes::{Datum, arrow_bridge};
 
 use super::apply::{ApplyNode, Calls, What};
 use super::provider::field;
-use super::{ExecContext, inits, run_rel};
+use super::{ExecContext, advisory, inits, lock, run_rel};
 use crate::error::SqlError;
 use crate::ir::{Rel, Scalar, Subquery, SubqueryKind, eval};
 
@@ -65,9 +65,14 @@ impl ExtensionPlanner for ApplyPlanner {
         _: &dyn Session,
         _: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let Some(node) = node.as_any().downcast_ref::<ApplyNode>() else { return Ok(None) };
         let ([logical], [physical]) = (logical, physical) else {
-            return Err(SqlError::internal("Apply has one input").into());
+            return Err(SqlError::internal("our nodes have one input").into());
+        };
+        let Some(node) = node.as_any().downcast_ref::<ApplyNode>() else {
+            return match lock::plan(node, logical, physical)? {
+                Some(plan) => Ok(Some(plan)),
+                None => advisory::plan(node, logical, physical),
+            };
         };
         let mut outer = Vec::with_capacity(node.outer.len());
         for expr in &node.outer {

@@ -81,6 +81,12 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
         Rel::Limit { input, limit, offset } => {
             Rel::Limit { input: Box::new(node(&input, which, fresh)), limit, offset }
         }
+        Rel::Advisory { input, call, keep_if } => {
+            Rel::Advisory { input: Box::new(node(&input, which, fresh)), call, keep_if }
+        }
+        Rel::Lock { input, locks } => {
+            Rel::Lock { input: Box::new(node(&input, which, fresh)), locks }
+        }
         Rel::Distinct { input } => Rel::Distinct { input: Box::new(node(&input, which, fresh)) },
         Rel::DistinctOn { input, on, keys } => {
             Rel::DistinctOn { input: Box::new(node(&input, which, fresh)), on, keys }

@@ -80,7 +80,7 @@ impl Reader {
                 None => break,
             }
         }
-        let values = self.scan.txn.get_many(&keys).await?;
+        let values = self.scan.txn.get_several(&keys, self.scan.unchecked).await?;
         Ok(keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?))).collect())
     }
 
@@ -92,8 +92,12 @@ impl Reader {
             Some(left) => (left as u64).saturating_mul(2).clamp(64, PAGE_ROWS),
             None => PAGE_ROWS,
         };
-        let options =
-            ScanOptions { reverse: self.scan.reverse, max_rows: wanted, max_bytes: PAGE_BYTES };
+        let options = ScanOptions {
+            reverse: self.scan.reverse,
+            max_rows: wanted,
+            max_bytes: PAGE_BYTES,
+            unchecked: self.scan.unchecked,
+        };
         let page = self.scan.txn.scan(span, options).await?;
         if let Some(rest) = page.resume {
             self.spans.push(rest);
@@ -119,7 +123,7 @@ impl Reader {
             .iter()
             .map(|(key, value)| rows.row_key(codec, key, value))
             .collect::<Result<_, _>>()?;
-        let values = self.scan.txn.get_many(&keys).await?;
+        let values = self.scan.txn.get_several(&keys, self.scan.unchecked).await?;
         keys.into_iter()
             .zip(values)
             .map(|(key, value)| match value {

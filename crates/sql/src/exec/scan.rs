@@ -52,6 +52,8 @@ pub(crate) struct TableScanExec {
     pub(crate) access: Arc<Access>,
     pub(crate) conditions: Arc<[Condition]>,
     pub(crate) output: Arc<[Source]>,
+    /// Under SKIP LOCKED.
+    pub(super) unchecked: bool,
     pub(super) reverse: bool,
     pub(super) fetch: Option<usize>,
     properties: Arc<PlanProperties>,
@@ -79,6 +81,7 @@ impl TableScanExec {
             txn,
             table: Arc::clone(&scan.table),
             alias: Arc::clone(&scan.alias),
+            unchecked: scan.skip_locked,
             access: Arc::new(access),
             conditions: conditions.into(),
             output: output.into(),

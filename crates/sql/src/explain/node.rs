@@ -125,6 +125,8 @@ fn unlimited(plan: &dyn ExecutionPlan, names: &Names, explain: &Explain) -> Node
         "UnionExec" => "Append",
         "UnnestExec" => "ProjectSet",
         "ApplyExec" => "SubPlan",
+        "LockExec" => "LockRows",
+        "AdvisoryExec" => "Advisory Lock",
         "WindowAggExec" | "BoundedWindowAggExec" => "WindowAgg",
         "EmptyExec" | "PlaceholderRowExec" => "Result",
         "DataSourceExec" => "Values Scan",

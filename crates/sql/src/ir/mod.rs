@@ -22,8 +22,8 @@ pub use catalog_view::{CatalogView, Relation, VirtualColumn, VirtualTable};
 pub use eval::{Row, eval};
 pub use func::{AggRef, CastRef, FuncRef, SetFunction, WindowFunc};
 pub use rel::{
-    AggCall, ColId, Frame, FrameBound, FrameUnits, FunctionScan, Join, JoinKind, Rel, RelColumn,
-    Scan, SetOp, SortKey, VirtualScan, WindowCall,
+    AdvisoryCall, AggCall, ColId, Frame, FrameBound, FrameUnits, FunctionScan, Join, JoinKind, Rel,
+    RelColumn, Scan, SetOp, SortKey, VirtualScan, WindowCall,
 };
 pub use scalar::{Scalar, Subquery, SubqueryKind};
 pub use statement::{

@@ -21,6 +21,7 @@ use pgtypes::PgType;
 use super::catalog_view::VirtualTable;
 use super::func::{AggRef, SetFunction, WindowFunc};
 use super::scalar::{Scalar, Subquery};
+use super::statement::RowLock;
 
 /// Names one column of one node of one statement.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,6 +130,23 @@ pub enum Rel {
         /// Most significant first.
         keys: Vec<SortKey>,
     },
+    /// The rows that could be locked, in the order of the input.
+    Lock {
+        /// Where rows come from.
+        input: Box<Rel>,
+        /// What is locked; the keys are columns of the input.
+        locks: Vec<RowLock>,
+    },
+    /// An advisory lock taken or given back for each row. Its columns are the input's, then the result.
+    /// Not made by binding: execution puts it where an expression calls for one.
+    Advisory {
+        /// Where rows come from.
+        input: Box<Rel>,
+        /// What is called.
+        call: AdvisoryCall,
+        /// Only rows for which this is true go on; it may mention the result.
+        keep_if: Option<Scalar>,
+    },
     /// A stretch of the input.
     Limit {
         /// Where rows come from.
@@ -178,6 +196,21 @@ pub struct Scan {
     pub columns: Vec<(RelColumn, usize)>,
     /// Also make the row's encoded key (bytea), as the last column: what a write or lock needs.
     pub row_key: Option<RelColumn>,
+    /// A locking clause around it means it: it is not inside of a WITH query.
+    pub lockable: bool,
+    /// Rows that others hold are passed over, so that what is read here proves nothing.
+    pub skip_locked: bool,
+}
+
+/// A call of a function for advisory locks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdvisoryCall {
+    /// Column made.
+    pub column: RelColumn,
+    /// Its name.
+    pub function: String,
+    /// Its arguments: one int8, two int4, or none.
+    pub args: Vec<Scalar>,
 }
 
 /// A computed table.

@@ -23,6 +23,7 @@ impl Rel {
             Rel::Filter { input, .. }
             | Rel::Sort { input, .. }
             | Rel::Limit { input, .. }
+            | Rel::Lock { input, .. }
             | Rel::Distinct { input }
             | Rel::DistinctOn { input, .. } => input.columns(),
             Rel::Project { exprs, .. } => exprs.iter().map(|(column, _)| column.clone()).collect(),
@@ -44,6 +45,11 @@ impl Rel {
             Rel::ApplyRows { input, rel, .. } => {
                 let mut columns = input.columns();
                 columns.extend(rel.columns());
+                columns
+            }
+            Rel::Advisory { input, call, .. } => {
+                let mut columns = input.columns();
+                columns.push(call.column.clone());
                 columns
             }
             Rel::Apply { input, calls } => {
@@ -71,6 +77,8 @@ impl Rel {
             | Rel::ApplyRows { input, .. }
             | Rel::Sort { input, .. }
             | Rel::Limit { input, .. }
+            | Rel::Lock { input, .. }
+            | Rel::Advisory { input, .. }
             | Rel::Distinct { input }
             | Rel::DistinctOn { input, .. } => vec![input],
             Rel::Join(join) => vec![&join.left, &join.right],

@@ -59,7 +59,7 @@ pub struct Query {
     pub rel: Rel,
     /// What the client sees.
     pub columns: Vec<OutputColumn>,
-    /// FOR UPDATE and the like, in the order written. The session locks.
+    /// What the topmost [`Rel::Lock`] locks.
     pub locks: Vec<RowLock>,
 }
 
@@ -77,14 +77,27 @@ pub enum LockStrength {
 }
 
 /// What to do when another transaction holds the lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockWait {
     /// Wait.
     Block,
-    /// 55P03.
-    NoWait,
     /// Leave the row out.
     SkipLocked,
+    /// 55P03. Wins over SKIP LOCKED where both are said of a table.
+    NoWait,
+}
+
+impl LockStrength {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            LockStrength::KeyShare => "FOR KEY SHARE",
+            LockStrength::Share => "FOR SHARE",
+            LockStrength::NoKeyUpdate => "FOR NO KEY UPDATE",
+            LockStrength::Update => "FOR UPDATE",
+        }
+    }
 }
 
 /// One locking clause over one scan.
@@ -92,8 +105,9 @@ pub enum LockWait {
 pub struct RowLock {
     /// The table.
     pub table: Arc<Table>,
-    /// Column of `Query::rel` with the encoded key of the row (bytea; NULL where an outer join
-    /// found no row), behind the columns the client sees.
+    /// What the statement calls it.
+    pub alias: Arc<str>,
+    /// Column with the encoded key of the row (bytea; NULL where an outer join found no row).
     pub key: ColId,
     /// How strong.
     pub strength: LockStrength,

@@ -95,11 +95,15 @@ impl Rel {
                 input.for_each_scalar_mut(visit);
                 keys_deep(keys, visit);
             }
+            Rel::Advisory { input, call, keep_if } => {
+                input.for_each_scalar_mut(visit);
+                call.args.iter_mut().chain(keep_if).for_each(|scalar| scalar_deep(scalar, visit));
+            }
             Rel::Limit { input, limit, offset } => {
                 input.for_each_scalar_mut(visit);
                 limit.iter_mut().chain(offset).for_each(|scalar| scalar_deep(scalar, visit));
             }
-            Rel::Distinct { input } => input.for_each_scalar_mut(visit),
+            Rel::Distinct { input } | Rel::Lock { input, .. } => input.for_each_scalar_mut(visit),
             Rel::DistinctOn { input, on, keys } => {
                 input.for_each_scalar_mut(visit);
                 on.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
@@ -136,6 +140,13 @@ impl Rel {
         }
     }
 
+    /// Whether it locks rows somewhere.
+    pub fn has_locks(&self) -> bool {
+        let mut found = false;
+        self.for_each_rel(&mut |rel| found |= matches!(rel, Rel::Lock { .. }));
+        found
+    }
+
     /// Whether it calls a function that answers differently each time.
     pub fn is_volatile(&self) -> bool {
         let mut found = false;
@@ -158,6 +169,7 @@ impl Rel {
             | Rel::Scan(_)
             | Rel::Virtual(_)
             | Rel::Distinct { .. }
+            | Rel::Lock { .. }
             | Rel::Apply { .. }
             | Rel::ApplyRows { .. }
             | Rel::SetOp { .. } => Vec::new(),
@@ -186,6 +198,7 @@ impl Rel {
                 all
             }
             Rel::Sort { keys, .. } => keys.iter().map(|key| &key.expr).collect(),
+            Rel::Advisory { call, keep_if, .. } => call.args.iter().chain(keep_if).collect(),
             Rel::Limit { limit, offset, .. } => limit.iter().chain(offset).collect(),
             Rel::DistinctOn { on, keys, .. } => {
                 on.iter().chain(keys.iter().map(|key| &key.expr)).collect()

@@ -55,6 +55,8 @@ pub(crate) struct Lowerer<'c> {
     scans: usize,
     /// Names made up on the way.
     fresh: usize,
+    /// Rows that the limit around asks for, on the way down to what locks them.
+    wanted: Option<usize>,
     /// Some subquery mentions columns of the query around it.
     pub(crate) correlated: bool,
 }
@@ -69,6 +71,7 @@ impl<'c> Lowerer<'c> {
             level: 0,
             scans: 0,
             fresh: 0,
+            wanted: None,
             correlated: false,
         }
     }

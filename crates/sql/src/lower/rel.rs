@@ -15,8 +15,8 @@ use super::scalar::subquery_of;
 use super::series_stream;
 use super::{Lowerer, all_fields, filter, project};
 use crate::error::{SqlError, SqlState};
-use crate::exec::apply;
 use crate::exec::provider::{StoredTable, batch_of};
+use crate::exec::{advisory, apply, lock};
 use crate::ir::{Join, JoinKind, Rel, RelColumn, Scalar, SortKey, eval};
 
 impl Lowerer<'_> {
@@ -87,7 +87,27 @@ impl Lowerer<'_> {
                 let plan = self.rel(input)?;
                 self.sort(plan, keys)
             }
+            Rel::Advisory { input, call, keep_if } => {
+                let plan = self.rel(input)?;
+                let needed = advisory::needed(call, keep_if.as_ref());
+                let exprs = needed.into_iter().map(|(id, _)| self.column(id));
+                let exprs = exprs.collect::<Result<Vec<_>, SqlError>>()?;
+                let plan = advisory::node(self.ctx, plan, call, keep_if.as_ref(), exprs)?;
+                self.made(&plan, std::slice::from_ref(&call.column));
+                Ok(plan)
+            }
+            Rel::Lock { input, locks } => {
+                let fetch = self.wanted.take();
+                let plan = self.rel(input)?;
+                let keys = locks.iter().map(|lock| self.column(lock.key));
+                let keys = keys.collect::<Result<Vec<_>, SqlError>>()?;
+                Ok(lock::node(self.ctx, plan, locks, keys, fetch))
+            }
             Rel::Limit { input, limit, offset } => {
+                self.wanted = match locks_first(input) {
+                    true => self.rows_wanted(limit.as_ref(), offset.as_ref())?,
+                    false => None,
+                };
                 let plan = self.rel(input)?;
                 self.limit(plan, limit.as_ref(), offset.as_ref())
             }
@@ -313,6 +333,18 @@ impl Lowerer<'_> {
         }))
     }
 
+    /// How many rows of its input a limit takes: those skipped are locked as well, as in PostgreSQL.
+    fn rows_wanted(
+        &self,
+        limit: Option<&Scalar>,
+        offset: Option<&Scalar>,
+    ) -> Result<Option<usize>, SqlError> {
+        let fetch = self.row_count(limit, "LIMIT", SqlState::INVALID_ROW_COUNT_IN_LIMIT)?;
+        let skip = self.row_count(offset, "OFFSET", SqlState::INVALID_ROW_COUNT_IN_OFFSET)?;
+        let wanted = fetch.map(|fetch| fetch.saturating_add(skip.unwrap_or(0)));
+        Ok(wanted.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX)))
+    }
+
     fn row_count(
         &self,
         scalar: Option<&Scalar>,
@@ -353,4 +385,13 @@ pub(super) fn one_row() -> LogicalPlan {
 /// A reference to an unqualified field.
 pub(super) fn named(name: &str) -> Expr {
     Expr::Column(Column::new_unqualified(name))
+}
+
+/// Whether a relation is one that locks rows, but for the choice of its columns.
+fn locks_first(rel: &Rel) -> bool {
+    match rel {
+        Rel::Lock { .. } => true,
+        Rel::Project { input, .. } => locks_first(input),
+        _ => false,
+    }
 }

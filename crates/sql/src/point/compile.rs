@@ -7,6 +7,7 @@ use pgtypes::{PgType, TypeId};
 
 use super::{Get, Output, PointPlan, Probe, Range, compile_write};
 use crate::SqlError;
+use crate::exec::advisory;
 use crate::ir::{ColId, Query, Rel, Scalar, Scan, SortKey, Statement};
 use crate::session::api::ResultColumn;
 use crate::session::result_columns;
@@ -56,6 +57,7 @@ fn peel(query: &Query) -> Option<Shape<'_>> {
                 limit = l.as_ref();
                 rel = input;
             }
+            Rel::Lock { input, .. } => rel = input,
             Rel::Sort { input, keys } if sort.is_empty() && conjuncts.is_empty() => {
                 sort = keys;
                 rel = input;
@@ -125,7 +127,10 @@ fn projections(rel: &Rel) -> Vec<(crate::ir::RelColumn, Scalar)> {
                 all.extend(exprs.iter().cloned());
                 rel = input;
             }
-            Rel::Limit { input, .. } | Rel::Sort { input, .. } | Rel::Filter { input, .. } => {
+            Rel::Limit { input, .. }
+            | Rel::Sort { input, .. }
+            | Rel::Lock { input, .. }
+            | Rel::Filter { input, .. } => {
                 rel = input;
             }
             _ => return all,
@@ -135,7 +140,7 @@ fn projections(rel: &Rel) -> Vec<(crate::ir::RelColumn, Scalar)> {
 
 fn compile_query(query: &Query) -> Option<PointPlan> {
     let shape = peel(query)?;
-    let has_query = |s: &Scalar| s.has_subquery();
+    let has_query = |s: &Scalar| s.has_subquery() || s.any(&mut advisory::is_one);
     if shape.exprs.iter().any(has_query) || shape.conjuncts.iter().any(|s| has_query(s)) {
         return None;
     }

@@ -42,7 +42,6 @@ use crate::session::{Sequences, catalog_error};
 
 pub(crate) use compile::{Defaults, compile};
 pub(crate) use insert::row_ids;
-pub(crate) use read::{lock_strength, wait_policy};
 
 /// A compiled statement.
 #[derive(Debug)]

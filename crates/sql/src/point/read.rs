@@ -3,11 +3,12 @@
 use base::{Key, KeyRange};
 use bytes::Bytes;
 use catalog::store;
-use kv::{ScanOptions, Strength, WaitPolicy};
+use kv::ScanOptions;
 use pgtypes::Datum;
 
 use super::{Get, Outcome, Output, PointContext, Probe, Range};
 use crate::dml::codec_error;
+use crate::exec::lock::{lock_strength, wait_policy};
 use crate::ir::{self, LockStrength, LockWait, Scalar};
 use crate::session::api::Sink;
 use crate::session::catalog_error;
@@ -151,23 +152,6 @@ impl Get {
     }
 }
 
-/// The lock table knows two strengths: shared for the SHARE family, exclusive for the others.
-pub(crate) fn lock_strength(strength: LockStrength) -> Strength {
-    match strength {
-        LockStrength::KeyShare | LockStrength::Share => Strength::Share,
-        LockStrength::NoKeyUpdate | LockStrength::Update => Strength::Update,
-    }
-}
-
-/// What to do when the lock is held.
-pub(crate) fn wait_policy(wait: LockWait) -> WaitPolicy {
-    match wait {
-        LockWait::Block => WaitPolicy::Block,
-        LockWait::NoWait => WaitPolicy::Nowait,
-        LockWait::SkipLocked => WaitPolicy::SkipLocked,
-    }
-}
-
 /// The value of LIMIT; `None` for all.
 fn row_limit(cx: &PointContext<'_>, limit: Option<&Scalar>) -> Result<Option<u64>, SqlError> {
     let Some(limit) = limit else { return Ok(None) };
@@ -231,7 +215,12 @@ impl Range {
                 (Some(limit), None) => limit - count,
                 _ => 0,
             };
-            let options = ScanOptions { reverse: self.reverse, max_rows, max_bytes: PAGE_BYTES };
+            let options = ScanOptions {
+                reverse: self.reverse,
+                max_rows,
+                max_bytes: PAGE_BYTES,
+                ..ScanOptions::default()
+            };
             let page = cx.txn.scan(span, options).await?;
             for (key, value) in &page.rows {
                 row.clear();

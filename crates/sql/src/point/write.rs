@@ -6,7 +6,7 @@ use pgtypes::Datum;
 
 use super::{Delete, Outcome, PointContext, Probe, Returning, Update, return_row};
 use crate::SqlError;
-use crate::dml::{Names, Writes, check_not_null, codec_error};
+use crate::dml::{Names, Writes, check_not_null, codec_error, update_strength};
 use crate::ir;
 use crate::session::api::Sink;
 
@@ -18,7 +18,11 @@ enum Target {
 }
 
 impl Probe {
-    async fn lock_row(&self, cx: &PointContext<'_>) -> Result<Target, SqlError> {
+    async fn lock_row(
+        &self,
+        cx: &PointContext<'_>,
+        strength: Strength,
+    ) -> Result<Target, SqlError> {
         let Some(probe) = self.key(cx)? else {
             return Ok(if cx.check_version().await? { Target::Missing } else { Target::Stale });
         };
@@ -34,7 +38,7 @@ impl Probe {
             }
         };
         // Side by side: the version may be at another leader.
-        let lock = cx.txn.lock(std::slice::from_ref(&key), Strength::Update, WaitPolicy::Block);
+        let lock = cx.txn.lock(std::slice::from_ref(&key), strength, WaitPolicy::Block);
         let mut locked = if self.is_primary {
             let (current, locked) = futures::future::join(cx.check_version(), lock).await;
             if !current? {
@@ -69,7 +73,9 @@ impl Update {
         cx: &PointContext<'_>,
         sink: &mut dyn Sink,
     ) -> Result<Outcome, SqlError> {
-        let (key, old) = match self.probe.lock_row(cx).await? {
+        let assigned = self.assignments.iter().map(|(column, _)| *column);
+        let strength = update_strength(&self.probe.table, assigned);
+        let (key, old) = match self.probe.lock_row(cx, strength).await? {
             Target::Stale => return Ok(Outcome::Stale),
             Target::Missing => {
                 columns(self.returning.as_ref(), sink)?;
@@ -100,7 +106,7 @@ impl Delete {
         cx: &PointContext<'_>,
         sink: &mut dyn Sink,
     ) -> Result<Outcome, SqlError> {
-        let (key, row) = match self.probe.lock_row(cx).await? {
+        let (key, row) = match self.probe.lock_row(cx, Strength::Update).await? {
             Target::Stale => return Ok(Outcome::Stale),
             Target::Missing => {
                 columns(self.returning.as_ref(), sink)?;

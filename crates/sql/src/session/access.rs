@@ -33,7 +33,7 @@ impl Session {
 
     /// The key-value transaction, with a statement begun in it.
     pub(crate) async fn statement_txn(&mut self) -> Result<Arc<Txn>, SqlError> {
-        let txn = self.tx.statement(&self.engine.db).await?;
+        let txn = self.tx.statement(&self.engine.db, &self.activity).await?;
         if let Some(timeout) = self.hot.lock_timeout {
             txn.set_lock_timeout(Some(timeout));
         }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use base::Key;
 use catalog::CatalogSnapshot;
 use kv::{Db, Txn};
 use pgtypes::{Datum, EvalEnv};
@@ -14,8 +13,7 @@ use super::plan::result_columns;
 use super::view::ViewContext;
 use super::{CatalogDefaults, Engine, Session};
 use crate::exec::{self, ExecContext, Rows};
-use crate::ir::{ColId, OutputColumn, Query, Rel, RelColumn, RowLock, Scalar, Statement};
-use crate::point::{lock_strength, wait_policy};
+use crate::ir::{ColId, OutputColumn, Query, Rel, RelColumn, Scalar, Statement};
 use crate::{SqlError, SqlState, dml, explain};
 
 /// Memory for rows that a write holds before it writes the first.
@@ -42,7 +40,7 @@ impl DmlContext {
     /// Runs a relation.
     pub(crate) async fn open(&self, rel: &Rel) -> Result<Cursor, SqlError> {
         let stream = exec::run_rel(&self.exec, rel).await?;
-        Ok(Cursor::new(stream, Vec::new(), Arc::new([]), self.txn.clone(), None))
+        Ok(Cursor::new(stream, Arc::new([]), None))
     }
 
     /// The value of an expression that holds queries and no columns.
@@ -78,25 +76,16 @@ pub(crate) struct Cursor {
     stream: Rows,
     /// Rows taken from the stream and not given out yet.
     pending: std::collections::VecDeque<Vec<Datum>>,
-    /// Row locks, with the position of the key among the stream's columns.
-    locks: Vec<(RowLock, usize)>,
     columns: Arc<[ResultColumn]>,
-    txn: Arc<Txn>,
     /// Columns the client sees; the rest is cut off.
     width: Option<usize>,
     fetched: u64,
 }
 
 impl Cursor {
-    fn new(
-        stream: Rows,
-        locks: Vec<(RowLock, usize)>,
-        columns: Arc<[ResultColumn]>,
-        txn: Arc<Txn>,
-        width: Option<usize>,
-    ) -> Self {
+    fn new(stream: Rows, columns: Arc<[ResultColumn]>, width: Option<usize>) -> Self {
         let pending = std::collections::VecDeque::new();
-        Cursor { stream, pending, locks, columns, txn, width, fetched: 0 }
+        Cursor { stream, pending, columns, width, fetched: 0 }
     }
 
     /// Rows given out so far.
@@ -104,7 +93,7 @@ impl Cursor {
         self.fetched
     }
 
-    /// The next rows, locked where the query says so; `None` at the end.
+    /// The next rows; `None` at the end.
     pub(crate) async fn next_rows(&mut self) -> Result<Option<Vec<Vec<Datum>>>, SqlError> {
         let mut rows = Vec::new();
         while rows.len() < CHUNK_ROWS {
@@ -115,9 +104,6 @@ impl Cursor {
         }
         if rows.is_empty() {
             return Ok(None);
-        }
-        for (lock, position) in &self.locks {
-            rows = lock_rows(&self.txn, lock, *position, rows).await?;
         }
         if let Some(width) = self.width {
             for row in &mut rows {
@@ -156,33 +142,6 @@ impl Cursor {
     }
 }
 
-/// Locks the rows of a result; those that SKIP LOCKED passes over drop out.
-async fn lock_rows(
-    txn: &Txn,
-    lock: &RowLock,
-    position: usize,
-    rows: Vec<Vec<Datum>>,
-) -> Result<Vec<Vec<Datum>>, SqlError> {
-    let mut keys: Vec<Key> = Vec::with_capacity(rows.len());
-    for row in &rows {
-        if let Some(Datum::Bytea(key)) = row.get(position) {
-            keys.push(Key(key.clone()));
-        }
-    }
-    let (strength, wait) = (lock_strength(lock.strength), wait_policy(lock.wait));
-    let locked = txn.lock(&keys, strength, wait).await?;
-    let gone: std::collections::BTreeSet<Key> =
-        locked.into_iter().filter(|l| l.skipped || l.value.is_none()).map(|l| l.key).collect();
-    if gone.is_empty() {
-        return Ok(rows);
-    }
-    let stays = |row: &Vec<Datum>| match row.get(position) {
-        Some(Datum::Bytea(key)) => !gone.contains(key.as_ref() as &[u8]),
-        _ => true,
-    };
-    Ok(rows.into_iter().filter(stays).collect())
-}
-
 /// Runs a bound statement and writes its rows.
 pub(super) async fn run(
     session: &mut Session,
@@ -193,7 +152,7 @@ pub(super) async fn run(
 ) -> Result<Tag, SqlError> {
     match statement {
         Statement::Query(query) => {
-            if !query.locks.is_empty() {
+            if query.rel.has_locks() {
                 session.refuse_if_read_only("SELECT FOR UPDATE")?;
                 session.hold_catalog(txn).await?;
             }
@@ -257,14 +216,6 @@ async fn write(
     Ok(Tag::Count(verb, count))
 }
 
-/// Position of a column among those of a relation.
-fn position_of(rel: &Rel, id: ColId) -> Result<usize, SqlError> {
-    rel.columns()
-        .iter()
-        .position(|c| c.id == id)
-        .ok_or_else(|| SqlError::internal(format!("column {id} is not in the result")))
-}
-
 fn columns_of(columns: &[OutputColumn]) -> Arc<[ResultColumn]> {
     result_columns(columns).into()
 }
@@ -273,7 +224,12 @@ impl Session {
     /// What DataFusion's operators need to know of this statement.
     pub(super) fn exec_context(&self, params: &Arc<[Datum]>, txn: &Arc<Txn>) -> ExecContext {
         let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
-        let view = ViewContext { info: self.info.clone(), catalog, settings: self.settings.all() };
+        let view = ViewContext {
+            info: self.info.clone(),
+            catalog,
+            settings: self.settings.all(),
+            lock_timeout: self.hot.lock_timeout,
+        };
         ExecContext {
             engine: self.engine.exec.clone(),
             txn: txn.clone(),
@@ -292,13 +248,9 @@ impl Session {
     ) -> Result<Cursor, SqlError> {
         let params: Arc<[Datum]> = params.into();
         let cx = self.exec_context(&params, txn);
-        let mut locks = Vec::with_capacity(query.locks.len());
-        for lock in &query.locks {
-            locks.push((lock.clone(), position_of(&query.rel, lock.key)?));
-        }
         let stream = exec::run_rel(&cx, &query.rel).await?;
         let width = Some(query.columns.len());
-        Ok(Cursor::new(stream, locks, columns_of(&query.columns), txn.clone(), width))
+        Ok(Cursor::new(stream, columns_of(&query.columns), width))
     }
 
     /// A cursor over a statement that is a query; `None` for all others.
@@ -312,7 +264,7 @@ impl Session {
         let planned = self.planned(&job, &txn).await?;
         let super::cache::Plan::Bound(statement) = &planned.plan else { return Ok(None) };
         let Statement::Query(query) = &**statement else { return Ok(None) };
-        if !query.locks.is_empty() {
+        if query.rel.has_locks() {
             self.refuse_if_read_only("SELECT FOR UPDATE")?;
             self.hold_catalog(&txn).await?;
         }

@@ -147,7 +147,7 @@ impl Session {
             return Err(outside("SAVEPOINT"));
         }
         let settings = self.settings.mark();
-        self.tx.savepoint(name, settings);
+        self.tx.savepoint(name, settings, self.advisory.mark());
         Ok(Tag::Text("SAVEPOINT"))
     }
 
@@ -166,7 +166,8 @@ impl Session {
         if !matches!(self.tx.block, Block::Explicit | Block::Failed) {
             return Err(outside("ROLLBACK TO SAVEPOINT"));
         }
-        let settings = self.tx.rollback_to(name).await?;
+        let (settings, advisory) = self.tx.rollback_to(name).await?;
+        self.advisory.release_to(advisory).await;
         self.settings.rollback_to(&settings);
         self.refresh_env();
         Ok(Tag::Text("ROLLBACK"))
@@ -189,6 +190,7 @@ impl Session {
                     // Schemas may have come or gone.
                     self.env_generation = 0;
                 }
+                self.advisory.release_to(0).await;
                 self.settings.commit();
                 self.refresh_env();
                 self.tx.modes = self.modes();
@@ -210,9 +212,19 @@ impl Session {
         self.drop_transaction();
     }
 
+    /// The transaction is over: gives back, in the background, the advisory locks taken for it.
+    pub(super) fn release_advisory(&self) {
+        let taken = self.advisory.take_since(0);
+        if !taken.is_empty() {
+            let advisory = self.advisory.clone();
+            tokio::spawn(async move { advisory.release(taken).await });
+        }
+    }
+
     /// Undoes what is open, to run it again from its beginning.
     pub(super) fn restart_transaction(&mut self, block: Block) {
         let loaded = self.tx.restart(block);
+        self.release_advisory();
         self.clear_loaded(loaded);
     }
 
@@ -220,6 +232,7 @@ impl Session {
     pub(super) fn drop_transaction(&mut self) {
         let finished = self.tx.finish(self.tx.modes);
         drop(finished.txn);
+        self.release_advisory();
         self.epoch += 1;
         self.settings.rollback();
         self.env_generation = 0;

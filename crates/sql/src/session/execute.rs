@@ -16,8 +16,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kv::{Isolation, Savepoint, Txn};
-use pgtypes::Datum;
+use kv::{Isolation, KvError, Savepoint, Txn};
+use pgtypes::{Datum, EvalEnv};
 use tokio::task::coop::unconstrained;
 
 use super::api::{CancelHandle, Sink};
@@ -125,6 +125,7 @@ impl Session {
     /// Runs a statement, again while it meets conflicts and may be taken back.
     pub(super) async fn run(&mut self, job: Job<'_>, sink: &mut dyn Sink) -> Result<Tag, SqlError> {
         count(&self.engine.metrics.statements);
+        self.activity.begins(job.text, EvalEnv::clock_micros().unsigned_abs());
         let mark = sink.mark();
         let cancel = self.cancel.clone();
         let timeout = self.hot.statement_timeout;
@@ -133,6 +134,7 @@ impl Session {
             let block = self.tx.block;
             let fresh = self.tx.statements == 0;
             let undo = self.undo_mark();
+            self.advisory.begin_statement();
             let result = guard(&cancel, timeout, self.run_once(job, sink)).await;
             let error = match result {
                 Ok(tag) => return Ok(tag),
@@ -142,8 +144,15 @@ impl Session {
             if !is_retryable(&error) || attempt >= ATTEMPTS_MAX || !sink.rewind(mark) {
                 return Err(error);
             }
+            self.advisory.undo_statement().await;
+            let on_newer = matches!(error.fields().conflict.as_deref(), Some(KvError::Restatement));
+            let level = self.tx.modes.isolation;
             match undo {
-                Some((txn, savepoint)) if error.code() == SqlState::SERIALIZATION_FAILURE => {
+                Some((txn, savepoint))
+                    if on_newer
+                        || (level == Isolation::ReadCommitted
+                            && error.code() == SqlState::SERIALIZATION_FAILURE) =>
+                {
                     txn.rollback_to(savepoint);
                 }
                 _ if fresh && self.tx.is_first_statement() => self.restart_transaction(block),
@@ -160,7 +169,7 @@ impl Session {
 
     /// Where to return to if the statement must run again in the same transaction.
     fn undo_mark(&self) -> Option<(Arc<Txn>, Savepoint)> {
-        if self.tx.modes.isolation != Isolation::ReadCommitted || self.tx.statements == 0 {
+        if self.tx.statements == 0 {
             return None;
         }
         self.tx.txn().map(|txn| (txn.clone(), txn.savepoint()))
@@ -178,7 +187,7 @@ impl Session {
         self.begin_implicit();
         self.tick(self.tx.statements == 0);
         sink.environment(&self.env);
-        let txn = self.tx.statement(&self.engine.db).await?;
+        let txn = self.tx.statement(&self.engine.db, &self.activity).await?;
         if let Some(timeout) = self.hot.lock_timeout {
             txn.set_lock_timeout(Some(timeout));
         }
@@ -339,6 +348,7 @@ impl Session {
                 // Nothing could bring any of it back: others need not wait for its locks.
                 if !self.tx.has_savepoints() {
                     self.tx.release_txn();
+                    self.release_advisory();
                 }
             }
             Block::Implicit => self.drop_transaction(),
@@ -351,17 +361,6 @@ impl Session {
     pub(super) fn describe_kv_error(&self, error: kv::KvError) -> SqlError {
         let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
         let names = Names { catalog: &catalog, env: &self.env };
-        let place = match &error {
-            kv::KvError::Serialization { key: Some(key), .. }
-            | kv::KvError::LockNotAvailable { key, .. } => names.place(key),
-            _ => None,
-        };
-        let described = names.kv_error(error);
-        match place {
-            Some(place) if described.fields().detail.is_none() => {
-                described.detail(format!("At {place}."))
-            }
-            _ => described,
-        }
+        names.kv_error(error)
     }
 }

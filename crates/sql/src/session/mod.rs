@@ -23,6 +23,7 @@ pub(crate) mod collect;
 mod control;
 mod engine;
 mod execute;
+mod explain_conflict;
 mod names;
 mod plan;
 mod portal;
@@ -39,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{CatalogSnapshot, DatabaseId};
-use kv::Txn;
+use kv::{Activity, AdvisoryLocks, Client, Txn};
 use pgtypes::EvalEnv;
 
 pub use api::{CancelHandle, Completion, CopyShape, ResultColumn, Severity, Sink, TxStatus};
@@ -49,6 +50,7 @@ pub use portal::Portal;
 
 pub(crate) use bound::DmlContext;
 pub(crate) use execute::Tag;
+pub(crate) use explain_conflict::mode as lock_mode;
 pub(crate) use plan::{CatalogDefaults, bind_default, result_columns};
 pub(crate) use script::SplitAt;
 pub(crate) use sequence::{Generated, Sequences};
@@ -95,6 +97,9 @@ pub struct Session {
     /// What the last Execute of an implicit transaction was, to run it again at Sync.
     replay: Option<execute::Replay>,
     info: Arc<SessionInfo>,
+    /// What others see of this session.
+    activity: Arc<Activity>,
+    advisory: Arc<AdvisoryLocks>,
 }
 
 /// Settings that every statement asks for, read once per change.
@@ -141,8 +146,18 @@ impl Session {
         };
         settings.fill(&mut env);
         let modes = modes(&settings);
+        let client = Client {
+            pid: options.backend_pid,
+            user: role.name.clone(),
+            database: database.name.clone(),
+            address: options.client_address.clone().unwrap_or_default(),
+        };
+        let activity = Activity::new(client, EvalEnv::clock_micros().unsigned_abs());
+        engine.db.open_session(&activity);
+        let advisory = Arc::new(AdvisoryLocks::new(engine.db.clone(), activity.clone()));
         let info = Arc::new(SessionInfo {
             engine: engine.clone(),
+            advisory: advisory.clone(),
             database: database.id,
             database_name: database.name.clone(),
         });
@@ -161,6 +176,8 @@ impl Session {
             names_key: (0, 0),
             replay: None,
             info,
+            activity,
+            advisory,
         };
         session.refresh_env();
         Ok(session)
@@ -236,6 +253,17 @@ impl Session {
     /// Ends the session: what is open is rolled back.
     pub async fn close(mut self) {
         self.rollback_transaction().await;
+        self.advisory.release_all().await;
+    }
+
+    /// The session waits for its client.
+    fn rest(&self) {
+        let state = match self.tx.block {
+            Block::Idle | Block::Implicit => "idle",
+            Block::Explicit => "idle in transaction",
+            Block::Failed => "idle in transaction (aborted)",
+        };
+        self.activity.rests(state, EvalEnv::clock_micros().unsigned_abs());
     }
 
     fn timeout(&self, name: &'static str) -> Option<Duration> {
@@ -250,6 +278,7 @@ impl Session {
         }
         self.env_generation = self.settings.generation();
         let catalog = self.engine.catalog.cached();
+        self.activity.set_application(self.settings.known("application_name"));
         let env = Arc::make_mut(&mut self.env);
         self.settings.fill(env);
         env.schemas = self.settings.search_path();

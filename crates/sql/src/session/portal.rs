@@ -105,10 +105,7 @@ impl Session {
     ) -> Result<Completion, SqlError> {
         self.cancel.clear();
         let result = self.execute_portal(portal, max_rows, sink).await;
-        if result.is_err() {
-            self.fail();
-        }
-        result
+        self.ended(result).await
     }
 
     async fn execute_portal(
@@ -202,6 +199,25 @@ impl Session {
 
     /// The end of a batch: the implicit transaction commits. Call it after an error too.
     pub async fn sync(&mut self, sink: &mut dyn Sink) -> Result<(), SqlError> {
+        let result = self.commit_batch(sink).await;
+        let result = self.ended(result).await;
+        self.rest();
+        result
+    }
+
+    /// A request of the client's has ended, perhaps badly.
+    async fn ended<T>(&mut self, result: Result<T, SqlError>) -> Result<T, SqlError> {
+        match result {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                let error = self.explained(error).await;
+                self.fail();
+                Err(error)
+            }
+        }
+    }
+
+    async fn commit_batch(&mut self, sink: &mut dyn Sink) -> Result<(), SqlError> {
         let replay = self.replay.take();
         if self.tx.block != Block::Implicit {
             return Ok(());
@@ -219,24 +235,15 @@ impl Session {
                 .as_ref()
                 .filter(|_| end == Some(sink.mark()))
                 .is_some_and(|replay| sink.rewind(replay.mark));
-            let Some(replay) = replay.as_ref().filter(|_| taken_back) else {
-                self.fail();
-                return Err(error);
-            };
+            let Some(replay) = replay.as_ref().filter(|_| taken_back) else { return Err(error) };
             if !is_retryable(&error) || attempt >= ATTEMPTS_MAX {
-                self.fail();
                 return Err(error);
             }
             self.restart_transaction(Block::Implicit);
             count(&self.engine.metrics.retries);
             pause(attempt).await;
-            match self.replay_once(replay, sink).await {
-                Ok(()) => end = Some(sink.mark()),
-                Err(error) => {
-                    self.fail();
-                    return Err(error);
-                }
-            }
+            self.replay_once(replay, sink).await?;
+            end = Some(sink.mark());
         }
     }
 

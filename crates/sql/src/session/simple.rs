@@ -36,10 +36,12 @@ impl Session {
     pub async fn simple(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<(), SqlError> {
         self.cancel.clear();
         self.replay = None;
-        let result = self.script(sql, sink).await;
-        if result.is_err() {
+        let mut result = self.script(sql, sink).await;
+        if let Err(error) = result {
+            result = Err(self.explained(error).await);
             self.fail();
         }
+        self.rest();
         // A portal of the extended protocol may have left an implicit transaction open.
         result
     }

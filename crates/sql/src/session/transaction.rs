@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use base::KeyRange;
 use catalog::CatalogSnapshot;
-use kv::{Db, Isolation, Savepoint, Txn, TxnOptions};
+use kv::{Activity, Db, Isolation, Savepoint, Txn, TxnOptions};
 
 use crate::settings::SettingsMark;
 use crate::{SqlError, SqlState};
@@ -44,6 +44,8 @@ struct Mark {
     catalog: Option<Arc<CatalogSnapshot>>,
     changed_catalog: bool,
     settings: SettingsMark,
+    /// Advisory locks taken for the transaction.
+    advisory: usize,
 }
 
 /// A session's transaction.
@@ -91,14 +93,18 @@ impl Transaction {
     }
 
     /// The key-value transaction with a statement begun.
-    pub(crate) async fn statement(&mut self, db: &Db) -> Result<Arc<Txn>, SqlError> {
+    pub(crate) async fn statement(
+        &mut self,
+        db: &Db,
+        activity: &Arc<Activity>,
+    ) -> Result<Arc<Txn>, SqlError> {
         let txn = match &self.txn {
             Some(txn) => txn.clone(),
             None => {
                 let options = TxnOptions {
                     isolation: self.modes.isolation,
                     read_only: self.modes.read_only,
-                    as_of: None,
+                    ..TxnOptions::default()
                 };
                 let same = |t: &Arc<Txn>| {
                     t.options().isolation == options.isolation
@@ -109,6 +115,7 @@ impl Transaction {
                 txn
             }
         };
+        txn.attach(activity);
         txn.begin_statement().await?;
         self.statements += 1;
         if self.modes.isolation == Isolation::ReadCommitted && !self.changed_catalog {
@@ -139,13 +146,14 @@ impl Transaction {
     }
 
     /// Sets the savepoint that a statement returns to if it has to run again.
-    pub(crate) fn savepoint(&mut self, name: String, settings: SettingsMark) {
+    pub(crate) fn savepoint(&mut self, name: String, settings: SettingsMark, advisory: usize) {
         self.marks.push(Mark {
             name,
             kv: self.txn.as_ref().map(|t| t.savepoint()),
             catalog: self.catalog.clone(),
             changed_catalog: self.changed_catalog,
             settings,
+            advisory,
         });
     }
 
@@ -165,8 +173,11 @@ impl Transaction {
         Ok(())
     }
 
-    /// ROLLBACK TO SAVEPOINT. Returns the settings to go back to.
-    pub(crate) async fn rollback_to(&mut self, name: &str) -> Result<SettingsMark, SqlError> {
+    /// ROLLBACK TO SAVEPOINT. Returns the settings and the number of advisory locks to go back to.
+    pub(crate) async fn rollback_to(
+        &mut self,
+        name: &str,
+    ) -> Result<(SettingsMark, usize), SqlError> {
         let at = self.position(name)?;
         self.marks.truncate(at + 1);
         let mark = &self.marks[at];
@@ -183,7 +194,7 @@ impl Transaction {
         self.catalog = mark.catalog.clone();
         self.changed_catalog = mark.changed_catalog;
         self.block = Block::Explicit;
-        Ok(mark.settings.clone())
+        Ok((mark.settings.clone(), mark.advisory))
     }
 
     /// Ends it and leaves nothing; the caller has committed or rolled back.

@@ -1,8 +1,10 @@
 //! The catalog as one statement sees it: names along the search path, system views.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use catalog::{CatalogSnapshot, DatabaseId};
+use kv::AdvisoryLocks;
 
 use super::Engine;
 use crate::ir::{CatalogView, Relation};
@@ -12,6 +14,7 @@ use crate::{SqlError, SqlState, sysviews};
 #[derive(Debug)]
 pub(crate) struct SessionInfo {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) advisory: Arc<AdvisoryLocks>,
     pub(crate) database: DatabaseId,
     pub(crate) database_name: String,
 }
@@ -22,6 +25,7 @@ pub(crate) struct ViewContext {
     pub(crate) info: Arc<SessionInfo>,
     pub(crate) catalog: Arc<CatalogSnapshot>,
     pub(crate) settings: Vec<(&'static str, String, &'static str)>,
+    pub(crate) lock_timeout: Option<Duration>,
 }
 
 /// Names, as one statement sees them.

@@ -72,7 +72,6 @@ const TABLES: &[(&str, &str)] = &[
     ("pg_cast", "oid:o castsource:o casttarget:o castfunc:o castcontext:c castmethod:c"),
     ("pg_event_trigger", "oid:o evtname:n evtevent:n evtowner:o evtfoid:o evtenabled:c evttags:T"),
     ("pg_stat_user_tables", "relid:o schemaname:n relname:n seq_scan:8 n_live_tup:8 n_dead_tup:8"),
-    ("pg_locks", "locktype:t database:o relation:o pid:4 mode:t granted:b"),
     ("pg_prepared_xacts", "gid:t prepared:z owner:n database:n"),
 ];
 

@@ -7,6 +7,7 @@
 
 mod class;
 mod cluster;
+mod contention;
 mod empty;
 mod information;
 mod objects;
@@ -33,6 +34,8 @@ enum Source {
     Catalog(fn(&ViewContext) -> Vec<Row>),
     /// By asking the cluster.
     Cluster(cluster::Question),
+    /// By asking every node.
+    Nodes(contention::Question),
     /// There are none.
     Empty,
 }
@@ -76,6 +79,7 @@ impl VirtualTable for SystemView {
             let rows = match self.source {
                 Source::Catalog(compute) => compute(view),
                 Source::Cluster(question) => cluster::answer(question, view).await?,
+                Source::Nodes(question) => contention::answer(question, view).await?,
                 Source::Empty => Vec::new(),
             };
             debug_assert!(
@@ -131,6 +135,7 @@ static VIEWS: LazyLock<Vec<Arc<SystemView>>> = LazyLock::new(|| {
     views.extend(types::views());
     views.extend(information::views());
     views.extend(cluster::views());
+    views.extend(contention::views());
     views.extend(empty::views());
     views
 });

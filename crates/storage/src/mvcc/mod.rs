@@ -37,7 +37,8 @@ pub use gc::{GcPage, collect_records, gc};
 pub use lock::{Lock, LockKind, delete_lock, get_lock, locks_in_span, put_lock};
 pub use raw::{RawReader, apply_chunk, clear_spans, clear_versions, range_spans};
 pub use read::{
-    Newest, Version, changed_in_span, changed_key, deleted_key, get_at, is_empty, newest_ts, newest_version, version_by, writer_of,
+    Newest, Version, changed_in_span, changed_key, deleted_key, get_at, is_empty, newest_ts,
+    newest_version, version_by, writer_of,
 };
 pub use record::{TxnRecord, delete_record, get_record, put_record};
 pub use scan::{Row, ScanOptions, ScanPage, scan_at};

@@ -1,0 +1,470 @@
+//! `pg_advisory_lock` and its kin: functions that wait, which no kernel can.
+//!
+//! ```text
+//!   SELECT pg_try_advisory_lock(id) FROM t WHERE a AND pg_try_advisory_lock(b)
+//!        Project ── column ──▶ Advisory: id ──▶ Advisory: b, keep if true ──▶ Filter a ──▶ Scan
+//! ```
+//!
+//! Before a relation is planned, their calls are taken out of select lists and WHERE and put below, each
+//! as a column of a [`Rel::Advisory`], which evaluates row by row and hands every row up before it looks
+//! at the next: a LIMIT above leaves the locks of further rows alone. In WHERE, conditions without such a
+//! call are checked first. A call anywhere else, or where it may not be reached (CASE, OR), is refused.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchema, DFSchemaRef, Result};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{
+    Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+};
+use futures::StreamExt;
+use kv::{AdvisoryKey, Scope};
+use pgtypes::{Datum, PgType, arrow_bridge};
+
+use super::ExecContext;
+use super::provider::field;
+use crate::error::SqlError;
+use crate::ir::{AdvisoryCall, ColId, Rel, RelColumn, Scalar, eval};
+use crate::session::ViewContext;
+
+/// Ids of columns made here: counted down from below those of `hoist`.
+const FIRST_COLUMN: u32 = u32::MAX - (3 << 20);
+
+/// `rel` with its advisory locks in nodes of their own; none if it has none.
+pub(super) fn hoisted(rel: &Rel) -> std::result::Result<Option<Rel>, SqlError> {
+    let mut any = false;
+    rel.for_each_rel(&mut |node| any |= node.scalars().into_iter().any(calls_one));
+    if !any {
+        return Ok(None);
+    }
+    let mut next = FIRST_COLUMN;
+    hoist(rel, &mut next).map(Some)
+}
+
+/// Whether it is a call of one of these functions.
+pub(crate) fn is_one(scalar: &Scalar) -> bool {
+    matches!(scalar, Scalar::Call { func, .. } if func.name.contains("_advisory_"))
+}
+
+fn calls_one(scalar: &Scalar) -> bool {
+    scalar.any(&mut is_one)
+}
+
+fn hoist(rel: &Rel, next: &mut u32) -> std::result::Result<Rel, SqlError> {
+    let mut rel = rel.clone();
+    match &mut rel {
+        Rel::Project { input, exprs } => {
+            let mut below = hoist(input, next)?;
+            for (_, scalar) in exprs {
+                take(scalar, next, &mut below)?;
+            }
+            **input = below;
+        }
+        Rel::Filter { input, predicate } => {
+            let mut below = hoist(input, next)?;
+            let columns = below.columns();
+            let (with, without): (Vec<Scalar>, Vec<Scalar>) =
+                predicate.conjuncts().iter().cloned().partition(calls_one);
+            if let Some(predicate) = all(without) {
+                below = Rel::Filter { input: Box::new(below), predicate };
+            }
+            for mut condition in with {
+                take(&mut condition, next, &mut below)?;
+                keep_if(&mut below, condition)?;
+            }
+            let exprs = columns.into_iter().map(|c| {
+                let (id, ty) = (c.id, c.ty);
+                (c, Scalar::Column(id, ty))
+            });
+            return Ok(Rel::Project { input: Box::new(below), exprs: exprs.collect() });
+        }
+        Rel::Sort { input, .. }
+        | Rel::Lock { input, .. }
+        | Rel::Limit { input, .. }
+        | Rel::Distinct { input }
+        | Rel::DistinctOn { input, .. }
+        | Rel::Aggregate { input, .. }
+        | Rel::Window { input, .. } => **input = hoist(input, next)?,
+        Rel::Join(join) => {
+            join.left = hoist(&join.left, next)?;
+            join.right = hoist(&join.right, next)?;
+        }
+        Rel::SetOp { left, right, .. } => {
+            **left = hoist(left, next)?;
+            **right = hoist(right, next)?;
+        }
+        Rel::OneRow
+        | Rel::Empty { .. }
+        | Rel::Scan(_)
+        | Rel::Virtual(_)
+        | Rel::Values { .. }
+        | Rel::Function(_)
+        | Rel::Apply { .. }
+        | Rel::ApplyRows { .. }
+        | Rel::Advisory { .. } => {}
+    }
+    if rel.scalars().into_iter().any(calls_one) {
+        return Err(SqlError::unsupported("an advisory lock function in this clause"));
+    }
+    Ok(rel)
+}
+
+fn all(mut conditions: Vec<Scalar>) -> Option<Scalar> {
+    match conditions.len() {
+        0 => None,
+        1 => conditions.pop(),
+        _ => Some(Scalar::And(conditions)),
+    }
+}
+
+/// Puts the calls in an expression below it, innermost first.
+fn take(scalar: &mut Scalar, next: &mut u32, below: &mut Rel) -> std::result::Result<(), SqlError> {
+    if !calls_one(scalar) {
+        return Ok(());
+    }
+    let always = matches!(
+        scalar,
+        Scalar::Call { .. }
+            | Scalar::Cast { .. }
+            | Scalar::Relabel(..)
+            | Scalar::Not(_)
+            | Scalar::IsNull(_)
+            | Scalar::IsBool(..)
+            | Scalar::Array(..)
+    );
+    if !always {
+        return Err(SqlError::unsupported(
+            "an advisory lock function where it might not be reached, or in a subquery's operand,",
+        ));
+    }
+    for child in scalar.children_mut() {
+        take(child, next, below)?;
+    }
+    if let Scalar::Call { func, args, ty } = &*scalar
+        && func.name.contains("_advisory_")
+    {
+        *next -= 1;
+        let column = RelColumn { id: ColId(*next), name: "advisory".into(), ty: *ty };
+        let call = AdvisoryCall { column, function: func.name.to_string(), args: args.clone() };
+        let (id, ty) = (call.column.id, *ty);
+        let input = Box::new(std::mem::replace(below, Rel::OneRow));
+        *below = Rel::Advisory { input, call, keep_if: None };
+        *scalar = Scalar::Column(id, ty);
+    }
+    Ok(())
+}
+
+/// Lets the node on top drop the rows for which a condition is not true.
+fn keep_if(below: &mut Rel, condition: Scalar) -> std::result::Result<(), SqlError> {
+    match below {
+        Rel::Advisory { keep_if, .. } => {
+            *keep_if = Some(condition);
+            Ok(())
+        }
+        _ => Err(SqlError::internal("a condition without its advisory lock")),
+    }
+}
+
+/// One node, with its expressions over the slots of its input.
+#[derive(Debug)]
+pub(super) struct Work {
+    ctx: ExecContext,
+    function: String,
+    args: Vec<Scalar>,
+    column: RelColumn,
+    /// Over the slots of the input and the result behind them.
+    keep_if: Option<Scalar>,
+    /// Columns of the input that these mention.
+    slots: Vec<(ColId, PgType)>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct AdvisoryNode {
+    input: LogicalPlan,
+    schema: DFSchemaRef,
+    work: Arc<Work>,
+    /// `work.slots` as the input calls them.
+    exprs: Vec<Expr>,
+}
+
+/// Columns that a node needs of its input.
+pub(crate) fn needed(call: &AdvisoryCall, keep_if: Option<&Scalar>) -> Vec<(ColId, PgType)> {
+    let mut found: Vec<(ColId, PgType)> = Vec::new();
+    for scalar in call.args.iter().chain(keep_if) {
+        scalar.any(&mut |node| {
+            if let Scalar::Column(id, ty) = node
+                && *id != call.column.id
+                && !found.iter().any(|(known, _)| known == id)
+            {
+                found.push((*id, *ty));
+            }
+            false
+        });
+    }
+    found
+}
+
+/// The node over `input`; `exprs` are what it needs, as `input` calls it.
+pub(crate) fn node(
+    ctx: &ExecContext,
+    input: LogicalPlan,
+    call: &AdvisoryCall,
+    keep_if: Option<&Scalar>,
+    exprs: Vec<Expr>,
+) -> std::result::Result<LogicalPlan, SqlError> {
+    let slots = needed(call, keep_if);
+    let mut layout: Vec<ColId> = slots.iter().map(|(id, _)| *id).collect();
+    let args = call.args.iter().map(|arg| arg.over(&layout));
+    let args = args.collect::<std::result::Result<Vec<_>, _>>()?;
+    layout.push(call.column.id);
+    let work = Arc::new(Work {
+        ctx: ctx.clone(),
+        function: call.function.clone(),
+        args,
+        column: call.column.clone(),
+        keep_if: keep_if.map(|condition| condition.over(&layout)).transpose()?,
+        slots,
+    });
+    let node = AdvisoryNode::new(input, work, exprs)?;
+    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+}
+
+impl AdvisoryNode {
+    fn new(input: LogicalPlan, work: Arc<Work>, exprs: Vec<Expr>) -> Result<Self> {
+        let mut fields: Vec<_> =
+            input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
+        fields.push((None, Arc::new(field(&work.column))));
+        let schema = DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?;
+        Ok(AdvisoryNode { input, schema: Arc::new(schema), work, exprs })
+    }
+}
+
+super::our_node_traits!(AdvisoryNode, work, exprs);
+
+impl UserDefinedLogicalNodeCore for AdvisoryNode {
+    fn name(&self) -> &str {
+        "Advisory"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        self.exprs.clone()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Advisory: {}", self.work.function)
+    }
+
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let input = inputs.into_iter().next();
+        let input = input.ok_or_else(|| SqlError::internal("Advisory without an input"))?;
+        AdvisoryNode::new(input, Arc::clone(&self.work), exprs)
+    }
+}
+
+/// The operator for a node, if it is one of ours.
+pub(super) fn plan(
+    node: &dyn UserDefinedLogicalNode,
+    logical: &LogicalPlan,
+    physical: &Arc<dyn ExecutionPlan>,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(node) = node.as_any().downcast_ref::<AdvisoryNode>() else { return Ok(None) };
+    let mut slots = Vec::with_capacity(node.exprs.len());
+    for expr in &node.exprs {
+        let Expr::Column(column) = expr else {
+            return Err(SqlError::internal(format!("Advisory over {expr}")).into());
+        };
+        slots.push(logical.schema().index_of_column(column)?);
+    }
+    let exec = AdvisoryExec::new(Arc::clone(physical), Arc::clone(&node.work), slots);
+    Ok(Some(Arc::new(exec)))
+}
+
+/// Takes or gives back a lock for each row of its input.
+struct AdvisoryExec {
+    input: Arc<dyn ExecutionPlan>,
+    work: Arc<Work>,
+    /// Positions in the input of `work.slots`.
+    slots: Vec<usize>,
+    properties: Arc<PlanProperties>,
+}
+
+impl AdvisoryExec {
+    fn new(input: Arc<dyn ExecutionPlan>, work: Arc<Work>, slots: Vec<usize>) -> Self {
+        let mut fields: Vec<_> = input.schema().fields().iter().cloned().collect();
+        fields.push(Arc::new(field(&work.column)));
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::new(Schema::new(fields))),
+            input.output_partitioning().clone(),
+            EmissionType::Incremental,
+            input.boundedness(),
+        );
+        AdvisoryExec { input, work, slots, properties: Arc::new(properties) }
+    }
+}
+
+impl fmt::Debug for AdvisoryExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdvisoryExec")
+    }
+}
+
+impl DisplayAs for AdvisoryExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AdvisoryExec: {}", self.work.function)
+    }
+}
+
+impl ExecutionPlan for AdvisoryExec {
+    fn name(&self) -> &str {
+        "AdvisoryExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.pop().ok_or_else(|| SqlError::internal("Advisory has one input"))?;
+        Ok(Arc::new(AdvisoryExec::new(input, Arc::clone(&self.work), self.slots.clone())))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let schema = self.schema();
+        let state = State {
+            input: self.input.execute(partition, context)?,
+            work: Arc::clone(&self.work),
+            slots: self.slots.clone(),
+            schema: Arc::clone(&schema),
+            batch: None,
+        };
+        let batches = futures::stream::try_unfold(state, |mut state| async {
+            let row = state.next().await?;
+            Ok::<_, DataFusionError>(row.map(|row| (row, state)))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+    }
+}
+
+struct State {
+    input: SendableRecordBatchStream,
+    work: Arc<Work>,
+    slots: Vec<usize>,
+    schema: SchemaRef,
+    /// What is left of a batch of the input.
+    batch: Option<RecordBatch>,
+}
+
+impl State {
+    /// The next row that stays, as a batch of its own.
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            let batch = match self.batch.take().filter(|batch| batch.num_rows() > 0) {
+                Some(batch) => batch,
+                None => match self.input.next().await {
+                    Some(batch) => batch?,
+                    None => return Ok(None),
+                },
+            };
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            self.batch = Some(batch.slice(1, batch.num_rows() - 1));
+            let row = batch.slice(0, 1);
+            let values = self.slots.iter().zip(&self.work.slots);
+            let mut values: Vec<Datum> = values
+                .map(|(at, (_, ty))| arrow_bridge::datum_at(row.column(*at), 0, *ty))
+                .collect();
+            let value = self.work.call(&values).await?;
+            values.push(value.clone());
+            let ctx = &self.work.ctx;
+            if let Some(condition) = &self.work.keep_if
+                && eval(condition, &ctx.env, &values, &ctx.params)? != Datum::Bool(true)
+            {
+                continue;
+            }
+            let mut made = arrow_bridge::ColumnBuilder::new(self.work.column.ty, 1);
+            made.push(&value);
+            let mut arrays: Vec<ArrayRef> = row.columns().to_vec();
+            arrays.push(made.finish());
+            let options = RecordBatchOptions::new().with_row_count(Some(1));
+            let schema = Arc::clone(&self.schema);
+            return Ok(Some(RecordBatch::try_new_with_options(schema, arrays, &options)?));
+        }
+    }
+}
+
+impl Work {
+    async fn call(&self, slots: &[Datum]) -> std::result::Result<Datum, SqlError> {
+        let view = self.ctx.session.downcast_ref::<ViewContext>();
+        let view = view.ok_or_else(|| SqlError::internal("advisory locks need a session"))?;
+        let locks = &view.info.advisory;
+        if self.function == "pg_advisory_unlock_all" {
+            locks.unlock_all().await;
+            return Ok(Datum::text(""));
+        }
+        let mut args = Vec::with_capacity(2);
+        for arg in &self.args {
+            args.push(eval(arg, &self.ctx.env, slots, &self.ctx.params)?);
+        }
+        let database = view.info.database;
+        let key = match args.as_slice() {
+            [Datum::Int8(key)] => AdvisoryKey::One(database, *key),
+            [Datum::Int4(a), Datum::Int4(b)] => AdvisoryKey::Two(database, *a, *b),
+            // All of them are strict.
+            _ => return Ok(Datum::Null),
+        };
+        let exclusive = !self.function.ends_with("_shared");
+        if self.function.contains("unlock") {
+            return Ok(Datum::Bool(locks.unlock(key, exclusive).await));
+        }
+        let tries = self.function.starts_with("pg_try_");
+        let scope = match self.function.contains("_xact_") {
+            true => Scope::Transaction,
+            false => Scope::Session,
+        };
+        let taken = locks.lock(key, exclusive, scope, !tries, view.lock_timeout).await?;
+        Ok(if tries { Datum::Bool(taken) } else { Datum::text("") })
+    }
+}
