@@ -39,6 +39,7 @@ use our_node_traits;
 
 mod access;
 pub(crate) mod advisory;
+pub(crate) mod advisory_hoist;
 pub(crate) mod apply;
 mod apply_exec;
 mod collect_agg;
@@ -100,7 +101,7 @@ pub async fn run(ctx: &ExecContext, query: &Query) -> Result<Rows, SqlError> {
 
 /// Runs a relation (of an UPDATE, say). The rows have one datum per entry of `rel.columns()`.
 pub async fn run_rel(ctx: &ExecContext, rel: &Rel) -> Result<Rows, SqlError> {
-    if let Some(rel) = advisory::hoisted(rel)? {
+    if let Some(rel) = advisory_hoist::hoisted(rel)? {
         return plan::plan_rel(ctx, &rel).await?.run(ctx);
     }
     if let Some(rows) = fast::rows(ctx, rel)? {

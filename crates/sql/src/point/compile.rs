@@ -7,7 +7,7 @@ use pgtypes::{PgType, TypeId};
 
 use super::{Get, Output, PointPlan, Probe, Range, compile_write};
 use crate::SqlError;
-use crate::exec::advisory;
+use crate::exec::advisory_hoist;
 use crate::ir::{ColId, Query, Rel, Scalar, Scan, SortKey, Statement};
 use crate::session::api::ResultColumn;
 use crate::session::result_columns;
@@ -140,7 +140,7 @@ fn projections(rel: &Rel) -> Vec<(crate::ir::RelColumn, Scalar)> {
 
 fn compile_query(query: &Query) -> Option<PointPlan> {
     let shape = peel(query)?;
-    let has_query = |s: &Scalar| s.has_subquery() || s.any(&mut advisory::is_one);
+    let has_query = |s: &Scalar| s.has_subquery() || s.any(&mut advisory_hoist::is_one);
     if shape.exprs.iter().any(has_query) || shape.conjuncts.iter().any(|s| has_query(s)) {
         return None;
     }
