@@ -162,10 +162,11 @@ async fn a_session_has_only_so_many() {
 async fn mutual_exclusion_under_leader_changes() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     let cluster = FakeCluster::with_nodes(3);
+    let dbs: Vec<Db> = (1..=3).map(|n| cluster.db_on(NodeId(n), Config::default())).collect();
     let inside = Arc::new(AtomicUsize::new(0));
     let mut tasks = Vec::new();
-    for n in 0..6u64 {
-        let db = cluster.db_on(NodeId(n % 3 + 1), Config::default());
+    for n in 0..6 {
+        let db = dbs[n % 3].clone();
         let inside = inside.clone();
         tasks.push(tokio::spawn(async move {
             let locks = session(&db);

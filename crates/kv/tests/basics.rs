@@ -67,7 +67,7 @@ async fn scans_see_own_writes_in_both_directions_and_within_limits() {
     let span = KeyRange::new(key("a"), key("z"));
     for max_rows in 0..8 {
         for reverse in [false, true] {
-            let options = ScanOptions { reverse, max_rows, max_bytes: 0 };
+            let options = ScanOptions { reverse, max_rows, ..ScanOptions::default() };
             let mut seen = Vec::new();
             let mut left = Some(span.clone());
             while let Some(span) = left {

@@ -226,7 +226,11 @@ impl Db {
     /// background: at the head, as old as it is.
     pub(crate) fn reassert(&self, txn: TxnId, key: &Key) -> bool {
         let Some(inner) = self.shared.registry.get(txn) else { return false };
-        let Some(strength) = inner.session_lock_on(key) else { return false };
+        if !inner.is_session_lock() {
+            return false;
+        }
+        // Without one it is between two modes, and takes its place by itself.
+        let Some(strength) = inner.granted(key) else { return true };
         let key = key.clone();
         detach(&*self.shared.router.runtime, async move {
             // If it fails, who asked will ask again.

@@ -147,14 +147,14 @@ impl Inner {
         Ok(locked.into_iter().map(|l| l.expect("every key was answered")).collect())
     }
 
-    /// What this transaction, which holds a lock in the name of its session, has of a key.
-    pub(crate) fn session_lock_on(&self, key: &Key) -> Option<Strength> {
-        if !self.options.session_lock {
-            return None;
-        }
-        let state = self.state.lock();
-        let held = state.locks.get(key.as_bytes())?;
-        (state.phase == Phase::Active).then_some(held.strength)
+    /// Whether this transaction stands for a lock of its session, whatever leaders know of it.
+    pub(crate) fn is_session_lock(&self) -> bool {
+        self.options.session_lock && self.state.lock().phase == Phase::Active
+    }
+
+    /// What it has been granted of a key.
+    pub(crate) fn granted(&self, key: &Key) -> Option<Strength> {
+        self.state.lock().locks.get(key.as_bytes()).map(|held| held.strength)
     }
 
     /// Takes a lock again that a leader may have lost.
