@@ -95,14 +95,14 @@ fn points(keys: &str) -> Vec<kv::Span> {
     keys.split(',')
         .filter(|k| !k.is_empty())
         .map(|k| match k.split_once('@') {
-            // A row locked and not written, seen at that version.
+            // A row locked and not written, seen at that version; `_key`: by KEY SHARE.
             Some((k, seen)) => {
                 let key = Key(bytes(k));
                 kv::Span {
                     end: key.next().0,
                     start: key.0,
-                    from_ts: seen.trim_end_matches('+').parse().ok(),
-                    may_change: seen.ends_with('+'),
+                    from_ts: seen.trim_end_matches("_key").parse().ok(),
+                    may_change: seen.ends_with("_key"),
                 }
             }
             None => {
