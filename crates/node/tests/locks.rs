@@ -93,11 +93,12 @@ async fn eight_workers_share_a_queue_and_none_waits() {
     client
         .batch_execute(
             "CREATE TABLE jobs (id int PRIMARY KEY, worker int);
-             INSERT INTO jobs SELECT g, NULL FROM generate_series(1, 200) g;
-             ALTER TABLE jobs SPLIT AT VALUES (50), (100), (150)",
+             INSERT INTO jobs SELECT g, NULL FROM generate_series(1, 200) g",
         )
         .await
         .expect("a queue");
+    let split = "ALTER TABLE jobs SPLIT AT VALUES (50), (100), (150)";
+    client.batch_execute(split).await.expect("splits");
     let mut workers = Vec::new();
     for worker in 0..8usize {
         let client = cluster.nodes[worker % 3].connect().await;
