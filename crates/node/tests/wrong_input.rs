@@ -307,8 +307,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("SELECT * FROM ONLY t", "ONLY"),
     ("DELETE FROM ONLY t", "ONLY"),
     ("SELECT * FROM t FETCH FIRST 1 ROWS WITH TIES", "WITH TIES"),
-    ("SELECT * FROM t FOR NO KEY UPDATE", "FOR NO KEY UPDATE"),
-    ("SELECT * FROM t FOR KEY SHARE", "FOR KEY SHARE"),
     ("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY v) FROM t", "WITHIN GROUP"),
     ("SELECT first_value(v) IGNORE NULLS OVER (ORDER BY id) FROM t", "IGNORE NULLS"),
     (
