@@ -92,9 +92,10 @@ impl Lead {
     async fn call(self, router: &Router) -> Result<Timestamp, KvError> {
         let batch = std::mem::take(&mut self.0.state.lock().waiting);
         let count = batch.len() as u32 + 1;
+        let gateway = router.transport.local_node().0.0;
         router.metrics.oracle_calls.inc();
         router.metrics.oracle_timestamps.add(u64::from(count));
-        let drawn = match router.call_system(Request::Oracle(kv::Oracle { count })).await {
+        let drawn = match router.call_system(Request::Oracle(kv::Oracle { count, gateway })).await {
             Ok(Response::Oracle(result)) if result.count >= count => Ok(Timestamp(result.first)),
             Ok(other) => Err(unexpected("the oracle", &other)),
             Err(error) => Err(error),

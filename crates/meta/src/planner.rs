@@ -6,6 +6,7 @@
 //!   a learner        ──▶ promote it (refused until it has caught up), or remove it if its node died
 //!   a voter long dead──▶ add a replacement; then there is one too many
 //!   too many voters  ──▶ remove the dead one, or the one on the fullest node; never the leader
+//!   one gateway asks ──▶ hand over to it, if it is a voter ([`crate::demand`])
 //!   leaders uneven   ──▶ hand over to the voter with the fewest, if that evens them out
 //! ```
 //!
@@ -16,6 +17,8 @@ use std::collections::BTreeMap;
 
 use base::{NodeId, RangeId};
 use proto::meta::RangeDescriptor;
+
+use crate::demand::Wish;
 
 /// What the planner goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub struct RangeView {
     pub descriptor: RangeDescriptor,
     /// Who leads it, if known. Ranges without a leader get no step.
     pub leader: Option<NodeId>,
+    /// Where its requests want the leader to be; known to the leader only.
+    pub wish: Wish,
 }
 
 /// One step.
@@ -94,9 +99,7 @@ pub fn plan(
     }
     // Leaders are evened out only when replicas are where they should be: moves disturb.
     if plan.is_empty() {
-        plan.extend(
-            ranges.iter().filter(|r| mine(r)).filter_map(|range| even_out(&mut counts, range)),
-        );
+        plan.extend(ranges.iter().filter(|r| mine(r)).filter_map(|range| lead(&mut counts, range)));
     }
     plan
 }
@@ -120,7 +123,8 @@ impl Counts {
             for replica in &range.descriptor.replicas {
                 *counts.replicas.entry(NodeId(replica.node_id)).or_default() += 1;
             }
-            if let Some(leader) = range.leader {
+            // A leader that is where its requests come from is no reason to move others away.
+            if let Some(leader) = range.leader.filter(|leader| range.wish != Wish::At(*leader)) {
                 *counts.leaders.entry(leader).or_default() += 1;
             }
         }
@@ -185,8 +189,22 @@ fn place(goal: Goal, counts: &Counts, range: &RangeView, leader: NodeId) -> Opti
     None
 }
 
-fn even_out(counts: &mut Counts, range: &RangeView) -> Option<Planned> {
+/// Moves a range's leader to where its requests come from, or else to even leaders out.
+fn lead(counts: &mut Counts, range: &RangeView) -> Option<Planned> {
     let leader = range.leader?;
+    let to = match range.wish {
+        Wish::Unknown => return None,
+        Wish::At(node) if node == leader => return None,
+        Wish::At(node) if range.descriptor.voters().any(|v| v == node) && counts.is_live(node) => {
+            node
+        }
+        Wish::At(_) | Wish::Anywhere => even_out(counts, range, leader)?,
+    };
+    let step = Step::TransferLeader(to);
+    Some(Planned { range: range.descriptor.id(), generation: range.descriptor.generation, step })
+}
+
+fn even_out(counts: &mut Counts, range: &RangeView, leader: NodeId) -> Option<NodeId> {
     let (to, fewest) = range
         .descriptor
         .voters()
@@ -199,6 +217,5 @@ fn even_out(counts: &mut Counts, range: &RangeView) -> Option<Planned> {
     }
     *counts.leaders.entry(leader).or_default() -= 1;
     *counts.leaders.entry(to).or_default() += 1;
-    let step = Step::TransferLeader(to);
-    Some(Planned { range: range.descriptor.id(), generation: range.descriptor.generation, step })
+    Some(to)
 }

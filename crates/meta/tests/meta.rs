@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base::{NodeId, RangeId, Timestamp};
 use meta::planner::{Goal, NodeView, RangeView, Step, plan};
-use meta::{Directory, Draw, Oracle, SystemState};
+use meta::{Demand, Directory, Draw, Oracle, SystemState, Wish};
 use proptest::prelude::*;
 use proto::meta::allocate_ids::Kind;
 use proto::meta::system_command::Command;
@@ -139,7 +139,11 @@ proptest! {
             .map(|n| NodeView { node: NodeId(n), silent_ms: if n > live { 1_000_000 } else { 0 } })
             .collect();
         let start = if dead > 0 { vec![1, 2, live + 1] } else { vec![1] };
-        let mut view = RangeView { descriptor: range(2, "", "", 1, &start), leader: Some(NodeId(1)) };
+        let mut view = RangeView {
+            descriptor: range(2, "", "", 1, &start),
+            leader: Some(NodeId(1)),
+            wish: Wish::Anywhere,
+        };
         for _ in 0..20 {
             let Some(planned) = next(&nodes, &view) else { break };
             let replicas = &mut view.descriptor.replicas;
@@ -174,6 +178,7 @@ fn leaders_move_only_as_far_as_that_evens_things_out() {
         RangeView {
             descriptor: range(id, &start, &end, 1, &[1, 2, 3]),
             leader: Some(NodeId(leader)),
+            wish: Wish::Anywhere,
         }
     };
     let ranges: Vec<RangeView> = (2..8).map(|id| led(id, 1)).collect();
@@ -187,6 +192,45 @@ fn leaders_move_only_as_far_as_that_evens_things_out() {
     assert_eq!(leads.into_values().collect::<Vec<_>>(), [2, 2, 2]);
     let even: Vec<RangeView> = (2..5).map(|id| led(id, id - 1)).collect();
     assert_eq!(plan(Goal::default(), &nodes, &even, |_| true), []);
+
+    // A leader that has just come is left alone, however uneven that is.
+    let unknown: Vec<RangeView> =
+        ranges.into_iter().map(|range| RangeView { wish: Wish::Unknown, ..range }).collect();
+    assert_eq!(plan(Goal::default(), &nodes, &unknown, |_| true), []);
+}
+
+/// A leader goes to the one gateway that asks, stays there when it asks no more, and does not draw
+/// others after it or push them away.
+#[test]
+fn a_leader_follows_its_only_gateway() {
+    let nodes: Vec<NodeView> =
+        (1..=3).map(|n| NodeView { node: NodeId(n), silent_ms: 0 }).collect();
+    let mut demand = Demand::default();
+    demand.note(NodeId(2), 1_000_000);
+    for interval in 1..=40 {
+        demand.next_interval();
+        let known = interval >= meta::demand::SETTLED_AFTER;
+        let wish = if known { Wish::At(NodeId(2)) } else { Wish::Unknown };
+        assert_eq!(demand.wish(), wish, "after {interval}");
+    }
+    let view = |leader: u64, wish| RangeView {
+        descriptor: range(1, "", "", 1, &[1, 2, 3]),
+        leader: Some(NodeId(leader)),
+        wish,
+    };
+    assert_eq!(next(&nodes, &view(1, demand.wish())), Some(Step::TransferLeader(NodeId(2))));
+    assert_eq!(next(&nodes, &view(2, demand.wish())), None);
+    let all: Vec<RangeView> = (0..5).map(|_| view(2, demand.wish())).collect();
+    assert_eq!(plan(Goal::default(), &nodes, &all, |_| true), []);
+    assert_eq!(next(&nodes, &view(1, Wish::At(NodeId(9)))), None, "not a voter");
+
+    // Three in four are too few: the others' requests would go further.
+    for _ in 0..10 {
+        demand.note(NodeId(2), 300);
+        demand.note(NodeId(3), 100);
+        demand.next_interval();
+    }
+    assert_eq!(demand.wish(), Wish::Anywhere);
 }
 
 fn command(command: Command) -> SystemCommand {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::NodeId;
+use meta::Wish;
 use meta::planner::{self, Goal, NodeView, Planned, RangeView, Step};
 use proto::kv::range_request::Request;
 use proto::kv::{ChangeReplicas, RangeRequest, TransferLeader};
@@ -120,10 +121,13 @@ impl Store {
         for message in messages {
             let known = self.cell(base::RangeId(message.range_id));
             match known.or_else(|| self.open_for_message(&message)) {
-                Some(cell) => self.touch(&cell, |r, ctx, out| r.step(ctx, message, out)),
+                Some(cell) => {
+                    self.act(&cell, |r, ctx, out| r.step(ctx, message, out));
+                }
                 None => self.no_replica(&message),
             }
         }
+        self.drive();
     }
 
     /// A leader that believes in a replica here is told that there is none, and sends a snapshot.
@@ -213,7 +217,8 @@ impl Store {
             let Ok(Some(led)) = asked else { continue };
             for descriptor in led {
                 if ranges.iter().all(|known| known.descriptor.range_id != descriptor.range_id) {
-                    ranges.push(RangeView { descriptor, leader: Some(peer.id) });
+                    let (leader, wish) = (Some(peer.id), Wish::Unknown);
+                    ranges.push(RangeView { descriptor, leader, wish });
                 }
             }
         }
@@ -281,7 +286,7 @@ impl Store {
         }
         let view = self.with_ctx(|ctx| state.replica.view(ctx));
         let leader = view.raft.leader.filter(|node| *node != self.me || view.leaseholder);
-        Some(RangeView { descriptor: view.descriptor, leader })
+        Some(RangeView { descriptor: view.descriptor, leader, wish: view.wish })
     }
 
     /// Descriptors of the ranges led here, for the planners of other nodes.

@@ -3,7 +3,7 @@
 //! A timestamp is drawn first and the lease looked at after: a leader that lost it in between
 //! throws the number away, so none below its successor's is ever handed out.
 
-use base::Timestamp;
+use base::{NodeId, Timestamp};
 use meta::Draw;
 use proto::kv::OracleResult;
 use proto::kv::range_response::Response;
@@ -60,11 +60,12 @@ impl Replica {
         &mut self,
         ctx: &Ctx<'_>,
         token: Token,
-        count: u32,
+        request: proto::kv::Oracle,
         out: &mut Vec<Effect>,
     ) {
-        let count = count.clamp(1, COUNT_MAX);
+        let count = request.count.clamp(1, COUNT_MAX);
         let lead = self.lead.as_mut().expect("admitted under the lease");
+        lead.demand.note(NodeId(request.gateway), u64::from(count));
         let Some(oracle) = lead.oracle.as_mut() else {
             let error = match self.system {
                 Some(_) => unavailable("the oracle is getting ready"),

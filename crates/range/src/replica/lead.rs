@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use base::{NodeId, RangeId, Timestamp};
 use bytes::Bytes;
 use consensus::Role;
-use meta::Oracle;
+use meta::{Demand, Oracle};
 use proto::kv::kv_error::Error;
 use proto::kv::{Ambiguous, RangeRequest};
 use proto::node::raft_message::Kind;
@@ -30,6 +30,8 @@ use crate::{Ctx, Effect};
 const RESIGN_TICKS: u64 = 10;
 /// A timestamp that does not come is asked for again.
 const DRAW_AGAIN_TICKS: u64 = 10;
+/// Ticks of one interval of [`Demand`].
+const DEMAND_TICKS: u64 = 10;
 
 /// A term of leadership.
 pub(crate) struct Lead {
@@ -55,6 +57,8 @@ pub(crate) struct Lead {
     /// The generation that the directory has.
     pub published: u64,
     pub published_at: u64,
+    /// Whom its requests come from.
+    pub demand: Demand,
 }
 
 /// Who waits for a proposal.
@@ -83,6 +87,7 @@ impl Lead {
             heir: None,
             published: 0,
             published_at: 0,
+            demand: Demand::default(),
         }
     }
 }
@@ -120,6 +125,9 @@ impl Replica {
         self.publish_again(ctx, out);
         let now = ctx.now();
         let Some(lead) = self.lead.as_mut() else { return };
+        if self.ticks.is_multiple_of(DEMAND_TICKS) {
+            lead.demand.next_interval();
+        }
         let Some(evaluator) = lead.evaluator.as_mut() else { return };
         if evaluator.next_tick().is_some_and(|due| due <= now) {
             let mut effects = Vec::new();

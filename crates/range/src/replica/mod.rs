@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use base::{KeyRange, NodeId, RangeId};
 use consensus::{Committed, Group, GroupConfig, Members, Status};
-use meta::SystemState;
+use meta::{SystemState, Wish};
 use proto::meta::RangeDescriptor;
 use proto::node::RaftMessage;
 use proto::node::raft_message::Kind;
@@ -92,6 +92,8 @@ pub struct ReplicaView {
     pub raft: Status,
     /// Leads, under a valid lease.
     pub leaseholder: bool,
+    /// Where its requests want the leader to be.
+    pub wish: Wish,
     /// About how many bytes the range holds.
     pub bytes: u64,
     /// The term and index before the first log entry kept.
@@ -337,6 +339,7 @@ impl Replica {
             descriptor: self.descriptor.clone(),
             raft: self.group.status(),
             leaseholder: self.holds_lease(ctx),
+            wish: self.lead.as_ref().map_or(Wish::Unknown, |lead| lead.demand.wish()),
             bytes: self.bytes,
             truncated: self.group.truncated(),
         }

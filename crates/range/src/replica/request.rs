@@ -81,7 +81,7 @@ impl Replica {
             Some(Request::TransferLeader(transfer)) => {
                 self.request_transfer(ctx, token, &transfer, out);
             }
-            Some(Request::Oracle(oracle)) => self.request_oracle(ctx, token, oracle.count, out),
+            Some(Request::Oracle(oracle)) => self.request_oracle(ctx, token, oracle, out),
             Some(Request::SystemCommand(command)) => {
                 self.request_command(ctx, token, command, out);
             }
@@ -99,10 +99,13 @@ impl Replica {
         request: RangeRequest,
         out: &mut Vec<Effect>,
     ) {
-        let evaluator = self.lead.as_mut().and_then(|lead| lead.evaluator.as_mut());
-        let Some(evaluator) = evaluator else {
+        let lead = self.lead.as_mut().expect("admitted under the lease");
+        let Some(evaluator) = lead.evaluator.as_mut() else {
             return refuse(token, unavailable("the leader is getting ready"), out);
         };
+        if let Some(txn) = &request.txn {
+            lead.demand.note(base::NodeId(txn.coordinator), 1);
+        }
         let mut effects = Vec::new();
         evaluator.request(ctx.engine, ctx.now(), token, request, &mut effects);
         self.carry_out(ctx, effects, 0, out);

@@ -111,7 +111,7 @@ impl World {
     }
 
     pub fn timestamp(&mut self) -> u64 {
-        let response = self.retry(|_| SYSTEM, Request::Oracle(Oracle { count: 1 }));
+        let response = self.retry(|_| SYSTEM, Request::Oracle(Oracle { count: 1, gateway: 0 }));
         match response.response {
             Some(Response::Oracle(drawn)) => drawn.first,
             other => panic!("the oracle answered {other:?} {:?}", response.error),

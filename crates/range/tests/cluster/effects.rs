@@ -87,7 +87,7 @@ impl World {
 
     /// Asks the system range's leader, wherever it is; without an answer the replica asks again.
     fn ask_oracle(&mut self, purpose: Purpose) {
-        self.ask_system(Request::Oracle(Oracle { count: 1 }), purpose);
+        self.ask_system(Request::Oracle(Oracle { count: 1, gateway: 0 }), purpose);
     }
 
     fn command(&mut self, command: Command, purpose: Purpose) {
