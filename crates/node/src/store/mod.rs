@@ -4,7 +4,7 @@
 //!   request ──▶ Cell: Mutex<Replica> ──Respond──▶ caller (reads: at once, on the caller's thread)
 //!                  │ Schedule                          ▲ Respond
 //!                  ▼                                   │
-//!   store loop:  ready* ─▶ send ─▶ one synced append ─▶ persisted* ─▶ apply*
+//!   a turn (worker.rs):  ready* ─▶ send ─▶ one synced append ─▶ persisted* ─▶ apply*
 //! ```
 //!
 //! A replica is only ever touched under its mutex. Effects are collected there and carried out
@@ -26,7 +26,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use base::{NodeId, RangeId};
 use consensus::Liveness;
-use crossbeam::channel::{Receiver, Sender};
 use parking_lot::{Mutex, RwLock};
 use range::{Ctx, Replica, Token};
 use rocks::{RocksEngine, RocksLogStore};
@@ -53,7 +52,7 @@ pub(crate) enum Waiter {
 pub(crate) struct Cell {
     id: RangeId,
     state: Mutex<CellState>,
-    /// In the store loop's queue.
+    /// In the queue for the next turn.
     queued: AtomicBool,
     /// No longer a member: forgotten after its last turn.
     retired: AtomicBool,
@@ -85,8 +84,7 @@ pub(crate) struct Store {
     pub(crate) liveness: RwLock<Liveness>,
     cells: RwLock<BTreeMap<RangeId, Arc<Cell>>>,
     tokens: AtomicU64,
-    queue: Sender<Arc<Cell>>,
-    queue_end: Receiver<Arc<Cell>>,
+    turns: worker::Turns,
     stopping: AtomicBool,
     start: Instant,
     db: OnceLock<kv::Db>,
@@ -159,14 +157,6 @@ impl Store {
         tracing::error!(%error, what, "the node can't go on");
         self.stopping.store(true, Ordering::SeqCst);
         self.fatal.send_replace(Some(format!("{what}: {error}")));
-    }
-
-    /// Puts a replica into the store loop's queue, once.
-    fn schedule(&self, cell: &Arc<Cell>) {
-        if !cell.queued.swap(true, Ordering::AcqRel) {
-            // The queue lives as long as the store; it holds each replica at most once.
-            drop(self.queue.send(Arc::clone(cell)));
-        }
     }
 }
 

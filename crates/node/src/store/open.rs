@@ -55,7 +55,6 @@ impl Store {
         fresh: bool,
     ) -> Result<Arc<Self>, EngineError> {
         let (me, incarnation) = (peers.local, peers.incarnation);
-        let (queue, queue_end) = crossbeam::channel::unbounded();
         let liveness = Liveness::new(me, incarnation, 1, LivenessConfig::default(), fresh);
         let store = Arc::new(Store {
             me,
@@ -80,8 +79,7 @@ impl Store {
             liveness: RwLock::new(liveness),
             cells: RwLock::default(),
             tokens: AtomicU64::new(0),
-            queue,
-            queue_end,
+            turns: super::worker::Turns::new(),
             stopping: AtomicBool::new(false),
             start: Instant::now(),
             db: OnceLock::new(),

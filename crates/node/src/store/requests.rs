@@ -13,6 +13,7 @@ use proto::node::{Call, Reply};
 use range::{Effect, Token};
 use tokio::sync::oneshot;
 
+use super::worker::EndOnPanic;
 use super::{Store, Waiter};
 use crate::transport::Peer;
 
@@ -63,6 +64,7 @@ impl Store {
         let token = Token(self.tokens.fetch_add(1, Ordering::Relaxed) + 1);
         let mut effects = Vec::new();
         let mut answer = None;
+        let unharmed = EndOnPanic;
         let answers = {
             let mut state = cell.state.lock();
             self.with_ctx(|ctx| state.replica.request(ctx, token, request, &mut effects));
@@ -78,8 +80,10 @@ impl Store {
             }
             state.take_answers(&mut effects)
         };
+        drop(unharmed);
         self.deliver(answers);
         self.carry_out(&cell, effects);
+        self.drive();
         answer
     }
 }
