@@ -47,6 +47,8 @@ metrics! {
     remote_calls,
     /// Commands that went through a range's log.
     consensus_rounds,
+    /// Consensus rounds that somebody waited for between COMMIT and its answer, one after another.
+    commit_rounds,
     /// Requests sent again, for whatever reason.
     retries,
     /// Cached descriptors found to be out of date.

@@ -38,6 +38,8 @@ pub struct NodeConfig {
     pub contention_events: usize,
     /// SQL connections at a time.
     pub max_connections: usize,
+    /// How long each message of another node is held back: zero but in tests of round trips.
+    pub rpc_delay: Duration,
 }
 
 /// How long SIGTERM lets running statements finish.

@@ -160,7 +160,7 @@ impl Core {
             let me = identity.joined().expect("a member has an id");
             (me, identity.incarnation, identity.cluster_id.clone(), identity.peers.clone())
         };
-        let peers = Peers::new(me, incarnation);
+        let peers = Peers::new(me, incarnation, self.config.rpc_delay);
         let store_config = StoreConfig {
             range_max_bytes: self.config.range_max_bytes,
             range_locks_max: self.config.range_locks_max,

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
@@ -50,6 +51,9 @@ pub(crate) struct Resources {
     /// SQL connections accepted at a time.
     #[arg(long, env = "CONCLAVE_MAX_CONNECTIONS", value_name = "N", default_value_t = 500)]
     pub(crate) max_connections: usize,
+    /// Milliseconds by which messages of other nodes are held back: a wide network, for tests.
+    #[arg(long, env = "CONCLAVE_RPC_DELAY_MS", value_name = "N", default_value_t = 0, hide = true)]
+    pub(crate) rpc_delay_ms: u64,
     /// Serve without passwords and without TLS, on loopback addresses only.
     #[arg(long, env = "CONCLAVE_INSECURE")]
     pub(crate) insecure: bool,
@@ -109,6 +113,7 @@ fn config(
         range_locks_max: resources.range_locks,
         contention_events: resources.contention_events,
         max_connections: resources.max_connections,
+        rpc_delay: Duration::from_millis(resources.rpc_delay_ms),
     };
     for (flag, address) in [("--sql", config.sql), ("--rpc", config.rpc), ("--http", config.http)] {
         if !address.ip().is_loopback() {

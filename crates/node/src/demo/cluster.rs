@@ -78,6 +78,7 @@ impl DemoCluster {
             range_locks_max: 1_000_000,
             contention_events: 4096,
             max_connections: 100,
+            rpc_delay: Duration::ZERO,
         };
         let runtime = runtime(&format!("node-{}", n + 1))?;
         let node = runtime.block_on(Node::start(config))?;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use proto::node::peer_client::PeerClient;
 use tonic::transport::{Channel, Endpoint};
 
 use super::Peer;
+use super::delay::delayed;
 use super::inbound::{Inbound, dispatch};
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,9 +57,10 @@ async fn exchange(peer: &Arc<Peer>, inbound: &dyn Inbound) -> Result<(), tonic::
     let address = peer.address.read().clone();
     let unreachable = |e: tonic::transport::Error| tonic::Status::unavailable(e.to_string());
     let channel = endpoint(&address).map_err(unreachable)?.connect().await.map_err(unreachable)?;
-    let mut frames = client(channel).exchange(peer.outbox.attach()).await?.into_inner();
+    let frames = client(channel).exchange(peer.outbox.attach()).await?.into_inner();
+    let mut frames = delayed(frames, peer.delay);
     tracing::debug!(peer = %peer.id, %address, "stream is up");
-    while let Some(frame) = frames.message().await? {
+    while let Some(frame) = frames.try_next().await? {
         dispatch(inbound, peer, frame);
     }
     Ok(())

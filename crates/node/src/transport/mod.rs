@@ -14,6 +14,7 @@
 //! whether it was carried out, which `kv` sorts out.
 
 mod calls;
+mod delay;
 mod inbound;
 mod link;
 mod outbox;
@@ -22,6 +23,7 @@ mod service;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use base::NodeId;
 use parking_lot::RwLock;
@@ -38,6 +40,8 @@ pub(crate) use service::{Member, PeerService};
 pub(crate) struct Peers {
     pub(crate) local: NodeId,
     pub(crate) incarnation: u64,
+    /// How much later than they come frames are taken in: zero but in tests.
+    delay: Duration,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
 }
 
@@ -49,12 +53,13 @@ pub(crate) struct Peer {
     pub(crate) calls: Calls,
     /// Of the peer's process, as last heard; 0 before.
     pub(crate) incarnation: AtomicU64,
+    delay: Duration,
     task: RwLock<Option<tokio::task::AbortHandle>>,
 }
 
 impl Peers {
-    pub(crate) fn new(local: NodeId, incarnation: u64) -> Arc<Self> {
-        Arc::new(Peers { local, incarnation, peers: RwLock::default() })
+    pub(crate) fn new(local: NodeId, incarnation: u64, delay: Duration) -> Arc<Self> {
+        Arc::new(Peers { local, incarnation, delay, peers: RwLock::default() })
     }
 
     /// The peer, if it is known.
@@ -86,6 +91,7 @@ impl Peers {
             outbox: Outbox::new(self.local, self.incarnation),
             calls: Calls::default(),
             incarnation: AtomicU64::new(0),
+            delay: self.delay,
             task: RwLock::new(None),
         });
         if self.peers.write().insert(id, Arc::clone(&peer)).is_none() {

@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use base::NodeId;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use proto::node as msg;
 use proto::node::peer_server::{Peer, PeerServer};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::delay::delayed;
 use super::inbound::{Inbound, dispatch};
 use super::link::MESSAGE_BYTES_MAX;
 
@@ -63,8 +64,9 @@ impl Peer for PeerService {
         let outgoing = peer.outbox.attach().map(Ok).boxed();
         tokio::spawn(async move {
             dispatch(inbound.as_ref(), &peer, first);
+            let mut frames = delayed(frames, peer.delay);
             loop {
-                match frames.message().await {
+                match frames.try_next().await {
                     Ok(Some(frame)) => dispatch(inbound.as_ref(), &peer, frame),
                     Ok(None) => break,
                     Err(status) => {

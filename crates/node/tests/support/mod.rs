@@ -8,8 +8,8 @@
 pub(crate) mod slt;
 
 use std::future::Future;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -139,6 +139,25 @@ impl Node {
 
     pub(crate) fn rpc(&self) -> String {
         format!("127.0.0.1:{}", self.ports.rpc)
+    }
+
+    /// A figure of the node's metrics page.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let page = self.http_get("/metrics");
+        let line = page.lines().find(|line| line.split(' ').next() == Some(name));
+        let value = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        value.unwrap_or_else(|| panic!("no figure {name} in\n{page}")) as u64
+    }
+
+    /// What the node's HTTP port answers, headers included.
+    pub(crate) fn http_get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.ports.http)).expect("HTTP");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("HTTP");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("HTTP");
+        answer
     }
 
     /// A connection, made when the node serves.

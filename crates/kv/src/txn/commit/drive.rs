@@ -72,6 +72,10 @@ impl Task {
     }
 
     async fn carry_out(self: &Arc<Self>, effect: Effect, progress: &mut Progress) -> Option<Input> {
+        // What `Finish` sends nobody waits for.
+        if let Effect::OnePhase { .. } | Effect::Prewrite { .. } | Effect::Decide { .. } = effect {
+            self.inner.shared.router.metrics.commit_rounds.inc();
+        }
         match effect {
             Effect::OnePhase { exact } => Some(self.one_phase(exact, progress).await),
             Effect::Prewrite { primary, parallel, exact } => {
