@@ -21,8 +21,8 @@ const ROWS: [(&str, u32); 17] = [
     ("sql", 6),
     ("gateway", 7),
     ("shell", 7),
+    ("workload", 7),
     ("node", 8),
-    ("workload", 8),
 ];
 
 /// Heavy dependencies and the crates that may name them.

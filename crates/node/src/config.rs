@@ -22,6 +22,10 @@ pub struct NodeConfig {
     pub sql: SocketAddr,
     /// Where other nodes connect. Port 0: any free one.
     pub rpc: SocketAddr,
+    /// Where other nodes reach `rpc`, if not there.
+    pub rpc_advertised: Option<SocketAddr>,
+    /// Milliseconds in this file are added to the wall clock: a fault for tests.
+    pub clock_offset_file: Option<PathBuf>,
     /// Where health and metrics are served. Port 0: any free one.
     pub http: SocketAddr,
     /// How it finds its cluster.

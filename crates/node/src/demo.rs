@@ -27,6 +27,16 @@ pub(crate) struct DemoArgs {
     /// Run these statements instead of the demonstration, and end.
     #[arg(long, value_name = "SQL;…")]
     run: Option<String>,
+    /// Check the cluster's promises instead: clients of several kinds on a cluster of processes, then a
+    /// verdict.
+    #[arg(long, conflicts_with_all = ["run", "sql"])]
+    check: bool,
+    /// What goes wrong during --check.
+    #[arg(long, value_enum, value_delimiter = ',', requires = "check")]
+    chaos: Vec<workload::FaultKind>,
+    /// How long --check lasts.
+    #[arg(long, default_value_t = 60, requires = "check")]
+    seconds: u64,
     /// Keep the data folder.
     #[arg(long)]
     keep: bool,
@@ -50,6 +60,9 @@ const AFTER: [&str; 3] = [
 ];
 
 pub(crate) fn run(args: DemoArgs) -> Result<(), StartError> {
+    if args.check {
+        return check_promises(&args);
+    }
     let interactive = std::io::stdin().is_terminal() && args.run.is_none();
     let mut cluster = DemoCluster::start(args.nodes, args.sql, args.keep)?;
     let outcome = if let Some(statements) = &args.run {
@@ -61,6 +74,21 @@ pub(crate) fn run(args: DemoArgs) -> Result<(), StartError> {
     };
     cluster.end();
     outcome
+}
+
+/// `conclave check --start`, with what shows most.
+fn check_promises(args: &DemoArgs) -> Result<(), StartError> {
+    use workload::Workload;
+    let check = workload::CheckArgs {
+        workload: vec![Workload::Append, Workload::Bank, Workload::Skew, Workload::Set],
+        start: Some(args.nodes),
+        seconds: args.seconds,
+        clients: 5,
+        faults: args.chaos.clone(),
+        keep: args.keep,
+        ..workload::CheckArgs::default()
+    };
+    if workload::check(&check)? { Ok(()) } else { Err(StartError::Anomalies) }
 }
 
 fn demonstrate(cluster: &mut DemoCluster) -> Result<(), StartError> {
@@ -93,7 +121,7 @@ fn say(text: &str) {
 }
 
 /// What a shell's end means for the demo.
-fn check(code: ExitCode, what: &str) -> Result<(), StartError> {
+fn succeeded(code: ExitCode, what: &str) -> Result<(), StartError> {
     if code == ExitCode::SUCCESS {
         return Ok(());
     }

@@ -82,6 +82,12 @@ pub enum StartError {
     /// The cluster did not come up in time.
     #[error("{0}")]
     Cluster(String),
+    /// The checker could not do its work.
+    #[error("the check could not be made")]
+    Check(#[from] workload::CheckError),
+    /// The checker found something.
+    #[error("the cluster broke its promises")]
+    Anomalies,
     /// Something the demo ran failed.
     #[error("the demonstration failed: {0}")]
     Demo(String),

@@ -138,7 +138,7 @@ impl Core {
         let identity = self.identity.lock();
         NodeDescriptor {
             node_id: identity.node_id,
-            rpc_address: self.addresses.rpc.to_string(),
+            rpc_address: self.config.rpc_advertised.unwrap_or(self.addresses.rpc).to_string(),
             sql_address: self.addresses.sql.to_string(),
             http_address: self.addresses.http.to_string(),
             incarnation: identity.incarnation,
@@ -160,11 +160,13 @@ impl Core {
             let me = identity.joined().expect("a member has an id");
             (me, identity.incarnation, identity.cluster_id.clone(), identity.peers.clone())
         };
-        let peers = Peers::new(me, incarnation, self.config.rpc_delay);
+        let home = self.addresses.rpc.ip();
+        let peers = Peers::new(me, incarnation, home, self.config.rpc_delay);
         let store_config = StoreConfig {
             range_max_bytes: self.config.range_max_bytes,
             range_locks_max: self.config.range_locks_max,
             copies: 3,
+            clock_offset_file: self.config.clock_offset_file.clone(),
         };
         let store = Store::open(
             Arc::clone(&peers),

@@ -1,31 +1,46 @@
-//! Why a measurement could not be made.
+//! Why a check could not be made. An anomaly is no error: it is what a check is for.
 
 use std::path::PathBuf;
 
-/// Why a measurement could not be made.
+/// Why a check could not be made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BenchError {
+pub enum CheckError {
+    /// Flags that cannot be carried out together.
+    #[error("{0}")]
+    Refused(String),
+    /// No node answers.
+    #[error("no node of the cluster answers at {0}")]
+    NoNode(String),
+    /// A table could not be made.
+    #[error("cannot prepare the tables: {statement}: {reason}")]
+    Setup {
+        /// What was tried.
+        statement: String,
+        /// What the server said last.
+        reason: String,
+    },
     /// A program could not be started.
     #[error("cannot run {program}")]
     Spawn {
+        /// Which.
         program: String,
+        /// The system's reason.
         #[source]
         source: std::io::Error,
     },
-    /// A program ended with an error.
-    #[error("{program} failed:\n{output}")]
-    Failed { program: String, output: String },
-    /// A server did not come up.
-    #[error("{0} did not become ready")]
+    /// Our own cluster does not come up.
+    #[error("the cluster did not become ready: {0}")]
     NotReady(String),
     /// A file could not be written or read.
     #[error("{path}")]
     File {
+        /// Which.
         path: PathBuf,
+        /// The system's reason.
         #[source]
         source: std::io::Error,
     },
-    /// The chart could not be drawn.
-    #[error("chart: {0}")]
-    Chart(String),
+    /// A history says nothing.
+    #[error("history")]
+    History(#[from] checker::HistoryError),
 }

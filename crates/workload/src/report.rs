@@ -1,148 +1,144 @@
-//! The table, and the same figures as CSV.
+//! What a person reads after a run.
 
-use std::fmt::Write;
-use std::path::Path;
+use std::time::Duration;
 
+use checker::{History, Outcome, Report};
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::error::BenchError;
-use crate::pgbench::{Outcome, Run};
-use crate::server::Kind;
+use crate::args::CheckArgs;
+use crate::run::Outlook;
+use crate::timeline::{Event, Second};
 
-/// One figure.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    pub(crate) server: Kind,
-    /// `None`: loading the tables.
-    pub(crate) run: Option<Run>,
-    pub(crate) outcome: Outcome,
-}
+/// Rows of the timeline, at most; a longer run has several seconds in a row.
+const ROWS: usize = 60;
+const BAR: usize = 40;
 
-impl Measured {
-    /// The row of the table: same work on every server.
-    pub(crate) fn work(&self) -> String {
-        match &self.run {
-            None => "load, rows".to_owned(),
-            Some(run) if run.clients == 1 => format!("{}, 1 client", run.workload),
-            Some(run) => format!("{}, {} clients", run.workload, run.clients),
+#[expect(clippy::print_stdout, reason = "the report is what the command is for")]
+pub(crate) fn print(args: &CheckArgs, outlook: &Outlook) {
+    println!("{}", timeline(&outlook.seconds, &outlook.events));
+    println!("{}\n", counts(outlook));
+    if !outlook.pauses.is_empty() {
+        println!("{}\n", pauses(&outlook.pauses));
+    }
+    if !outlook.errors.is_empty() {
+        println!("{}\n", errors(outlook));
+    }
+    for exit in &outlook.exits {
+        println!("{exit}");
+    }
+    for checked in &outlook.checked {
+        for anomaly in &checked.anomalies {
+            println!("{:?}: {}\n", checked.workload, anomaly.trim_end());
         }
     }
+    let verdict = if outlook.valid() { "no anomaly" } else { "ANOMALIES" };
+    let past = if outlook.as_of { ", snapshots of the past too" } else { "" };
+    println!("{verdict} at {}{past}", args.level.level());
 }
 
-/// The different kinds of work, in the order they were done.
-pub(crate) fn works(results: &[Measured]) -> Vec<String> {
-    let mut works = Vec::new();
-    for result in results {
-        let work = result.work();
-        if !works.contains(&work) {
-            works.push(work);
-        }
+/// One line on standard output.
+#[expect(clippy::print_stdout, reason = "for whoever asked for it")]
+pub(crate) fn note(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the command is for")]
+pub(crate) fn print_recheck(history: &History, found: &Report) {
+    println!(
+        "{} transactions: {} ok, {} failed, {} unknown of which {} were seen; {} dependencies",
+        history.txns.len(),
+        history.count(Outcome::Ok),
+        history.count(Outcome::Failed),
+        history.count(Outcome::Unknown),
+        found.revealed,
+        found.edges,
+    );
+    for anomaly in &found.anomalies {
+        println!("\n{anomaly}");
     }
-    works
-}
-
-/// The figure of one kind of work on one server.
-pub(crate) fn figure<'a>(
-    results: &'a [Measured],
-    work: &str,
-    server: Kind,
-) -> Option<&'a Measured> {
-    results.iter().find(|r| r.server == server && r.work() == work)
-}
-
-/// How many times its baseline a server does; `None` for a baseline, or without one.
-pub(crate) fn ratio(results: &[Measured], work: &str, server: Kind) -> Option<f64> {
-    let baseline = server.baseline();
-    if baseline == server {
-        return None;
+    for (class, count) in &found.counts {
+        println!("{count} × {class}");
     }
-    let ours = figure(results, work, server)?.outcome.per_second;
-    let theirs = figure(results, work, baseline)?.outcome.per_second;
-    (theirs > 0.0).then(|| ours / theirs)
+    println!("{}", if found.valid() { "no anomaly" } else { "ANOMALIES" });
 }
 
-fn servers(results: &[Measured]) -> Vec<Kind> {
-    let mut servers = Vec::new();
-    for result in results {
-        if !servers.contains(&result.server) {
-            servers.push(result.server);
-        }
-    }
-    servers
-}
-
-#[expect(clippy::print_stdout, reason = "the table is what the program is for")]
-pub(crate) fn print(results: &[Measured]) {
-    let servers = servers(results);
+fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN);
-    let mut header = vec!["per second".to_owned()];
-    for server in &servers {
-        header.push(server.to_string());
-        if server.baseline() != *server {
-            header.push("ratio".to_owned());
+    table.load_preset(presets::NOTHING).set_header(header.to_vec());
+    table
+}
+
+fn right(table: &mut Table, columns: std::ops::Range<usize>) {
+    for n in columns {
+        if let Some(column) = table.column_mut(n) {
+            column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.set_header(header);
-    for work in works(results) {
-        let mut row = vec![work.clone()];
-        for &server in &servers {
-            row.push(cell(figure(results, &work, server)));
-            if server.baseline() != server {
-                let ratio = ratio(results, &work, server);
-                row.push(ratio.map_or_else(|| "–".to_owned(), |r| format!("{r:.2}x")));
-            }
-        }
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    println!("{table}");
 }
 
-fn cell(measured: Option<&Measured>) -> String {
-    match measured.map(|m| m.outcome) {
-        None => "–".to_owned(),
-        Some(o) if o.failed > 0 => format!("{:.0} ({} failed)", o.per_second, o.failed),
-        Some(o) => format!("{:.0}", o.per_second),
+/// Throughput per second, with the faults beside it.
+fn timeline(seconds: &[Second], events: &[Event]) -> String {
+    let step = seconds.len().div_ceil(ROWS).max(1);
+    let rows: Vec<(u32, u32, u32)> = seconds
+        .chunks(step)
+        .map(|chunk| {
+            let sum = |of: fn(&Second) -> u32| chunk.iter().map(of).sum::<u32>();
+            (sum(|s| s.ok), sum(|s| s.failed), sum(|s| s.unknown))
+        })
+        .collect();
+    let most = rows.iter().map(|row| row.0).max().unwrap_or(0).max(1);
+    let mut table = table(&["second", "ok", "failed", "unknown", "", ""]);
+    for (n, (ok, failed, unknown)) in rows.iter().enumerate() {
+        let within = |at: u64| usize::try_from(at / 1_000_000).is_ok_and(|s| s / step == n);
+        let begins = events.iter().filter(|e| within(e.at)).map(|e| e.text.clone());
+        let ends = events.iter().filter(|e| e.until.is_some_and(within));
+        let notes: Vec<String> = begins.chain(ends.map(|e| format!("end of {}", e.text))).collect();
+        let bar = "█".repeat((*ok as usize * BAR).div_ceil(most as usize));
+        table.add_row([
+            (n * step).to_string(),
+            ok.to_string(),
+            failed.to_string(),
+            unknown.to_string(),
+            bar,
+            notes.join(", "),
+        ]);
     }
+    right(&mut table, 0..4);
+    table.to_string()
 }
 
-pub(crate) fn write_csv(results: &[Measured], folder: &Path) -> Result<(), BenchError> {
-    let mut text = String::from("server,work,per_second,latency_ms,failed,ratio\n");
-    for result in results {
-        let work = result.work();
-        let ratio = ratio(results, &work, result.server);
-        let o = result.outcome;
-        writeln!(
-            text,
-            "\"{}\",\"{work}\",{:.1},{:.3},{},{}",
-            result.server,
-            o.per_second,
-            o.latency_ms,
-            o.failed,
-            ratio.map_or_else(String::new, |r| format!("{r:.3}")),
-        )
-        .expect("writing to memory does not fail");
+fn counts(outlook: &Outlook) -> String {
+    let header = ["workload", "ok", "failed", "unknown", "snapshots", "anomalies", "checked"];
+    let mut table = table(&header);
+    for checked in &outlook.checked {
+        table.add_row([
+            format!("{:?}", checked.workload),
+            checked.ok.to_string(),
+            checked.failed.to_string(),
+            checked.unknown.to_string(),
+            checked.snapshots.to_string(),
+            checked.count.to_string(),
+            checked.checked.clone(),
+        ]);
     }
-    write_file(folder, "bench.csv", &text)
+    right(&mut table, 1..6);
+    table.to_string()
 }
 
-/// Writes a file into the folder of results, which is made when missing.
-pub(crate) fn write_file(folder: &Path, name: &str, text: &str) -> Result<(), BenchError> {
-    let path = folder.join(name);
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&path, text))
-        .map_err(|source| BenchError::File { path, source })
+fn pauses(pauses: &[(String, Duration)]) -> String {
+    let mut table = table(&["fault", "longest pause of the other nodes"]);
+    for (fault, pause) in pauses {
+        table.add_row([fault.clone(), format!("{:.2} s", pause.as_secs_f64())]);
+    }
+    table.to_string()
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a failed run is for its user")]
-pub(crate) fn complain(error: &BenchError) {
-    use std::error::Error;
-    eprint!("conclave-bench: {error}");
-    if let Some(cause) = error.source() {
-        eprint!(": {cause}");
+fn errors(outlook: &Outlook) -> String {
+    let mut table = table(&["error", "times", "for example"]);
+    for (code, seen) in &outlook.errors {
+        let example: String = seen.first.chars().take(160).collect();
+        table.add_row([code.clone(), seen.count.to_string(), example]);
     }
-    eprintln!();
+    right(&mut table, 1..2);
+    table.to_string()
 }

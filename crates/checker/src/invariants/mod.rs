@@ -2,8 +2,8 @@
 //!
 //! | check | of which workload | violated means |
 //! |---|---|---|
-//! | [`sums`] | bank; on-call doctors and sums over a predicate (write skew) | a total moved, a floor was passed |
-//! | [`growing`] | set; monotonic snapshots | an acknowledged row is lost, one appears from nowhere or goes |
+//! | [`sums`] | bank; on-call doctors, sums over a predicate | a total moved, a floor was passed |
+//! | [`growing`] | set; monotonic snapshots | a row is lost, comes from nowhere, or goes again |
 //! | [`forks`] | long fork; causal reverse | two snapshots that no order explains; effect without cause |
 //! | [`values`] | unique ids; defaults after DDL | an id given out twice; a value that no statement explains |
 //!

@@ -35,6 +35,11 @@ enum Command {
     Demo(crate::demo::DemoArgs),
     /// Opens an SQL shell, or runs statements with -e or -f.
     Sql(shell::Options),
+    /// Checks that a cluster keeps its promises: clients, faults, a verdict.
+    ///
+    /// Every transaction is recorded; afterwards a search for orders that the isolation level forbids
+    /// tells of the first ones it finds. Exit code 1: there are some.
+    Check(workload::CheckArgs),
     /// Shows the nodes and ranges of a running cluster.
     Status(crate::status::StatusArgs),
 }
@@ -47,6 +52,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Init(args) => crate::cluster::run_init(args),
         Command::Demo(args) => crate::demo::run(args),
         Command::Sql(options) => return run_shell(options),
+        Command::Check(args) => return run_check(&args),
         Command::Status(args) => crate::status::run(args),
     };
     match outcome {
@@ -54,6 +60,18 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => {
             report(&error);
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_check(args: &workload::CheckArgs) -> ExitCode {
+    match workload::check(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            report(&error);
+            // Not the code of an anomaly: nothing was found out.
+            ExitCode::from(2)
         }
     }
 }

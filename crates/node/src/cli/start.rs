@@ -67,6 +67,12 @@ pub(crate) struct StartArgs {
     data: PathBuf,
     #[command(flatten)]
     ports: Ports,
+    /// Where other nodes reach --rpc, if not there: behind a proxy, or another name of this machine.
+    #[arg(long, env = "CONCLAVE_ADVERTISE_RPC", value_name = "HOST:PORT")]
+    advertise_rpc: Option<String>,
+    /// For tests: milliseconds in this file are added to the wall clock, from soon after it changes.
+    #[arg(long, hide = true, value_name = "FILE")]
+    clock_offset_file: Option<PathBuf>,
     /// RPC addresses of some other nodes of the cluster.
     #[arg(long, env = "CONCLAVE_JOIN", value_name = "HOST:PORT,…", value_delimiter = ',')]
     join: Vec<String>,
@@ -88,7 +94,11 @@ pub(crate) struct StartSingleArgs {
 
 pub(super) fn run(args: StartArgs) -> Result<(), StartError> {
     let join = args.join.iter().map(|a| resolve("--join", a)).collect::<Result<Vec<_>, _>>()?;
-    serve(config(args.data, &args.ports, &args.resources, Membership::Join(join))?)
+    let mut config = config(args.data, &args.ports, &args.resources, Membership::Join(join))?;
+    let advertised = args.advertise_rpc.map(|a| resolve("--advertise-rpc", &a)).transpose()?;
+    config.rpc_advertised = advertised;
+    config.clock_offset_file = args.clock_offset_file;
+    serve(config)
 }
 
 pub(super) fn run_single(args: StartSingleArgs) -> Result<(), StartError> {
@@ -105,6 +115,8 @@ fn config(
         data,
         sql: resolve("--sql", &ports.sql)?,
         rpc: resolve("--rpc", &ports.rpc)?,
+        rpc_advertised: None,
+        clock_offset_file: None,
         http: resolve("--http", &ports.http)?,
         membership,
         cache_bytes: to_usize(resources.cache),

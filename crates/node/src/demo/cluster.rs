@@ -70,6 +70,8 @@ impl DemoCluster {
             data: self.folder.path().join(format!("n{}", n + 1)),
             sql: local(if first_port == 0 { 0 } else { first_port + n }),
             rpc: local(0),
+            rpc_advertised: None,
+            clock_offset_file: None,
             http: local(0),
             membership: Membership::Join(self.addresses.iter().map(|a| a.rpc).collect()),
             cache_bytes: 64 << 20,
@@ -158,7 +160,7 @@ impl DemoCluster {
     fn run_shell(&self, options: shell::Options, what: &str) -> Result<(), StartError> {
         let outcome = self.client.block_on(shell::run(options));
         let code = outcome.map_err(|error| StartError::Demo(error.to_string()))?;
-        super::check(code, what)
+        super::succeeded(code, what)
     }
 
     /// Ends a node at once: nothing is flushed, nobody is told.

@@ -139,6 +139,7 @@ impl Store {
 
     fn maintenance_turn(self: &Arc<Self>, state: &mut Maintenance) {
         state.turns += 1;
+        self.read_clock_offset();
         let finished = |task: &Option<tokio::task::JoinHandle<()>>| {
             task.as_ref().is_none_or(tokio::task::JoinHandle::is_finished)
         };

@@ -1,7 +1,7 @@
 //! Making cells: from the disk at the start, after a split, for a snapshot that arrives.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -72,6 +72,7 @@ impl Store {
                 }),
             },
             config,
+            clock_offset_ms: AtomicI64::new(0),
             engine,
             logs,
             peers,

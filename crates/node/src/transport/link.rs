@@ -1,5 +1,6 @@
 //! Keeping a stream to one peer: dials when there is none, again and again.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,12 +38,12 @@ pub(crate) fn client(channel: Channel) -> PeerClient<Channel> {
 }
 
 /// Runs for as long as the peer is known.
-pub(super) async fn keep(peer: Arc<Peer>, inbound: Arc<dyn Inbound>) {
+pub(super) async fn keep(peer: Arc<Peer>, from: Option<IpAddr>, inbound: Arc<dyn Inbound>) {
     let mut backoff = BACKOFF_MIN;
     loop {
         // The peer may have dialled us; its address may not be known yet.
         if !peer.outbox.connected() && !peer.address.read().is_empty() {
-            match exchange(&peer, inbound.as_ref()).await {
+            match exchange(&peer, from, inbound.as_ref()).await {
                 Ok(()) => backoff = BACKOFF_MIN,
                 Err(reason) => tracing::debug!(peer = %peer.id, %reason, "no stream"),
             }
@@ -53,10 +54,15 @@ pub(super) async fn keep(peer: Arc<Peer>, inbound: Arc<dyn Inbound>) {
     }
 }
 
-async fn exchange(peer: &Arc<Peer>, inbound: &dyn Inbound) -> Result<(), tonic::Status> {
+async fn exchange(
+    peer: &Arc<Peer>,
+    from: Option<IpAddr>,
+    inbound: &dyn Inbound,
+) -> Result<(), tonic::Status> {
     let address = peer.address.read().clone();
     let unreachable = |e: tonic::transport::Error| tonic::Status::unavailable(e.to_string());
-    let channel = endpoint(&address).map_err(unreachable)?.connect().await.map_err(unreachable)?;
+    let endpoint = endpoint(&address).map_err(unreachable)?.local_address(from);
+    let channel = endpoint.connect().await.map_err(unreachable)?;
     let frames = client(channel).exchange(peer.outbox.attach()).await?.into_inner();
     let mut frames = delayed(frames, peer.delay);
     tracing::debug!(peer = %peer.id, %address, "stream is up");

@@ -21,6 +21,7 @@ mod outbox;
 mod service;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -42,6 +43,9 @@ pub(crate) struct Peers {
     pub(crate) incarnation: u64,
     /// How much later than they come frames are taken in: zero but in tests.
     delay: Duration,
+    /// Where this node listens for its peers, and dials them from: whoever stands between two nodes can
+    /// tell by their addresses which two.
+    home: IpAddr,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
 }
 
@@ -58,8 +62,13 @@ pub(crate) struct Peer {
 }
 
 impl Peers {
-    pub(crate) fn new(local: NodeId, incarnation: u64, delay: Duration) -> Arc<Self> {
-        Arc::new(Peers { local, incarnation, delay, peers: RwLock::default() })
+    pub(crate) fn new(
+        local: NodeId,
+        incarnation: u64,
+        home: IpAddr,
+        delay: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Peers { local, incarnation, home, delay, peers: RwLock::default() })
     }
 
     /// The peer, if it is known.
@@ -95,7 +104,8 @@ impl Peers {
             task: RwLock::new(None),
         });
         if self.peers.write().insert(id, Arc::clone(&peer)).is_none() {
-            let task = tokio::spawn(link::keep(Arc::clone(&peer), Arc::clone(inbound)));
+            let from = (!self.home.is_unspecified()).then_some(self.home);
+            let task = tokio::spawn(link::keep(Arc::clone(&peer), from, Arc::clone(inbound)));
             *peer.task.write() = Some(task.abort_handle());
         }
     }
