@@ -75,7 +75,7 @@ pub struct CheckArgs {
     /// Write the histories into this folder, a line per transaction.
     #[arg(long, value_name = "DIR")]
     pub history: Option<PathBuf>,
-    /// Check a history written earlier; no cluster is asked.
+    /// Hold a history written earlier to --level; no cluster is asked.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["start", "faults"])]
     pub recheck: Option<PathBuf>,
     /// The conclave binary of --start; by default the one that runs.
