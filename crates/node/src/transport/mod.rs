@@ -62,12 +62,7 @@ pub(crate) struct Peer {
 }
 
 impl Peers {
-    pub(crate) fn new(
-        local: NodeId,
-        incarnation: u64,
-        home: IpAddr,
-        delay: Duration,
-    ) -> Arc<Self> {
+    pub(crate) fn new(local: NodeId, incarnation: u64, home: IpAddr, delay: Duration) -> Arc<Self> {
         Arc::new(Peers { local, incarnation, home, delay, peers: RwLock::default() })
     }
 
