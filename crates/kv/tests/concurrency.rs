@@ -281,6 +281,33 @@ async fn a_row_locked_and_not_written_is_verified_when_its_leader_moved() {
     }
 }
 
+/// A reader that locks and writes nothing is ordered by what it saw, like any other:
+///
+/// 1. `early` reads x. Then x is changed, and that is acknowledged.
+/// 2. `locker` begins, reads a under a lock, and ends.
+/// 3. `early` writes a. At its own snapshot that would put it before the change of x, and so before
+///    `locker`, which has not seen it.
+#[tokio::test]
+async fn nobody_commits_below_what_was_read_under_a_lock_that_is_gone() {
+    let cluster = FakeCluster::new();
+    cluster.split_at(&[key("m")]);
+    let db = cluster.db();
+    put(&db, "a", "0").await;
+    put(&db, "x", "0").await;
+    let early = begin_at(&db, Isolation::Serializable).await;
+    assert_eq!(early.get(&key("x")).await.unwrap(), Some(val("0")));
+    put(&db, "x", "1").await;
+
+    let locker = begin_at(&db, Isolation::Serializable).await;
+    let rows = locker.lock(&[key("a")], Strength::Update, WaitPolicy::Block).await.unwrap();
+    assert_eq!(rows[0].value, Some(val("0")));
+    locker.commit().await.unwrap();
+
+    early.put(key("a"), val("1")).unwrap();
+    let result = early.commit().await;
+    assert!(matches!(result, Err(KvError::Serialization { .. })), "{result:?}");
+}
+
 #[tokio::test]
 async fn a_large_transaction_commits_in_two_phases() {
     let cluster = FakeCluster::with_nodes(2);

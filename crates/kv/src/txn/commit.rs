@@ -48,7 +48,7 @@ pub(super) struct Task {
     inner: Arc<Inner>,
     meta: kv::TxnMeta,
     read_ts: Timestamp,
-    /// In key order; the first key is the primary.
+    /// In key order; the first key is the primary. None, if rows were locked only.
     writes: Vec<Pending>,
     bytes: usize,
     /// Snapshot reads to verify (SERIALIZABLE).
@@ -63,7 +63,7 @@ pub(super) struct Task {
 /// What there is to commit.
 enum Taken {
     Task(Task),
-    /// Nothing was written: it is committed, and these locks are to be released.
+    /// Nothing was written or locked: it is committed, and what it asked to lock is to be released.
     Nothing(Option<(kv::TxnMeta, Vec<Key>)>),
 }
 
@@ -87,7 +87,9 @@ impl Task {
     fn take(inner: &Arc<Inner>) -> Result<Taken, KvError> {
         let mut state = inner.state.lock();
         state.usable()?;
-        if state.buffer.is_empty() {
+        // What was read under a lock has not raised the read cache, so with locks there is something to do:
+        // else somebody could write below the snapshot as soon as the lock is gone.
+        if state.buffer.is_empty() && state.locks.is_empty() {
             state.phase = Phase::Committed;
             state.reads = None;
             return Ok(Taken::Nothing(inner.take_held(&mut state)));

@@ -140,7 +140,18 @@ impl Task {
     /// Looks where everything lies.
     async fn work(&self) -> Result<Work, KvError> {
         let router = &self.inner.shared.router;
-        let home = router.route(self.primary().as_bytes()).await?;
+        let Some(first) = self.writes.first() else {
+            return Ok(Work {
+                primary: None,
+                keys: 0,
+                bytes: 0,
+                read_ts: self.read_ts,
+                reads: !self.reads.is_empty(),
+                locked_only: !self.locked_only.is_empty(),
+                placement: Placement::ManyRanges,
+            });
+        };
+        let home = router.route(first.key.as_bytes()).await?;
         let together = self.writes.iter().all(|w| home.span.contains(w.key.as_bytes()));
         let placement = if !together {
             Placement::ManyRanges
