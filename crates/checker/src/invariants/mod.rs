@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | [`sums`] | bank; on-call doctors, sums over a predicate | a total moved, a floor was passed |
 //! | [`growing`] | set; monotonic snapshots | a row is lost, comes from nowhere, or goes again |
-//! | [`forks`] | long fork; causal reverse | two snapshots that no order explains; effect without cause |
-//! | [`values`] | unique ids; defaults after DDL | an id given out twice; a value that no statement explains |
+//! | [`forks`] | long fork; causal reverse | snapshots that no order explains; effect without cause |
+//! | [`values`] | unique ids; defaults after DDL | an id given twice; a value no statement explains |
 //!
 //! They read the same [`crate::History`] as the graph's check, where [`crate::Action::Scan`] is one
 //! statement's snapshot. Values need not be unique here.
