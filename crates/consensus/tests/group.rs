@@ -116,3 +116,23 @@ fn a_single_voter_leads_at_once() {
     world.run_for(1_500_000);
     assert_eq!(world.holder(R), Some(NodeId(1)));
 }
+
+/// Late and overtaken messages make a leader turn back to what it has sent already. What it then sends
+/// must still be in one piece: a follower acknowledges what it takes an append to hold.
+#[test]
+fn appends_that_overtake_each_other_stay_whole() {
+    for seed in 1..30 {
+        let mut world = World::new(seed, 3, 1);
+        world.run_for(5_000_000);
+        (world.slow_percent, world.drop_percent) = (30, 5);
+        for n in 0..200_u8 {
+            if let Some(leader) = world.holder(R) {
+                world.propose(leader, R, &[n]);
+            }
+            world.run_for(2_000);
+        }
+        (world.slow_percent, world.drop_percent) = (0, 0);
+        world.run_for(10_000_000);
+        world.check_logs();
+    }
+}

@@ -147,7 +147,8 @@ impl Group {
             max_committed_size_per_ready: config.max_committed_bytes,
             check_quorum: true,
             pre_vote: true,
-            batch_append: true,
+            // It puts entries into an append that they do not follow: see `crate::message::merge`.
+            batch_append: false,
             skip_bcast_commit: true,
             ..Config::default()
         };

@@ -7,7 +7,7 @@ use storage::{HardState, LogBatch, LogPosition};
 
 use super::Group;
 use crate::convert::to_log;
-use crate::message::outbound;
+use crate::message::{merge, outbound};
 use crate::{Members, Outbound};
 
 /// A committed entry.
@@ -81,7 +81,7 @@ impl Group {
         let range = self.config.range;
         let mut ready = self.raw.ready();
         let number = ready.number();
-        for mut message in ready.take_messages() {
+        for mut message in merge(ready.take_messages(), self.config.max_append_bytes) {
             self.raw.store().renew_snapshot(&mut message);
             out.messages.push(outbound(range, message));
         }

@@ -9,7 +9,7 @@ use raft::eraftpb::{Message, MessageType};
 use raft::{CAMPAIGN_TRANSFER, StateRole};
 
 use super::{Group, Pledge};
-use crate::message::{decode, is_answer, is_leaders, put_epoch};
+use crate::message::{decode, is_answer, is_leaders, is_whole, put_epoch};
 use crate::{Epoch, Liveness, Outbound};
 
 impl Group {
@@ -26,6 +26,10 @@ impl Group {
             Ok(Kind::Removed) | Err(_) => return,
         }
         let Some(raft_message) = decode(&message.message) else { return };
+        let appends = raft_message.get_msg_type() == MessageType::MsgAppend;
+        if appends && !is_whole(&raft_message) {
+            return;
+        }
         if raft_message.to != self.config.node.0 || raft_message.from != from.0 {
             return;
         }
