@@ -9,14 +9,14 @@ use std::future::pending;
 use pgtypes::EvalEnv;
 use pgwire::messages::PgWireFrontendMessage as Message;
 use pgwire::messages::response::{ReadyForQuery, TransactionStatus};
-use sql::SqlError;
 use sql::session::{Portal, Session, TxStatus};
+use sql::{SqlError, SqlState};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::description::Descriptions;
 use crate::formats::Formats;
-use crate::reply::{Reply, Shape};
+use crate::reply::{Reply, Shape, Shapes};
 use crate::sqlstate::{self, Ends};
 use crate::wire::{Received, Wire, WireError};
 
@@ -44,12 +44,14 @@ pub(crate) struct Connection<S> {
     pub(crate) unnamed_portal: Option<OpenPortal>,
     pub(crate) portals: HashMap<String, OpenPortal>,
     pub(crate) descriptions: Descriptions,
-    /// What the last Execute returned; Sync may run it again.
-    pub(crate) executed: Shape,
+    /// What the Executes since the last Sync return.
+    pub(crate) executed: Shapes,
     /// The settings that text depends on.
     pub(crate) env: EvalEnv,
     /// An error in the extended protocol: everything up to Sync is discarded.
     skip_to_sync: bool,
+    /// The client has been told that the session ends.
+    ended: bool,
     phases: watch::Receiver<Phase>,
 }
 
@@ -58,6 +60,7 @@ enum Next {
     Received(Received),
     Shutdown,
     IdleTooLong,
+    TransactionTooLong,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
@@ -69,8 +72,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             unnamed_portal: None,
             portals: HashMap::new(),
             descriptions: Descriptions::default(),
-            executed: Shape::Known(None, Formats::Text),
+            executed: Shapes::new(Shape::Known(None, Formats::Text)),
             skip_to_sync: false,
+            ended: false,
             phases,
         }
     }
@@ -93,6 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Ok(Next::Received(received)) => received,
                 Ok(Next::Shutdown) => return Some(sqlstate::shutting_down()),
                 Ok(Next::IdleTooLong) => return Some(sqlstate::idle_in_transaction()),
+                Ok(Next::TransactionTooLong) => return Some(sqlstate::transaction_timeout()),
                 Err(WireError::Closed) => return None,
                 Err(WireError::Violation(violation)) => {
                     return Some(sqlstate::violation(&violation));
@@ -105,6 +110,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             };
             match handled {
                 Ok(()) if self.wire.is_broken() => return None,
+                // The error has gone out already.
+                Ok(()) if self.ended => return None,
                 Ok(()) => {}
                 Err(WireError::Closed) => return None,
                 Err(WireError::Violation(violation)) => {
@@ -133,6 +140,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     None => pending().await,
                 }
             };
+            let deadline = self.session.transaction_deadline().filter(|_| open);
+            let over = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 filled = self.wire.fill(1) => filled?,
@@ -142,6 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     }
                 }
                 () = too_long => return Ok(Next::IdleTooLong),
+                () = over => return Ok(Next::TransactionTooLong),
             }
         }
     }
@@ -166,10 +181,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             _ => Err(sqlstate::invalid_message()),
         };
         if let Err(error) = done {
-            self.wire.error(&error, Ends::Statement);
+            self.tell(&error);
             self.skip_to_sync = true;
+            if self.ended {
+                return self.wire.send().await;
+            }
         }
         Ok(())
+    }
+
+    /// Writes an error; one that ends the session ends the connection.
+    fn tell(&mut self, error: &SqlError) {
+        self.ended = error.code() == SqlState::TRANSACTION_TIMEOUT;
+        self.wire.error(error, if self.ended { Ends::Connection } else { Ends::Statement });
     }
 
     /// A message that could not be used: too large, or not what it claims to be.
@@ -193,10 +217,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     async fn simple(&mut self, sql: &str) -> Result<(), WireError> {
         self.unnamed_portal = None;
-        let mut shape = Shape::Told(Vec::new());
-        let mut reply = Reply { wire: &mut self.wire, shape: &mut shape, env: &mut self.env };
+        let mut shapes = Shapes::new(Shape::Told(Vec::new()));
+        let mut reply = Reply { wire: &mut self.wire, shapes: &mut shapes, env: &mut self.env };
         if let Err(error) = self.session.simple(sql, &mut reply).await {
-            self.wire.error(&error, Ends::Statement);
+            self.tell(&error);
         }
         self.ready().await
     }
@@ -204,16 +228,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// The end of a run of the extended protocol.
     async fn sync(&mut self) -> Result<(), WireError> {
         self.skip_to_sync = false;
-        let shape = &mut self.executed;
-        let mut reply = Reply { wire: &mut self.wire, shape, env: &mut self.env };
+        let shapes = &mut self.executed;
+        let mut reply = Reply { wire: &mut self.wire, shapes, env: &mut self.env };
         if let Err(error) = self.session.sync(&mut reply).await {
-            self.wire.error(&error, Ends::Statement);
+            self.tell(&error);
         }
+        self.executed.clear();
         self.ready().await
     }
 
     /// Says that the client may go on, and sends everything.
     async fn ready(&mut self) -> Result<(), WireError> {
+        if self.ended {
+            return self.wire.send().await;
+        }
+        // For the next message: this one may have set `results_buffer_size`.
+        self.wire.held_bytes_max = self.session.results_buffer_size();
         let epoch = self.session.epoch();
         self.unnamed_portal.take_if(|open| open.portal.epoch() != epoch);
         if !self.portals.is_empty() {

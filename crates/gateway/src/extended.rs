@@ -111,9 +111,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return Err(self.failed(sqlstate::no_portal(name)));
         };
         let rows_max = usize::try_from(execute.max_rows).unwrap_or(0);
-        self.executed = Shape::Known(open.portal.columns().cloned(), open.formats.clone());
-        let shape = &mut self.executed;
-        let mut reply = Reply { wire: &mut self.wire, shape, env: &mut self.env };
+        self.executed.push(Shape::Known(open.portal.columns().cloned(), open.formats.clone()));
+        let shapes = &mut self.executed;
+        let mut reply = Reply { wire: &mut self.wire, shapes, env: &mut self.env };
         match self.session.execute(&mut open.portal, rows_max, &mut reply).await? {
             Completion::Complete => {}
             Completion::Suspended => self.wire.reply(&PortalSuspended::new()),

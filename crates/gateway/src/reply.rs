@@ -32,6 +32,32 @@ pub(crate) enum Shape {
     Known(Option<Arc<[ResultColumn]>>, Formats),
 }
 
+/// The shapes of a run of the extended protocol, one per Execute: Sync may run any of them again.
+#[derive(Debug)]
+pub(crate) struct Shapes {
+    all: Vec<Shape>,
+    /// The one whose rows come.
+    at: usize,
+}
+
+impl Shapes {
+    pub(crate) fn new(shape: Shape) -> Self {
+        Self { all: vec![shape], at: 0 }
+    }
+
+    /// The next Execute begins.
+    pub(crate) fn push(&mut self, shape: Shape) {
+        self.all.push(shape);
+        self.at = self.all.len() - 1;
+    }
+
+    /// The run is over.
+    pub(crate) fn clear(&mut self) {
+        self.all.clear();
+        self.at = 0;
+    }
+}
+
 impl Shape {
     fn column(&self, at: usize) -> (PgType, bool) {
         match self {
@@ -45,7 +71,7 @@ impl Shape {
 /// The sink of one message.
 pub(crate) struct Reply<'a, S> {
     pub(crate) wire: &'a mut Wire<S>,
-    pub(crate) shape: &'a mut Shape,
+    pub(crate) shapes: &'a mut Shapes,
     /// The settings that text depends on, kept from one statement to the next.
     pub(crate) env: &'a mut EvalEnv,
 }
@@ -56,7 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Sink for Reply<'_, S> {
     }
 
     fn columns(&mut self, columns: &[ResultColumn]) -> Result<(), SqlError> {
-        if let Shape::Told(types) = &mut *self.shape {
+        let shapes = &mut *self.shapes;
+        if let Some(Shape::Told(types)) = shapes.all.get_mut(shapes.at) {
             types.clear();
             types.extend(columns.iter().map(|column| column.ty));
             description::encode(&mut self.wire.output, columns, &Formats::Text);
@@ -65,7 +92,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Sink for Reply<'_, S> {
     }
 
     fn row(&mut self, row: &[Datum]) -> Result<(), SqlError> {
-        encode_row(&mut self.wire.output, row, self.shape, self.env)
+        let shape = &self.shapes.all[self.shapes.at];
+        encode_row(&mut self.wire.output, row, shape, self.env)
     }
 
     fn complete(&mut self, tag: &str) {
@@ -90,6 +118,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Sink for Reply<'_, S> {
 
     fn rewind(&mut self, mark: u64) -> bool {
         self.wire.rewind(mark)
+    }
+
+    fn executions(&self) -> usize {
+        self.shapes.all.len()
+    }
+
+    fn reopen(&mut self, mark: u64) -> bool {
+        self.wire.reopen(mark)
+    }
+
+    fn resume(&mut self, from: u64, to: u64, nth: usize) {
+        self.wire.put_back(from, Some(to));
+        self.shapes.at = nth - 1;
+    }
+
+    fn close_reopened(&mut self, from: Option<u64>) {
+        if let Some(from) = from {
+            self.wire.put_back(from, None);
+        }
+        self.wire.close_reopened();
+        self.shapes.at = self.shapes.all.len().saturating_sub(1);
     }
 
     fn flush(&mut self) -> BoxFuture<'_, Result<(), SqlError>> {

@@ -112,6 +112,11 @@ pub(crate) fn idle_in_transaction() -> SqlError {
     SqlError::new(SqlState("25P03"), message)
 }
 
+pub(crate) fn transaction_timeout() -> SqlError {
+    let message = "terminating connection due to transaction timeout";
+    SqlError::new(SqlState::TRANSACTION_TIMEOUT, message)
+}
+
 pub(crate) fn no_user() -> SqlError {
     let message = "no PostgreSQL user name specified in startup packet";
     SqlError::new(SqlState::INVALID_AUTHORIZATION, message)

@@ -58,11 +58,13 @@ pub(crate) struct Wire<S> {
     pub(crate) output: BytesMut,
     base: u64,
     pinned: u64,
+    /// Output that is being written anew, and the position at which it began.
+    aside: Option<(u64, BytesMut)>,
     /// A message too large to read, its size, and how much of it is still to come.
     skipping: Option<(u8, usize, usize)>,
     read_bytes: usize,
     message_bytes_max: usize,
-    held_bytes_max: usize,
+    pub(crate) held_bytes_max: usize,
     broken: bool,
     metrics: Arc<GatewayMetrics>,
 }
@@ -75,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             output: BytesMut::with_capacity(READ_BYTES_MIN),
             base: 0,
             pinned: 0,
+            aside: None,
             skipping: None,
             read_bytes: READ_BYTES_MIN,
             message_bytes_max: config.message_bytes_max,
@@ -191,6 +194,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.output.truncate(usize::try_from(mark - self.base).expect("it is in the buffer"));
         }
         possible
+    }
+
+    /// Sets everything behind the mark aside, replies of the connection included: they are to be put
+    /// back. Again: drops what was written since. False if some of it was sent.
+    pub(crate) fn reopen(&mut self, mark: u64) -> bool {
+        if mark < self.base || mark > self.mark() {
+            return false;
+        }
+        let at = usize::try_from(mark - self.base).expect("it is in the buffer");
+        let behind = self.output.split_off(at);
+        if self.aside.is_none() {
+            self.aside = Some((mark, behind));
+        }
+        self.pinned = self.pinned.min(mark);
+        true
+    }
+
+    /// Puts back what stood between two positions of what was set aside. It is not taken back again.
+    pub(crate) fn put_back(&mut self, from: u64, to: Option<u64>) {
+        let Some((began, aside)) = &self.aside else { return };
+        let place = |at: u64| usize::try_from(at - began).expect("it is in the buffer");
+        let piece = &aside[place(from)..to.map_or(aside.len(), place)];
+        if !piece.is_empty() {
+            self.output.extend_from_slice(piece);
+            self.pin();
+        }
+    }
+
+    /// Forgets what was set aside.
+    pub(crate) fn close_reopened(&mut self) {
+        self.aside = None;
     }
 
     /// True when a running statement should send what it has written.

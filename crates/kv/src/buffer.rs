@@ -21,7 +21,12 @@ const OVERHEAD: usize = 96;
 
 /// A mark to which a transaction's writes can be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Savepoint(usize);
+pub struct Savepoint {
+    /// Length of the undo log.
+    writes: usize,
+    /// Lock requests made before it.
+    pub(crate) locks: u64,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -71,13 +76,21 @@ impl WriteBuffer {
         Ok(())
     }
 
-    pub(crate) fn savepoint(&mut self) -> Savepoint {
+    pub(crate) fn savepoint(&mut self, locks: u64) -> Savepoint {
         self.marked = true;
-        Savepoint(self.undo.len())
+        Savepoint { writes: self.undo.len(), locks }
+    }
+
+    /// No mark will be returned to any more: what was kept for that goes.
+    pub(crate) fn forget_savepoints(&mut self) {
+        self.marked = false;
+        for (key, old) in std::mem::take(&mut self.undo) {
+            self.bytes -= size(&key, old.as_ref());
+        }
     }
 
     pub(crate) fn rollback_to(&mut self, savepoint: Savepoint) {
-        while self.undo.len() > savepoint.0 {
+        while self.undo.len() > savepoint.writes {
             let (key, entry) = self.undo.pop().expect("the log is longer than the mark");
             self.bytes -= size(&key, entry.as_ref());
             match entry {

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use base::Key;
 use datafusion::error::DataFusionError;
 use kv::{KvError, SerializationCause};
 use pgtypes::TypeError;
@@ -66,6 +67,7 @@ states! {
     ACTIVE_SQL_TRANSACTION "25001" "Not inside a transaction block.",
     READ_ONLY_SQL_TRANSACTION "25006" "A write in a read-only transaction.",
     NO_ACTIVE_SQL_TRANSACTION "25P01" "There is no transaction in progress.",
+    TRANSACTION_TIMEOUT "25P04" "The transaction lasted too long; the session ends.",
     IN_FAILED_SQL_TRANSACTION "25P02" "The transaction failed earlier.",
     INVALID_SQL_STATEMENT_NAME "26000" "No such prepared statement.",
     INVALID_AUTHORIZATION "28000" "The role may not connect.",
@@ -151,6 +153,17 @@ pub struct Fields {
     pub conflict: Option<Box<KvError>>,
 }
 
+/// What may mend a conflict with other transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// The snapshot has moved already: undo the statement's writes and run it again.
+    Statement,
+    /// A new snapshot. The key at which the old one was overtaken, if one is known.
+    Conflict(Option<Key>),
+    /// The transaction is gone and has to begin anew.
+    Transaction,
+}
+
 impl SqlError {
     /// An error with a code and a message.
     pub fn new(code: SqlState, message: impl Into<String>) -> Self {
@@ -196,6 +209,17 @@ impl SqlError {
     /// The fields.
     pub fn fields(&self) -> &Fields {
         &self.0
+    }
+
+    /// What may mend it; none is known of most errors.
+    pub(crate) fn retry(&self) -> Option<Retry> {
+        match self.0.conflict.as_deref()? {
+            KvError::Restatement => Some(Retry::Statement),
+            KvError::Serialization { cause: SerializationCause::RolledBack, .. }
+            | KvError::Deadlock { .. } => Some(Retry::Transaction),
+            KvError::Serialization { key, .. } => Some(Retry::Conflict(key.clone())),
+            _ => None,
+        }
     }
 
     /// SQLSTATE.
@@ -342,7 +366,8 @@ fn of_kv(error: KvError) -> SqlError {
         ),
         KvError::Ambiguous { .. } => SqlError::new(SqlState::STATEMENT_COMPLETION_UNKNOWN, message),
         KvError::Unavailable { .. } => SqlError::new(SqlState::CANNOT_CONNECT_NOW, message),
-        KvError::TooLarge { .. } => SqlError::new(SqlState::OUT_OF_MEMORY, message),
+        KvError::TooLarge { .. } => SqlError::new(SqlState::OUT_OF_MEMORY, message)
+            .hint("Write fewer rows per transaction."),
         KvError::SnapshotTooOld { .. } => {
             SqlError::new(SqlState("72000"), "snapshot too old").detail(message)
         }

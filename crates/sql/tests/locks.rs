@@ -309,7 +309,12 @@ async fn a_deadlock_is_told_edge_by_edge() {
     let engine = engine();
     let (mut a, mut b) = (accounts(&engine).await, connect(&engine).await);
     check!(a, "BEGIN; UPDATE accounts SET balance = 1 WHERE id = 1", "-- BEGIN\n-- UPDATE 1");
-    check!(b, "BEGIN; UPDATE accounts SET balance = 1 WHERE id = 2", "-- BEGIN\n-- UPDATE 1");
+    // Its client knows the row that the other changes: it cannot be run again unnoticed.
+    check!(
+        b,
+        "BEGIN; SELECT balance FROM accounts WHERE id = 1; UPDATE accounts SET balance = 1 WHERE id = 2",
+        "-- BEGIN\n10\n-- SELECT 1\n-- UPDATE 1"
+    );
     let waits = spawn(a, "UPDATE accounts SET balance = 1 WHERE id = 2; COMMIT");
     somebody_waits(&engine).await;
     let deadlock = error(&mut b, "UPDATE accounts SET balance = 1 WHERE id = 1").await;

@@ -4,4 +4,5 @@
 
 mod client;
 mod protocol;
+mod repeat;
 mod support;

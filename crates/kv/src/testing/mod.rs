@@ -154,6 +154,12 @@ impl FakeCluster {
         self.fake.store.lock().lock_counts()
     }
 
+    /// How many requests wait for locks in leaders' memory.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.fake.store.lock().waiting()
+    }
+
     /// From now on the oracle's clock stands still, and timestamps follow each other without a gap.
     pub fn freeze_clock(&self) {
         self.fake.store.lock().frozen = true;

@@ -126,6 +126,10 @@ impl Store {
         (self.placed.len(), self.claims.values().filter(|c| !c.holders.is_empty()).count())
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.claims.values().map(|claims| claims.waiters.len()).sum()
+    }
+
     pub(super) fn describe_locks(&self) -> String {
         let claims = self.claims.iter().map(|(key, claims)| {
             let holders: Vec<_> = claims.holders.keys().map(|id| Timestamp(*id)).collect();

@@ -16,7 +16,7 @@ use proto::kv;
 use proto::kv::kv_error::Error as RangeError;
 use proto::kv::range_request::Request;
 use proto::kv::range_response::Response;
-use proto::kv::{Strength, WaitPolicy};
+use proto::kv::{Isolation, Strength, WaitPolicy};
 
 use super::read::present;
 use super::state::Held;
@@ -85,6 +85,32 @@ impl Txn {
         let router = &self.inner.shared.router;
         // Lost, it leaves a lock that ends with the transaction.
         drop(scatter(router, meta.as_ref(), Replay::Safe, keys.to_vec(), build).await);
+    }
+}
+
+impl Txn {
+    /// READ COMMITTED: locks rows and tells of each whether it is newer than the statement's snapshot,
+    /// which stays where it is. The caller judges such a row again by itself.
+    pub async fn lock_as_found(
+        &self,
+        keys: &[Key],
+        strength: Strength,
+    ) -> Result<Vec<(Locked, bool)>, KvError> {
+        assert_eq!(
+            self.inner.options.isolation,
+            Isolation::ReadCommitted,
+            "others need a snapshot"
+        );
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = self.inner.lock_keys(keys, strength, WaitPolicy::Block);
+        let locked = self.inner.unless_killed(request).await??;
+        let newest = locked.iter().map(|(seen, _)| *seen).max().unwrap_or_default();
+        let read_ts = self.inner.note_locks(&locked, strength)?;
+        let mut state = self.inner.active()?;
+        state.floor = state.floor.max(newest);
+        Ok(locked.into_iter().map(|(seen, row)| (row, seen > read_ts)).collect())
     }
 }
 
@@ -192,9 +218,12 @@ impl Inner {
         strength: Strength,
     ) -> Result<Timestamp, KvError> {
         let mut state = self.active()?;
+        state.lock_requests += 1;
+        let taken = state.lock_requests;
         for (seen, row) in locked.iter().filter(|(_, row)| !row.skipped) {
             // Of a row locked twice the first look counts: the second may come after a lost lock.
-            let held = state.locks.entry(row.key.clone()).or_insert(Held { strength, seen: *seen });
+            let held =
+                state.locks.entry(row.key.clone()).or_insert(Held { strength, seen: *seen, taken });
             held.strength = held.strength.max(strength);
         }
         let State { requested, locks, .. } = &mut *state;
@@ -213,7 +242,13 @@ impl Inner {
             return Ok(output);
         }
         let (sender, killed) = oneshot::channel();
-        self.state.lock().waits.push(sender);
+        {
+            let mut state = self.state.lock();
+            if state.interrupted {
+                return Err(interrupted());
+            }
+            state.waits.push(sender);
+        }
         let waiting = Waiting { inner: self };
         // A kill makes the ranges refuse what waits, for a lesser reason.
         let ended = select(killed, future).await;
@@ -256,6 +291,11 @@ impl Inner {
             self.release(held);
         }
     }
+}
+
+/// What ends the waits of a commit that was asked to give up.
+pub(super) fn interrupted() -> KvError {
+    KvError::NotUsable("its commit was cancelled")
 }
 
 /// A lock request under way.

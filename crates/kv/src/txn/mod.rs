@@ -8,6 +8,7 @@
 //!   get, scan         read.rs     buffer merged over the snapshot
 //!   lock              lock.rs     in-memory locks; the snapshot moves forward where the level allows
 //!   put, delete       here        buffered
+//!   rollback_to       savepoint.rs  buffer undone, younger locks released
 //!   commit            commit.rs   nothing / one phase / parallel / two phases
 //!   rollback          end.rs      locks released, replicated locks resolved in the background
 //! ```
@@ -16,7 +17,8 @@
 //!
 //! - **T1** All that was read (and is not locked) is what the snapshot `read_ts` shows.
 //! - **T2** The newest version of a key in `locks` is not above `read_ts`, unless the lock was lost,
-//!   which the commit then notices.
+//!   which the commit then notices. At READ COMMITTED it may be above the snapshot of the statement that
+//!   locked it, not above that of a later one.
 //! - **T3** A transaction that was ever told [`KvError::Deadlock`] holds no lock.
 
 mod commit;
@@ -24,6 +26,7 @@ mod end;
 mod lock;
 mod read;
 mod refresh;
+mod savepoint;
 mod state;
 
 use std::sync::Arc;
@@ -119,7 +122,24 @@ impl Txn {
     /// Marks the writes made so far.
     #[must_use]
     pub fn savepoint(&self) -> Savepoint {
-        self.inner.state.lock().buffer.savepoint()
+        let mut state = self.inner.state.lock();
+        let locks = state.lock_requests;
+        state.buffer.savepoint(locks)
+    }
+
+    /// Gives up all marks: a large transaction pays for undoing only while somebody may ask for it.
+    pub fn forget_savepoints(&self) {
+        self.inner.state.lock().buffer.forget_savepoints();
+    }
+
+    /// Undoes the writes made since a mark; since the beginning, without one. Locks taken since on
+    /// rows that are not written any more are released, and others waiting for them go on. What the
+    /// transaction has learned under them stays as protected as any other read of its level.
+    pub async fn rollback_to_and_release(
+        &self,
+        savepoint: Option<Savepoint>,
+    ) -> Result<(), KvError> {
+        savepoint::rollback_to_and_release(self, savepoint).await
     }
 
     /// Undoes the writes made since a mark. Marks set after it are void, it itself stays. Locks stay
@@ -163,6 +183,18 @@ impl Txn {
     /// the transaction has ended. Dropping the future does not stop the commit.
     pub async fn commit(&self) -> Result<Option<Timestamp>, KvError> {
         commit::commit(self.inner.clone()).await
+    }
+
+    /// Asks a commit that is under way to give up if it waits. [`Txn::commit`] answers what became of
+    /// it, which may be a success all the same.
+    pub fn interrupt(&self) {
+        self.inner.interrupt();
+    }
+
+    /// Whether statements may run in it: it has neither ended nor lost a deadlock.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.inner.state.lock().usable().is_ok()
     }
 
     /// Drops the writes and releases the locks. Never fails, and needs no consensus.
@@ -243,7 +275,7 @@ impl Inner {
                 }
             }
         } else {
-            state.read_ts = state.read_ts.max(ts);
+            state.read_ts = state.read_ts.max(ts).max(state.floor);
             state.stale_snapshot = false;
         }
         Ok(state.read_ts)

@@ -46,6 +46,8 @@ pub(crate) struct Held {
     pub(crate) strength: Strength,
     /// The newest version when it was taken: if the lock is lost, nothing newer may be there.
     pub(crate) seen: Timestamp,
+    /// Which lock request took it: what is younger than a savepoint goes with it.
+    pub(crate) taken: u64,
 }
 
 /// What the current statement has done.
@@ -66,10 +68,16 @@ pub(crate) struct State {
     /// The age: kept when the transaction is run again.
     pub(crate) start: Timestamp,
     pub(crate) read_ts: Timestamp,
+    /// READ COMMITTED: the newest version locked; the next statement's snapshot shows it.
+    pub(crate) floor: Timestamp,
     /// The next statement takes a new snapshot (after a restart).
     pub(crate) stale_snapshot: bool,
     pub(crate) buffer: WriteBuffer,
     pub(crate) locks: BTreeMap<Key, Held>,
+    /// Lock requests made.
+    pub(crate) lock_requests: u64,
+    /// The commit was asked to give up.
+    pub(crate) interrupted: bool,
     /// Keys that must have no version newer than this at the commit.
     pub(crate) expected: Vec<(Key, Timestamp)>,
     /// Keys of lock requests whose answer did not come (yet): they may be held too.
@@ -93,9 +101,12 @@ impl Default for State {
             id: TxnId(0),
             start: Timestamp::ZERO,
             read_ts: Timestamp::ZERO,
+            floor: Timestamp::ZERO,
             stale_snapshot: false,
             buffer: WriteBuffer::default(),
             locks: BTreeMap::new(),
+            lock_requests: 0,
+            interrupted: false,
             expected: Vec::new(),
             requested: Vec::new(),
             reads: None,

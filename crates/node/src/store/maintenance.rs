@@ -308,9 +308,20 @@ impl Store {
         self.metrics.memtable_bytes.set(gauge(stats.write_buffer_bytes));
         self.metrics.replicas.set(gauge(self.cells.read().len() as u64));
         self.metrics.leaders.set(gauge(self.led_here().len() as u64));
+        self.metrics.set("conclave_requests_waiting", self.waiting());
         for (name, value) in db.metrics().all() {
             self.metrics.set(&format!("conclave_kv_{name}"), value);
         }
+    }
+}
+
+impl Store {
+    /// Requests that wait in ranges led here: for locks, mostly.
+    fn waiting(&self) -> u64 {
+        let parked = |cell: &Arc<Cell>| {
+            cell.state.lock().replica.evaluator().map_or(0, |evaluator| evaluator.load().0)
+        };
+        self.all_cells().iter().map(parked).sum::<usize>() as u64
     }
 }
 

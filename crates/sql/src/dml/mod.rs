@@ -8,11 +8,14 @@
 //!
 //! Rows found by a query are locked before they are changed. Where the isolation level lets the
 //! snapshot move, what the lock returns is what the query saw, or the statement runs again (see
-//! [`kv::Txn::lock`]): a row found is therefore never changed on the strength of an old version.
+//! [`kv::Txn::lock`]), or the row is judged again (`recheck`, READ COMMITTED): a row found is therefore
+//! never changed on the strength of an old version. All rows are locked before the first is written, so
+//! that running again is possible whatever a statement returns.
 
 mod conflict;
 mod insert;
 mod modify;
+mod recheck;
 mod write;
 
 pub(crate) use insert::run_insert;

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 
 use base::Key;
 use catalog::Table;
-use kv::{Strength, WaitPolicy};
+use kv::Strength;
 use pgtypes::Datum;
 
 use super::insert::Returns;
+use super::recheck::{Recheck, lock_in_snapshot};
 use super::{Names, Writes, check_not_null, update_strength};
 use crate::SqlError;
 use crate::ir::{self, ColId, Rel, RelColumn, Scalar, Scan};
@@ -24,10 +25,10 @@ const BATCH_ROWS: usize = 1_000;
 const FIRST_OWN_COLUMN: u32 = 1 << 30;
 
 /// A row to write: its key, its columns, and what the query computed besides.
-struct Found {
-    key: Key,
-    row: Vec<Datum>,
-    extra: Vec<Datum>,
+pub(super) struct Found {
+    pub(super) key: Key,
+    pub(super) row: Vec<Datum>,
+    pub(super) extra: Vec<Datum>,
 }
 
 /// What a query shall deliver per row: the target's columns, its key, and `extra` expressions.
@@ -82,15 +83,35 @@ async fn find(
     Ok(found)
 }
 
-/// Locks rows; those that are gone drop out.
-async fn lock(
+/// Finds the rows and locks all of them, so that nothing has been written or returned when one turns
+/// out to be newer than the snapshot.
+async fn find_and_lock(
     cx: &DmlContext,
+    source: Source<'_>,
+    extra: &[Scalar],
     strength: Strength,
-    batch: Vec<Found>,
-) -> Result<Vec<Found>, SqlError> {
-    let keys: Vec<Key> = batch.iter().map(|f| f.key.clone()).collect();
-    let locked = cx.txn.lock(&keys, strength, WaitPolicy::Block).await?;
-    Ok(batch.into_iter().zip(locked).filter(|(_, l)| l.value.is_some()).map(|(f, _)| f).collect())
+) -> Result<Vec<Vec<Found>>, SqlError> {
+    let Source { rel, target, from, filter } = source;
+    let recheck = Recheck::new(cx, target, from, filter, extra);
+    let mut wanted = extra.to_vec();
+    wanted.extend(recheck.iter().flat_map(Recheck::columns));
+    let found = find(cx, rel, target, &wanted).await?;
+    let mut locked = Vec::new();
+    for batch in in_batches(found) {
+        locked.push(match &recheck {
+            Some(recheck) => recheck.lock(cx, target, strength, batch).await?,
+            None => lock_in_snapshot(cx, strength, batch).await?,
+        });
+    }
+    Ok(locked)
+}
+
+/// Where the rows to write come from.
+struct Source<'a> {
+    rel: Rel,
+    target: &'a Scan,
+    from: Option<&'a Rel>,
+    filter: Option<&'a Scalar>,
 }
 
 fn in_batches(mut found: Vec<Found>) -> Vec<Vec<Found>> {
@@ -163,11 +184,16 @@ pub(crate) async fn run_update(
         false => Ok(Vec::new()),
     };
     let over = over?;
-    let found = find(cx, update.source(), &update.target, &extra).await?;
+    let source = Source {
+        rel: update.source(),
+        target: &update.target,
+        from: update.from.as_ref(),
+        filter: update.filter.as_ref(),
+    };
     let strength = update_strength(&table, values.iter().map(|(column, _)| *column));
+    let locked = find_and_lock(cx, source, &extra, strength).await?;
     let mut count = 0;
-    for batch in in_batches(found) {
-        let batch = lock(cx, strength, batch).await?;
+    for batch in locked {
         let mut writes = Writes::default();
         let mut results = Vec::with_capacity(batch.len());
         for Found { key, row: old, extra } in batch {
@@ -231,10 +257,15 @@ pub(crate) async fn run_delete(
         returning = ReturnPlan::Queried(0);
         extra.clone_from(&list.exprs);
     }
-    let found = find(cx, delete.source(), &delete.target, &extra).await?;
+    let source = Source {
+        rel: delete.source(),
+        target: &delete.target,
+        from: delete.using.as_ref(),
+        filter: delete.filter.as_ref(),
+    };
+    let locked = find_and_lock(cx, source, &extra, Strength::Update).await?;
     let mut count = 0;
-    for batch in in_batches(found) {
-        let batch = lock(cx, Strength::Update, batch).await?;
+    for batch in locked {
         let mut writes = Writes::default();
         for found in &batch {
             writes.delete(table, found.key.clone(), &found.row)?;

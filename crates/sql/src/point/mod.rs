@@ -180,6 +180,19 @@ impl PointPlan {
         }
     }
 
+    /// What is refused in a read-only transaction.
+    pub(crate) fn command(&self) -> &'static str {
+        match self {
+            PointPlan::Get(Get { lock: Some((strength, _)), .. }) => match strength {
+                LockStrength::KeyShare => "SELECT FOR KEY SHARE",
+                LockStrength::Share => "SELECT FOR SHARE",
+                LockStrength::NoKeyUpdate => "SELECT FOR NO KEY UPDATE",
+                LockStrength::Update => "SELECT FOR UPDATE",
+            },
+            other => other.verb(),
+        }
+    }
+
     /// Whether it writes or locks.
     pub(crate) fn writes(&self) -> bool {
         match self {

@@ -28,16 +28,12 @@ impl Session {
     pub(crate) fn begin_statement(&mut self) {
         self.refresh_env();
         self.begin_implicit();
-        self.tick(self.tx.statements == 0);
+        self.tick();
     }
 
     /// The key-value transaction, with a statement begun in it.
     pub(crate) async fn statement_txn(&mut self) -> Result<Arc<Txn>, SqlError> {
-        let txn = self.tx.statement(&self.engine.db, &self.activity).await?;
-        if let Some(timeout) = self.hot.lock_timeout {
-            txn.set_lock_timeout(Some(timeout));
-        }
-        Ok(txn)
+        self.tx.statement(&self.engine.db, &self.activity, self.hot.lock_timeout).await
     }
 
     /// Whether the running statement is the first of an implicit transaction.

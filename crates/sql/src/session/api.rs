@@ -9,7 +9,11 @@
 //! A statement that meets a conflict is run again by the server as long as nothing of it has been
 //! sent. So the session takes a [`Sink::mark`] first and asks to [`Sink::rewind`] to it; a sink
 //! that has sent some of it meanwhile says no, and the error goes to the client. A sink should hold
-//! back what it can bear (64 KiB to 1 MiB) before a flush really sends.
+//! back what it can bear (`results_buffer_size`) before a flush really sends.
+//!
+//! A batch of the extended protocol has output of several statements, with the connection's own
+//! replies in between. To write such output anew: [`Sink::reopen`] sets it aside, [`Sink::resume`]
+//! puts the replies before the n-th Execute back, [`Sink::close_reopened`] those behind the last.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,6 +90,20 @@ pub trait Sink: Send {
     fn mark(&self) -> u64;
     /// Takes everything behind `mark` back; false, and nothing is done, if some of it was sent.
     fn rewind(&mut self, mark: u64) -> bool;
+    /// How many Executes of this batch have begun.
+    fn executions(&self) -> usize {
+        0
+    }
+    /// Sets everything behind `mark` aside; false, and nothing is done, if some of it was sent. Called
+    /// again, it drops what was written since instead.
+    fn reopen(&mut self, _mark: u64) -> bool {
+        false
+    }
+    /// Puts back what stood between two marks of what was set aside; the output of the `nth` Execute
+    /// follows.
+    fn resume(&mut self, _from: u64, _to: u64, _nth: usize) {}
+    /// Puts back what stood behind a mark, or nothing; the output of the last Execute may follow.
+    fn close_reopened(&mut self, _from: Option<u64>) {}
     /// Sends if there is much to send, and waits while the client does not read. Called every few
     /// hundred rows.
     fn flush(&mut self) -> BoxFuture<'_, Result<(), SqlError>>;

@@ -1,35 +1,17 @@
 //! BEGIN, COMMIT, ROLLBACK and savepoints.
 
-use sqlparser::ast::{TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
+use std::sync::Arc;
+
+use kv::{KvError, Txn};
+use tokio::task::coop::unconstrained;
 
 use super::Session;
 use super::api::{Severity, Sink};
-use super::execute::Tag;
-use super::transaction::{Block, Modes};
+use super::execute::{Tag, is_retryable};
+use super::modes::{Mode, Modes};
+use super::repeat::Repeated;
+use super::transaction::Block;
 use crate::{SqlError, SqlState};
-
-/// Applies the modes of BEGIN or SET TRANSACTION.
-pub(super) fn apply_modes(mut modes: Modes, list: &[TransactionMode]) -> Result<Modes, SqlError> {
-    for mode in list {
-        match mode {
-            TransactionMode::AccessMode(access) => {
-                modes.read_only = matches!(access, TransactionAccessMode::ReadOnly);
-            }
-            TransactionMode::IsolationLevel(level) => {
-                modes.isolation = match level {
-                    TransactionIsolationLevel::ReadUncommitted
-                    | TransactionIsolationLevel::ReadCommitted => kv::Isolation::ReadCommitted,
-                    TransactionIsolationLevel::RepeatableRead => kv::Isolation::RepeatableRead,
-                    TransactionIsolationLevel::Serializable => kv::Isolation::Serializable,
-                    TransactionIsolationLevel::Snapshot => {
-                        return Err(SqlError::syntax("syntax error at or near \"SNAPSHOT\""));
-                    }
-                };
-            }
-        }
-    }
-    Ok(modes)
-}
 
 fn warn(sink: &mut dyn Sink, code: SqlState, message: &str) {
     sink.notice(Severity::Warning, &SqlError::new(code, message));
@@ -39,7 +21,7 @@ impl Session {
     /// BEGIN. In a simple query it turns the implicit transaction so far into the block.
     pub(super) fn begin(
         &mut self,
-        modes: &[TransactionMode],
+        modes: &[Mode],
         start: bool,
         sink: &mut dyn Sink,
     ) -> Result<Tag, SqlError> {
@@ -55,30 +37,54 @@ impl Session {
                     self.tx.modes = self.modes();
                 }
                 self.tx.block = Block::Explicit;
+                self.refresh_env();
+                self.tick();
             }
         }
         self.set_transaction(modes)?;
+        if self.tx.history.modes.is_none() {
+            self.tx.history.modes = Some(self.tx.modes);
+        }
         Ok(Tag::Text(if start { "START TRANSACTION" } else { "BEGIN" }))
     }
 
-    /// SET TRANSACTION, and the modes of BEGIN.
-    pub(super) fn set_transaction(&mut self, list: &[TransactionMode]) -> Result<(), SqlError> {
-        let modes = apply_modes(self.tx.modes, list)?;
-        if self.tx.txn().is_some() {
-            if modes.isolation != self.tx.modes.isolation {
-                return Err(SqlError::new(
-                    SqlState::ACTIVE_SQL_TRANSACTION,
-                    "SET TRANSACTION ISOLATION LEVEL must be called before any query",
-                ));
+    /// SET TRANSACTION, and the modes of BEGIN. Each is refused where PostgreSQL refuses it.
+    pub(super) fn set_transaction(&mut self, list: &[Mode]) -> Result<(), SqlError> {
+        let queried = self.tx.txn().is_some();
+        let inner = self.tx.has_savepoints();
+        for mode in list {
+            let modes = self.tx.modes;
+            let refused = match mode {
+                Mode::Level(level) if *level == modes.level => None,
+                Mode::Level(_) if queried => {
+                    Some("SET TRANSACTION ISOLATION LEVEL must be called before any query")
+                }
+                Mode::Level(_) if inner => {
+                    Some("SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction")
+                }
+                Mode::ReadOnly(false) if modes.read_only && inner => {
+                    Some("cannot set transaction read-write mode inside a read-only transaction")
+                }
+                Mode::ReadOnly(false) if modes.read_only && queried => {
+                    Some("transaction read-write mode must be set before any query")
+                }
+                Mode::Deferrable(_) if inner => Some(
+                    "SET TRANSACTION [NOT] DEFERRABLE cannot be called within a subtransaction",
+                ),
+                Mode::Deferrable(_) if queried => {
+                    Some("SET TRANSACTION [NOT] DEFERRABLE must be called before any query")
+                }
+                Mode::Level(_) | Mode::ReadOnly(_) | Mode::Deferrable(_) => None,
+            };
+            if let Some(message) = refused {
+                return Err(SqlError::new(SqlState::ACTIVE_SQL_TRANSACTION, message));
             }
-            if self.tx.modes.read_only && !modes.read_only {
-                return Err(SqlError::new(
-                    SqlState::ACTIVE_SQL_TRANSACTION,
-                    "transaction read-write mode must be set before any query",
-                ));
+            match *mode {
+                Mode::Level(level) => self.tx.modes.level = level,
+                Mode::ReadOnly(read_only) => self.tx.modes.read_only = read_only,
+                Mode::Deferrable(deferrable) => self.tx.modes.deferrable = deferrable,
             }
         }
-        self.tx.modes = modes;
         Ok(())
     }
 
@@ -103,7 +109,7 @@ impl Session {
                 return Ok(Tag::Text("COMMIT"));
             }
             Block::Explicit => {
-                self.commit_transaction().await?;
+                self.commit_block(sink).await?;
                 Tag::Text("COMMIT")
             }
             // COMMIT of a failed transaction rolls back and says so.
@@ -113,10 +119,17 @@ impl Session {
             }
         };
         if chain {
-            self.tx.modes = modes;
-            self.tx.block = Block::Explicit;
+            self.chain(modes);
         }
         Ok(tag)
+    }
+
+    /// The next transaction of COMMIT AND CHAIN begins, like the one before.
+    fn chain(&mut self, modes: Modes) {
+        self.tx.modes = modes;
+        self.tx.block = Block::Explicit;
+        self.tx.history.modes = Some(modes);
+        self.tick();
     }
 
     /// ROLLBACK.
@@ -134,8 +147,7 @@ impl Session {
         }
         self.rollback_transaction().await;
         if chain {
-            self.tx.modes = modes;
-            self.tx.block = Block::Explicit;
+            self.chain(modes);
         }
         Ok(Tag::Text("ROLLBACK"))
     }
@@ -161,10 +173,23 @@ impl Session {
         Ok(Tag::Text("RELEASE"))
     }
 
-    /// ROLLBACK TO SAVEPOINT: the only way out of a failed block that keeps some of it.
-    pub(super) async fn rollback_to(&mut self, name: &str) -> Result<Tag, SqlError> {
+    /// ROLLBACK TO SAVEPOINT: the only way out of a failed block that keeps some of it. What a deadlock
+    /// took away is done again first.
+    pub(super) async fn rollback_to(
+        &mut self,
+        name: &str,
+        sink: &mut dyn Sink,
+    ) -> Result<Tag, SqlError> {
         if !matches!(self.tx.block, Block::Explicit | Block::Failed) {
             return Err(outside("ROLLBACK TO SAVEPOINT"));
+        }
+        let gone = self.tx.txn().is_some_and(|txn| !txn.is_usable());
+        if gone && !self.tx.lost {
+            let error = SqlError::new(SqlState::SERIALIZATION_FAILURE, "the transaction is gone");
+            // A failure is told by what follows: there is nothing to return to.
+            if let Repeated::No = Box::pin(self.repeat(&error, &mut 0, sink)).await? {
+                self.tx.lost = true;
+            }
         }
         let (settings, advisory) = self.tx.rollback_to(name).await?;
         self.advisory.release_to(advisory).await;
@@ -173,17 +198,35 @@ impl Session {
         Ok(Tag::Text("ROLLBACK"))
     }
 
+    /// COMMIT of a block; what conflicts there is done again if the client would not notice.
+    async fn commit_block(&mut self, sink: &mut dyn Sink) -> Result<(), SqlError> {
+        let mut attempt = 0;
+        loop {
+            let Err(error) = self.commit_transaction().await else { return Ok(()) };
+            if !is_retryable(&error) || self.restarts_script {
+                return Err(error);
+            }
+            match Box::pin(self.repeat(&error, &mut attempt, sink)).await? {
+                Repeated::Yes => {}
+                Repeated::No => {
+                    self.tx.commit_failed = true;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
     /// Commits what is open; the session is idle afterwards. After an error the caller runs it
     /// again or calls [`Session::fail`].
     pub(super) async fn commit_transaction(&mut self) -> Result<(), SqlError> {
         let modes = self.modes();
-        let result = match self.tx.txn() {
-            Some(txn) => txn.clone().commit().await,
-            None => Ok(None),
+        let result = match self.tx.txn().cloned() {
+            Some(txn) => self.settle_commit(&txn).await,
+            None => Ok(()),
         };
         self.epoch += 1;
         match result {
-            Ok(_) => {
+            Ok(()) => {
                 let finished = self.tx.finish(modes);
                 if let Some(catalog) = finished.catalog {
                     self.engine.catalog.publish(&catalog);
@@ -199,8 +242,28 @@ impl Session {
             }
             Err(error) => {
                 self.tx.commit_failed = true;
-                Err(self.describe_kv_error(error))
+                Err(error)
             }
+        }
+    }
+
+    /// Commits, and waits for the outcome whatever happens: a cancel or a timeout asks the commit to
+    /// give up, and is reported only if it did.
+    async fn settle_commit(&self, txn: &Arc<Txn>) -> Result<(), SqlError> {
+        let mut commit = std::pin::pin!(txn.commit());
+        let given_up = tokio::select! {
+            biased;
+            result = &mut commit => {
+                return result.map(drop).map_err(|error| self.describe_kv_error(error));
+            }
+            () = unconstrained(self.cancel.requested()) => SqlError::cancelled(),
+            error = unconstrained(self.deadline.passed()) => error,
+        };
+        txn.interrupt();
+        match commit.await {
+            Ok(_) => Ok(()),
+            Err(error @ KvError::Ambiguous { .. }) => Err(self.describe_kv_error(error)),
+            Err(_) => Err(given_up),
         }
     }
 

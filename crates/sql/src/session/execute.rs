@@ -3,38 +3,32 @@
 //! # Who repeats what
 //!
 //! ```text
-//!   READ COMMITTED            the statement, on a newer snapshot, in the same transaction
-//!   first of a transaction    the transaction, which is only this statement so far
-//!   a script                  everything since its transaction began (`simple`)
-//!   a lone Execute, at Sync   that execution (`replay`)
+//!   overtaken in its own reads  the statement, on a newer snapshot, in the same transaction
+//!   first of a transaction      the transaction, which is only this statement so far
+//!   a script                    everything since its transaction began (`simple`)
+//!   all else                    the transaction so far, if it tells the same again (`repeat`)
 //! ```
 //!
-//! All of it only while the sink can take back what was written (S4). Otherwise 40001 goes to the
-//! client, who has seen results that a repetition might contradict.
+//! All of it only while the sink can take back what the statement has written (S4). Otherwise 40001
+//! goes to the client, who has seen results that a repetition might contradict.
 
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
-use kv::{Isolation, KvError, Savepoint, Txn};
+use kv::{Isolation, Savepoint, Txn};
 use pgtypes::{Datum, EvalEnv};
-use tokio::task::coop::unconstrained;
 
-use super::api::{CancelHandle, Sink};
+use super::api::Sink;
 use super::cache::{Plan, Planned, Prepared};
+use super::clock::guard;
 use super::engine::count;
+use super::repeat::ATTEMPTS_MAX;
 use super::script::Parsed;
 use super::transaction::Block;
 use super::{Session, bound, catalog_error, plan, utility};
 use crate::dml::Names;
+use crate::error::Retry;
 use crate::point::{Outcome, PointContext, PointPlan};
 use crate::{SqlError, SqlState};
-
-/// Most runs of one statement. With queues ordered by age a statement wins long before; the bound
-/// keeps a bug from becoming an endless loop.
-const ATTEMPTS_MAX: u32 = 100;
-/// Runs without a pause in between.
-const ATTEMPTS_AT_ONCE: u32 = 3;
 
 /// A statement to run.
 #[derive(Clone, Copy)]
@@ -46,15 +40,6 @@ pub(super) struct Job<'a> {
     pub(super) params: &'a Arc<[Datum]>,
     /// Nothing follows it in its implicit transaction, as far as is known.
     pub(super) lone: bool,
-}
-
-/// What Sync may have to run again.
-pub(super) struct Replay {
-    pub(super) prepared: Arc<Prepared>,
-    pub(super) params: Arc<[Datum]>,
-    /// Positions of the sink before and after.
-    pub(super) mark: u64,
-    pub(super) end: u64,
 }
 
 /// What CommandComplete says.
@@ -83,44 +68,6 @@ pub(super) fn is_retryable(error: &SqlError) -> bool {
     matches!(error.code(), SqlState::SERIALIZATION_FAILURE | SqlState::DEADLOCK_DETECTED)
 }
 
-/// A pause that grows, so that a crowd of losers thins out.
-pub(super) async fn pause(attempt: u32) {
-    if attempt > ATTEMPTS_AT_ONCE {
-        let millis = u64::from((attempt - ATTEMPTS_AT_ONCE).min(20));
-        tokio::time::sleep(Duration::from_millis(millis)).await;
-    }
-}
-
-/// Runs until done, cancelled or out of time.
-pub(super) async fn guard<T>(
-    cancel: &CancelHandle,
-    timeout: Option<Duration>,
-    work: impl Future<Output = Result<T, SqlError>>,
-) -> Result<T, SqlError> {
-    let mut work = std::pin::pin!(work);
-    // Most statements never wait: no timer and no registration for those.
-    if let std::task::Poll::Ready(result) = futures::poll!(&mut work) {
-        return result;
-    }
-    let expired = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        result = work => result,
-        // Work that stops only for want of tokio's budget leaves none for these two: constrained,
-        // they would wait for ever.
-        () = unconstrained(cancel.requested()) => Err(SqlError::cancelled()),
-        () = unconstrained(expired) => Err(SqlError::new(
-            SqlState::QUERY_CANCELED,
-            "canceling statement due to statement timeout",
-        )),
-    }
-}
-
 impl Session {
     /// Runs a statement, again while it meets conflicts and may be taken back.
     pub(super) async fn run(&mut self, job: Job<'_>, sink: &mut dyn Sink) -> Result<Tag, SqlError> {
@@ -128,14 +75,17 @@ impl Session {
         self.activity.begins(job.text, EvalEnv::clock_micros().unsigned_abs());
         let mark = sink.mark();
         let cancel = self.cancel.clone();
-        let timeout = self.hot.statement_timeout;
         let mut attempt = 0;
         loop {
             let block = self.tx.block;
             let fresh = self.tx.statements == 0;
             let undo = self.undo_mark();
             self.advisory.begin_statement();
-            let result = guard(&cancel, timeout, self.run_once(job, sink)).await;
+            let result = match job.parsed {
+                // A commit is not left alone with its outcome: it watches the clock itself.
+                Parsed::Control(_) => self.run_once(job, sink).await,
+                _ => guard(&cancel, self.deadline, self.run_once(job, sink)).await,
+            };
             let error = match result {
                 Ok(tag) => return Ok(tag),
                 Err(error) => error,
@@ -145,26 +95,34 @@ impl Session {
                 return Err(error);
             }
             self.advisory.undo_statement().await;
-            let on_newer = matches!(error.fields().conflict.as_deref(), Some(KvError::Restatement));
-            let level = self.tx.modes.isolation;
             match undo {
-                Some((txn, savepoint))
-                    if on_newer
-                        || (level == Isolation::ReadCommitted
-                            && error.code() == SqlState::SERIALIZATION_FAILURE) =>
-                {
+                Some((txn, savepoint)) if self.reruns_statement(&error, &txn) => {
                     txn.rollback_to(savepoint);
+                    count(&self.engine.metrics.retries);
                 }
-                _ if fresh && self.tx.is_first_statement() => self.restart_transaction(block),
+                _ if fresh && self.tx.is_first_statement() => {
+                    self.note_conflict(&error, attempt);
+                    self.restart_transaction(block);
+                    count(&self.engine.metrics.retries);
+                }
                 _ => return Err(error),
             }
-            count(&self.engine.metrics.retries);
-            guard(&cancel, timeout, async {
-                pause(attempt).await;
-                Ok(())
-            })
-            .await?;
+            self.back_off(attempt).await?;
         }
+    }
+
+    /// Whether what went wrong can be mended by running the statement alone again.
+    fn reruns_statement(&self, error: &SqlError, txn: &Txn) -> bool {
+        let mended = match error.retry() {
+            Some(Retry::Statement) => true,
+            Some(Retry::Transaction) => false,
+            // A new snapshot for each statement.
+            Some(Retry::Conflict(_)) | None => {
+                self.tx.modes.isolation() == Isolation::ReadCommitted
+                    && error.code() == SqlState::SERIALIZATION_FAILURE
+            }
+        };
+        mended && txn.is_usable()
     }
 
     /// Where to return to if the statement must run again in the same transaction.
@@ -172,7 +130,11 @@ impl Session {
         if self.tx.statements == 0 {
             return None;
         }
-        self.tx.txn().map(|txn| (txn.clone(), txn.savepoint()))
+        let txn = self.tx.txn()?;
+        if !self.tx.has_savepoints() {
+            txn.forget_savepoints();
+        }
+        Some((txn.clone(), txn.savepoint()))
     }
 
     async fn run_once(&mut self, job: Job<'_>, sink: &mut dyn Sink) -> Result<Tag, SqlError> {
@@ -185,12 +147,9 @@ impl Session {
         self.refuse_if_failed()?;
         self.refresh_env();
         self.begin_implicit();
-        self.tick(self.tx.statements == 0);
+        self.tick();
         sink.environment(&self.env);
-        let txn = self.tx.statement(&self.engine.db, &self.activity).await?;
-        if let Some(timeout) = self.hot.lock_timeout {
-            txn.set_lock_timeout(Some(timeout));
-        }
+        let txn = self.statement_txn().await?;
         if let Some(tag) = self.run_unchecked(&job, &txn, sink).await? {
             return Ok(tag);
         }
@@ -255,7 +214,7 @@ impl Session {
     ) -> Result<Outcome, SqlError> {
         count(&self.engine.metrics.point_statements);
         if point.writes() {
-            self.refuse_if_read_only(point.verb())?;
+            self.refuse_if_read_only(point.command())?;
         }
         let catalog = self.tx.catalog.clone().expect("set before a point plan runs");
         let cx = PointContext {
@@ -279,7 +238,7 @@ impl Session {
 
     /// Whether writers have to hold the catalog's version locked: see [`catalog::store`].
     pub(super) fn must_lock_version(&self) -> bool {
-        self.tx.modes.isolation != Isolation::Serializable && !self.tx.changed_catalog
+        self.tx.modes.isolation() != Isolation::Serializable && !self.tx.changed_catalog
     }
 
     /// The plan under the catalog that the transaction sees, which is read if it has not been.
@@ -340,6 +299,18 @@ impl Session {
 
     /// An error struck: the transaction block fails, an implicit transaction ends.
     pub(super) fn fail(&mut self) {
+        self.fail_with(false);
+    }
+
+    /// The same, for an error that is known.
+    pub(super) fn fail_by(&mut self, error: &SqlError) {
+        let timed_out = [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED];
+        self.fail_with(is_retryable(error) || timed_out.contains(&error.code()));
+    }
+
+    /// `unlearned`: the client has learned nothing of the data by the error, so the transaction can be
+    /// repeated without the statement.
+    fn fail_with(&mut self, unlearned: bool) {
         count(&self.engine.metrics.errors);
         match self.tx.block {
             _ if self.tx.commit_failed => self.drop_transaction(),
@@ -349,6 +320,9 @@ impl Session {
                 if !self.tx.has_savepoints() {
                     self.tx.release_txn();
                     self.release_advisory();
+                }
+                if !unlearned {
+                    self.tx.history.lose();
                 }
             }
             Block::Implicit => self.drop_transaction(),

@@ -28,7 +28,11 @@ impl Session {
     /// The error as the client shall see it; the conflict, if it is one, is kept.
     pub(super) async fn explained(&self, error: SqlError) -> SqlError {
         let Some(conflict) = error.fields().conflict.clone() else { return error };
-        let own = self.tx.txn().and_then(|txn| txn.id()).unwrap_or(TxnId(0));
+        // A transaction that was repeated since has another id by now.
+        let own = match &*conflict {
+            KvError::Deadlock { victim, .. } => *victim,
+            _ => self.tx.txn().and_then(|txn| txn.id()).unwrap_or(TxnId(0)),
+        };
         let ids: Vec<TxnId> = match &*conflict {
             KvError::Serialization { by, .. } => by.iter().copied().collect(),
             KvError::LockNotAvailable { holder, .. } => vec![*holder],

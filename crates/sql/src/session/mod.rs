@@ -13,24 +13,32 @@
 //! - **S2** A plan runs only under the catalog version it was made for, read by the transaction
 //!   that runs it.
 //! - **S3** A plan made under a catalog that its own transaction changed is never shared.
-//! - **S4** A statement is run again only if nothing of its transaction has been sent.
+//! - **S4** A statement is run again only if nothing of it has been sent, and its transaction only if
+//!   nothing has, or if all that was sent comes out the same (`repeat`).
+//! - **S5** What became of a commit is known before anything is said of it: neither a cancel nor a
+//!   timeout leaves it alone.
 
 mod access;
 pub(crate) mod api;
 mod bound;
 mod cache;
+mod clock;
 pub(crate) mod collect;
 mod control;
 mod engine;
 mod execute;
 mod explain_conflict;
+mod history;
+mod modes;
 mod names;
 mod plan;
 mod portal;
+mod repeat;
 mod script;
 mod sequence;
 mod set;
 mod simple;
+mod startup;
 mod transaction;
 mod utility;
 mod view;
@@ -58,7 +66,9 @@ pub(crate) use view::{SessionInfo, View, ViewContext};
 
 use crate::settings::{SETTINGS, Settings};
 use crate::{SqlError, SqlState};
-use transaction::{Block, Modes, Transaction, isolation};
+use clock::Deadline;
+use modes::{Level, Modes};
+use transaction::{Block, Transaction};
 
 /// Who connects, and how.
 #[derive(Debug, Clone, Default)]
@@ -94,8 +104,10 @@ pub struct Session {
     /// Which catalog and settings `env.names` is of. The catalog is kept alive by it, so its address
     /// is not another's.
     names_key: (usize, u64),
-    /// What the last Execute of an implicit transaction was, to run it again at Sync.
-    replay: Option<execute::Replay>,
+    /// Until when the client's statement may take.
+    deadline: Deadline,
+    /// The script that runs began its transaction: it starts over itself after a conflict.
+    restarts_script: bool,
     info: Arc<SessionInfo>,
     /// What others see of this session.
     activity: Arc<Activity>,
@@ -108,6 +120,28 @@ struct Hot {
     modes: Modes,
     statement_timeout: Option<Duration>,
     lock_timeout: Option<Duration>,
+    transaction_timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    /// Bytes of results, and of statements, kept so that a transaction can be repeated.
+    results_buffer: usize,
+}
+
+impl Hot {
+    fn new(settings: &Settings) -> Hot {
+        let timeout = |name: &'static str| {
+            let millis = crate::settings::parse_millis(settings.known(name)).unwrap_or(0);
+            (millis > 0).then(|| Duration::from_millis(millis.unsigned_abs()))
+        };
+        Hot {
+            modes: modes(settings),
+            statement_timeout: timeout("statement_timeout"),
+            lock_timeout: timeout("lock_timeout"),
+            transaction_timeout: timeout("transaction_timeout"),
+            idle_timeout: timeout("idle_in_transaction_session_timeout"),
+            results_buffer: crate::settings::parse_bytes(settings.known("results_buffer_size"))
+                .unwrap_or_default(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Session {
@@ -133,7 +167,7 @@ impl Session {
             )
         })?;
         let mut settings = Settings::default();
-        for (name, value) in startup_settings(&options.startup) {
+        for (name, value) in startup::settings(&options.startup) {
             settings.set_default(&name, &value)?;
         }
         let mut env = EvalEnv {
@@ -145,7 +179,7 @@ impl Session {
             ..EvalEnv::default()
         };
         settings.fill(&mut env);
-        let modes = modes(&settings);
+        let hot = Hot::new(&settings);
         let client = Client {
             pid: options.backend_pid,
             user: role.name.clone(),
@@ -164,17 +198,18 @@ impl Session {
         let mut session = Session {
             database: database.id,
             engine,
+            tx: Transaction::new(hot.modes),
             settings,
             env: Arc::new(env),
             env_generation: 0,
             context: "".into(),
-            hot: Hot { modes, statement_timeout: None, lock_timeout: None },
-            tx: Transaction::new(modes),
+            hot,
             prepared: HashMap::new(),
             cancel: CancelHandle::default(),
             epoch: 0,
             names_key: (0, 0),
-            replay: None,
+            deadline: Deadline::default(),
+            restarts_script: false,
             info,
             activity,
             advisory,
@@ -224,7 +259,7 @@ impl Session {
     /// How long the client may idle in a transaction block; `None`: for ever.
     #[must_use]
     pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
-        self.timeout("idle_in_transaction_session_timeout")
+        self.hot.idle_timeout
     }
 
     /// The prepared statement of that name.
@@ -266,9 +301,16 @@ impl Session {
         self.activity.rests(state, EvalEnv::clock_micros().unsigned_abs());
     }
 
-    fn timeout(&self, name: &'static str) -> Option<Duration> {
-        let millis = crate::settings::parse_millis(self.settings.known(name)).unwrap_or(0);
-        (millis > 0).then(|| Duration::from_millis(millis.unsigned_abs()))
+    /// When a transaction block has lasted too long; `None`: never, or there is none.
+    #[must_use]
+    pub fn transaction_deadline(&self) -> Option<tokio::time::Instant> {
+        Some(self.tx.began? + self.hot.transaction_timeout?)
+    }
+
+    /// How much output may be held back so that a statement can be run again.
+    #[must_use]
+    pub fn results_buffer_size(&self) -> usize {
+        self.hot.results_buffer
     }
 
     /// Brings what is computed from the settings up to date.
@@ -285,11 +327,7 @@ impl Session {
         // Schemas that do not exist are passed over by name resolution and by current_schemas().
         let known = |name: &String| catalog.schema(self.database, name).is_some();
         env.schemas.retain(known);
-        self.hot = Hot {
-            modes: modes(&self.settings),
-            statement_timeout: self.timeout("statement_timeout"),
-            lock_timeout: self.timeout("lock_timeout"),
-        };
+        self.hot = Hot::new(&self.settings);
         self.context = format!(
             "{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}",
             self.database,
@@ -302,13 +340,14 @@ impl Session {
         .into();
     }
 
-    /// The clock of a statement that begins.
-    fn tick(&mut self, first: bool) {
+    /// The clock of a statement that begins, and of its transaction if it is the first.
+    fn tick(&mut self) {
         let now = EvalEnv::clock_micros();
         let env = Arc::make_mut(&mut self.env);
         env.statement_time = now;
-        if first {
+        if self.tx.began.is_none() {
             env.transaction_time = now;
+            self.tx.began = Some(tokio::time::Instant::now());
         }
     }
 
@@ -327,8 +366,10 @@ const VERSION: &str = concat!(
 
 fn modes(settings: &Settings) -> Modes {
     Modes {
-        isolation: isolation(settings.known("default_transaction_isolation")),
+        level: Level::named(settings.known("default_transaction_isolation"))
+            .unwrap_or(Level::Serializable),
         read_only: settings.known("default_transaction_read_only") == "on",
+        deferrable: settings.known("default_transaction_deferrable") == "on",
     }
 }
 
@@ -352,43 +393,4 @@ pub(crate) fn catalog_error(error: catalog::CatalogError) -> SqlError {
             SqlError::new(SqlState::DATA_CORRUPTED, corrupt.to_string())
         }
     }
-}
-
-/// Settings in a start-up packet, those in `options` (`-c name=value`) included.
-fn startup_settings(startup: &[(String, String)]) -> Vec<(String, String)> {
-    let mut settings = Vec::new();
-    for (name, value) in startup {
-        match name.as_str() {
-            "user" | "database" | "replication" => {}
-            "options" => settings.extend(parse_options(value)),
-            name if name.starts_with("_pq_.") => {}
-            _ => settings.push((name.clone(), value.clone())),
-        }
-    }
-    settings
-}
-
-/// `-c name=value --name=value`, with backslashes before spaces.
-fn parse_options(options: &str) -> Vec<(String, String)> {
-    let mut words = vec![String::new()];
-    let mut chars = options.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => words.last_mut().expect("never empty").extend(chars.next()),
-            c if c.is_whitespace() => words.push(String::new()),
-            c => words.last_mut().expect("never empty").push(c),
-        }
-    }
-    let mut settings = Vec::new();
-    let mut words = words.into_iter().filter(|w| !w.is_empty());
-    while let Some(word) = words.next() {
-        let assignment = match word.as_str() {
-            "-c" => words.next(),
-            w => w.strip_prefix("--").or_else(|| w.strip_prefix("-c")).map(str::to_owned),
-        };
-        if let Some((name, value)) = assignment.as_deref().and_then(|a| a.split_once('=')) {
-            settings.push((name.replace('-', "_"), value.to_owned()));
-        }
-    }
-    settings
 }

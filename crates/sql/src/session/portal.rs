@@ -9,15 +9,13 @@ use super::Session;
 use super::api::{Completion, ResultColumn, Sink};
 use super::bound::Cursor;
 use super::cache::Prepared;
+use super::clock::guard;
 use super::collect::CollectSink;
-use super::engine::count;
-use super::execute::{Job, Replay, Tag, guard, is_retryable, pause};
-use super::script::Parsed;
+use super::execute::{Job, Tag, is_retryable};
+use super::history::{Place, Said};
+use super::repeat::Repeated;
 use super::transaction::Block;
 use crate::{SqlError, SqlState};
-
-/// Most runs of a lone statement at Sync.
-const ATTEMPTS_MAX: u32 = 100;
 
 /// A prepared statement with values for its parameters.
 #[derive(Debug)]
@@ -115,31 +113,22 @@ impl Session {
         sink: &mut dyn Sink,
     ) -> Result<Completion, SqlError> {
         let prepared = portal.prepared.clone();
+        self.start_clock();
         if matches!(portal.state, State::Fresh) {
-            let lone = self.tx.statements == 0;
-            let mark = sink.mark();
+            if max_rows == 0 || prepared.columns().is_none() {
+                let params = portal.params.clone();
+                self.execute_whole(&prepared, &params, sink).await?;
+                portal.state = State::Done;
+                return Ok(Completion::Complete);
+            }
             let job = Job {
                 text: &prepared.text,
                 parsed: &prepared.parsed,
                 prepared: Some(&prepared),
                 params: &portal.params,
-                lone,
+                lone: self.tx.statements == 0,
             };
-            self.replay = None;
-            if max_rows == 0 || prepared.columns().is_none() {
-                let tag = self.run(job, sink).await?;
-                portal.state = State::Done;
-                tag.write(sink);
-                if lone && self.tx.block == Block::Implicit && replayable(&prepared.parsed) {
-                    self.replay = Some(Replay {
-                        prepared: prepared.clone(),
-                        params: portal.params.clone(),
-                        mark,
-                        end: sink.mark(),
-                    });
-                }
-                return Ok(Completion::Complete);
-            }
+            // The client fetches while other statements may run: nothing to be repeated.
             portal.state = match self.open_cursor(job).await? {
                 Some(cursor) => State::Open(Box::new(cursor)),
                 None => {
@@ -148,6 +137,7 @@ impl Session {
                     State::Rows { rows: rows.into_rows(), tag }
                 }
             };
+            self.tx.history.lose();
         } else if portal.epoch != self.epoch {
             return Err(SqlError::new(
                 SqlState::INVALID_CURSOR_NAME,
@@ -177,9 +167,8 @@ impl Session {
             }
             State::Open(cursor) => {
                 let cancel = self.cancel.clone();
-                let timeout = self.hot.statement_timeout;
                 let before = cursor.fetched();
-                if !guard(&cancel, timeout, cursor.fetch(most, sink)).await? {
+                if !guard(&cancel, self.deadline, cursor.fetch(most, sink)).await? {
                     return Ok(Completion::Suspended);
                 }
                 Tag::Count("SELECT", cursor.fetched() - before)
@@ -197,10 +186,56 @@ impl Session {
         Ok(Completion::Complete)
     }
 
+    /// Runs a statement to its end; the transaction so far with it, if there is a conflict.
+    async fn execute_whole(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: &Arc<[Datum]>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), SqlError> {
+        let mut attempt = 0;
+        loop {
+            let mark = sink.mark();
+            let job = Job {
+                text: &prepared.text,
+                parsed: &prepared.parsed,
+                prepared: Some(prepared),
+                params,
+                lone: self.tx.statements == 0,
+            };
+            let error = match self.watch(job, sink).await {
+                Ok((tag, digest)) => {
+                    tag.write(sink);
+                    if !prepared.parsed.is_begin() {
+                        let nth = sink.executions();
+                        let place = Place { nth, mark, end: sink.mark() };
+                        let said = || Said::Prepared(prepared.clone(), params.clone());
+                        self.remember(&prepared.parsed, said, digest, Some(place));
+                    }
+                    // Beyond the buffer a batch is told as it goes, and can't be written anew.
+                    return sink.flush().await;
+                }
+                Err(error) => error,
+            };
+            if !is_retryable(&error) || !sink.rewind(mark) {
+                return Err(error);
+            }
+            match Box::pin(self.repeat(&error, &mut attempt, sink)).await? {
+                Repeated::Yes => {}
+                Repeated::No => return Err(error),
+            }
+        }
+    }
+
     /// The end of a batch: the implicit transaction commits. Call it after an error too.
     pub async fn sync(&mut self, sink: &mut dyn Sink) -> Result<(), SqlError> {
-        let result = self.commit_batch(sink).await;
+        let result = match self.tx.block {
+            Block::Implicit => self.commit_batch(sink).await,
+            Block::Idle | Block::Explicit | Block::Failed => Ok(()),
+        };
         let result = self.ended(result).await;
+        // The connection sends everything now.
+        self.tx.history.sent();
         self.rest();
         result
     }
@@ -211,57 +246,24 @@ impl Session {
             Ok(done) => Ok(done),
             Err(error) => {
                 let error = self.explained(error).await;
-                self.fail();
+                self.fail_by(&error);
                 Err(error)
             }
         }
     }
 
     async fn commit_batch(&mut self, sink: &mut dyn Sink) -> Result<(), SqlError> {
-        let replay = self.replay.take();
-        if self.tx.block != Block::Implicit {
-            return Ok(());
-        }
-        let cancel = self.cancel.clone();
-        let timeout = self.hot.statement_timeout;
+        self.start_clock();
         let mut attempt = 0;
-        let mut end = replay.as_ref().map(|r| r.end);
         loop {
-            let Err(error) = guard(&cancel, timeout, self.commit_transaction()).await else {
-                return Ok(());
-            };
-            attempt += 1;
-            let taken_back = replay
-                .as_ref()
-                .filter(|_| end == Some(sink.mark()))
-                .is_some_and(|replay| sink.rewind(replay.mark));
-            let Some(replay) = replay.as_ref().filter(|_| taken_back) else { return Err(error) };
-            if !is_retryable(&error) || attempt >= ATTEMPTS_MAX {
+            let Err(error) = self.commit_transaction().await else { return Ok(()) };
+            if !is_retryable(&error) {
                 return Err(error);
             }
-            self.restart_transaction(Block::Implicit);
-            count(&self.engine.metrics.retries);
-            pause(attempt).await;
-            self.replay_once(replay, sink).await?;
-            end = Some(sink.mark());
+            match Box::pin(self.repeat(&error, &mut attempt, sink)).await? {
+                Repeated::Yes => {}
+                Repeated::No => return Err(error),
+            }
         }
     }
-
-    async fn replay_once(&mut self, replay: &Replay, sink: &mut dyn Sink) -> Result<(), SqlError> {
-        let prepared = &replay.prepared;
-        let job = Job {
-            text: &prepared.text,
-            parsed: &prepared.parsed,
-            prepared: Some(prepared),
-            params: &replay.params,
-            lone: true,
-        };
-        self.run(job, sink).await?.write(sink);
-        Ok(())
-    }
-}
-
-/// Whether a statement can be run again without asking the client for anything.
-fn replayable(parsed: &Parsed) -> bool {
-    super::plan::is_bindable(parsed)
 }

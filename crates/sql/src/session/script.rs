@@ -10,6 +10,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
+use super::modes::{self, Control};
 use crate::SqlError;
 use crate::bind;
 use crate::copy::{CopyStatement, parse_copy};
@@ -36,6 +37,15 @@ pub(crate) enum Parsed {
     },
     /// `CHECKPOINT`.
     Checkpoint,
+    /// BEGIN, COMMIT and their family.
+    Control(Control),
+}
+
+impl Parsed {
+    /// Whether it begins a block: what the block is like is known without repeating it.
+    pub(crate) fn is_begin(&self) -> bool {
+        matches!(self, Parsed::Control(Control::Begin { .. }))
+    }
 }
 
 /// Where to split a table.
@@ -155,7 +165,11 @@ fn dollar_tag(bytes: &[u8], at: usize) -> Option<&[u8]> {
 
 /// Parses one statement.
 pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
-    match first_word(text).as_str() {
+    let words = first_words(text);
+    if modes::is_control(&words) {
+        return by_hand(text, modes::parse_control).map(Parsed::Control);
+    }
+    match words.first().map_or("", String::as_str) {
         "" => return Ok(Parsed::Empty),
         "copy" => return by_hand(text, parse_copy).map(|c| Parsed::Copy(Box::new(c))),
         "vacuum" => return by_hand(text, parse_vacuum),
@@ -172,23 +186,29 @@ pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
     }
 }
 
-/// The first word, lower case, comments skipped.
-fn first_word(text: &str) -> String {
+/// The first words, at most four, lower case, comments skipped; what is no word ends them as `(`.
+fn first_words(text: &str) -> Vec<String> {
+    const WANTED: usize = 4;
     let bytes = text.as_bytes();
+    let mut words = Vec::new();
     let mut at = 0;
-    while at < bytes.len() {
+    while at < bytes.len() && words.len() < WANTED {
         match bytes[at] {
             b if b.is_ascii_whitespace() => at += 1,
             b'-' if bytes.get(at + 1) == Some(&b'-') => at = skip(bytes, at),
             b'/' if bytes.get(at + 1) == Some(&b'*') => at = skip(bytes, at),
             b if is_word(b) => {
                 let len = bytes[at..].iter().take_while(|&&b| is_word(b)).count();
-                return text[at..at + len].to_ascii_lowercase();
+                words.push(text[at..at + len].to_ascii_lowercase());
+                at += len;
             }
-            _ => return "(".to_owned(),
+            _ => {
+                words.push("(".to_owned());
+                break;
+            }
         }
     }
-    String::new()
+    words
 }
 
 fn by_hand<T>(

@@ -3,11 +3,12 @@
 use pgtypes::Datum;
 use sqlparser::ast::{self, ContextModifier, Expr, Set, Value};
 
+use super::Session;
 use super::api::{ResultColumn, Severity, Sink};
 use super::execute::Tag;
-use super::transaction::{Block, isolation_name};
+use super::modes::{Level, Mode};
+use super::transaction::Block;
 use super::utility::text_column;
-use super::{Session, control};
 use crate::bind::{fold, name_parts};
 use crate::settings::SETTINGS;
 use crate::{SqlError, SqlState};
@@ -75,26 +76,6 @@ pub(super) fn run_set(
         Set::SetNames { charset_name, collation_name: None } => {
             assign(session, "client_encoding", Some(charset_name.value.clone()), false, sink)?;
         }
-        Set::SetTransaction { modes, snapshot: None, session: false } => {
-            if session.tx.block != Block::Explicit {
-                sink.notice(
-                    Severity::Warning,
-                    &SqlError::new(
-                        SqlState::NO_ACTIVE_SQL_TRANSACTION,
-                        "SET TRANSACTION can only be used in transaction blocks",
-                    ),
-                );
-                return Ok(Tag::Text("SET"));
-            }
-            session.set_transaction(modes)?;
-        }
-        Set::SetTransaction { modes, snapshot: None, session: true } => {
-            let wanted = control::apply_modes(session.modes(), modes)?;
-            let level = isolation_name(wanted.isolation).to_owned();
-            assign(session, "default_transaction_isolation", Some(level), false, sink)?;
-            let read_only = if wanted.read_only { "on" } else { "off" }.to_owned();
-            assign(session, "default_transaction_read_only", Some(read_only), false, sink)?;
-        }
         Set::SetRole { role_name, .. } => {
             let same = match role_name {
                 None => true,
@@ -108,6 +89,44 @@ pub(super) fn run_set(
             return Err(SqlError::unsupported(format!("SET SESSION AUTHORIZATION {param}")));
         }
         other => return Err(SqlError::unsupported(other.to_string())),
+    }
+    Ok(Tag::Text("SET"))
+}
+
+/// SET TRANSACTION.
+pub(super) fn set_transaction(
+    session: &mut Session,
+    modes: &[Mode],
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    if session.tx.block == Block::Explicit {
+        session.set_transaction(modes)?;
+    } else {
+        sink.notice(
+            Severity::Warning,
+            &SqlError::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "SET TRANSACTION can only be used in transaction blocks",
+            ),
+        );
+    }
+    Ok(Tag::Text("SET"))
+}
+
+/// SET SESSION CHARACTERISTICS: what is not named stays.
+pub(super) fn set_session(
+    session: &mut Session,
+    modes: &[Mode],
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    let on = |flag: bool| if flag { "on" } else { "off" };
+    for mode in modes {
+        let (name, value) = match *mode {
+            Mode::Level(level) => ("default_transaction_isolation", level.name()),
+            Mode::ReadOnly(read_only) => ("default_transaction_read_only", on(read_only)),
+            Mode::Deferrable(deferrable) => ("default_transaction_deferrable", on(deferrable)),
+        };
+        assign(session, name, Some(value.to_owned()), false, sink)?;
     }
     Ok(Tag::Text("SET"))
 }
@@ -149,36 +168,32 @@ fn assign(
     Ok(())
 }
 
-fn transaction_mode(name: &str, value: &str) -> Result<Option<ast::TransactionMode>, SqlError> {
-    use ast::{TransactionAccessMode as Access, TransactionIsolationLevel as Level};
-    Ok(match name.to_ascii_lowercase().as_str() {
-        "transaction_isolation" => {
-            let level = match value.to_ascii_lowercase().as_str() {
-                "serializable" => Level::Serializable,
-                "repeatable read" => Level::RepeatableRead,
-                "read committed" => Level::ReadCommitted,
-                "read uncommitted" => Level::ReadUncommitted,
-                _ => {
-                    return Err(SqlError::new(
-                        SqlState::INVALID_PARAMETER_VALUE,
-                        format!(
-                            "invalid value for parameter \"transaction_isolation\": \"{value}\""
-                        ),
-                    ));
-                }
-            };
-            Some(ast::TransactionMode::IsolationLevel(level))
-        }
-        "transaction_read_only" => match crate::settings::parse_bool(value) {
-            Some(true) => Some(ast::TransactionMode::AccessMode(Access::ReadOnly)),
-            Some(false) => Some(ast::TransactionMode::AccessMode(Access::ReadWrite)),
+fn transaction_mode(name: &str, value: &str) -> Result<Option<Mode>, SqlError> {
+    let flag = |name: &str| {
+        crate::settings::parse_bool(value).ok_or_else(|| {
+            SqlError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("parameter \"{name}\" requires a Boolean value"),
+            )
+        })
+    };
+    let name = name.to_ascii_lowercase();
+    Ok(match name.as_str() {
+        "transaction_isolation" => match Level::named(value) {
+            Some(level) => Some(Mode::Level(level)),
             None => {
                 return Err(SqlError::new(
                     SqlState::INVALID_PARAMETER_VALUE,
-                    "parameter \"transaction_read_only\" requires a Boolean value",
+                    format!("invalid value for parameter \"{name}\": \"{value}\""),
+                )
+                .hint(
+                    "Available values: serializable, repeatable read, read committed, read \
+                     uncommitted.",
                 ));
             }
         },
+        "transaction_read_only" => Some(Mode::ReadOnly(flag(&name)?)),
+        "transaction_deferrable" => Some(Mode::Deferrable(flag(&name)?)),
         _ => None,
     })
 }
@@ -236,13 +251,18 @@ pub(super) fn show(
         _ => session.tx.modes,
     };
     let value = match name.to_ascii_lowercase().as_str() {
-        "transaction_isolation" => isolation_name(modes.isolation).to_owned(),
-        "transaction_read_only" => if modes.read_only { "on" } else { "off" }.to_owned(),
+        "transaction_isolation" => modes.level.name().to_owned(),
+        "transaction_read_only" => on_off(modes.read_only),
+        "transaction_deferrable" => on_off(modes.deferrable),
         "session_authorization" => session.env.session_user.clone(),
         _ => session.settings.get(&name)?,
     };
     sink.row(&[Datum::text(value)])?;
     Ok(Tag::Text("SHOW"))
+}
+
+fn on_off(flag: bool) -> String {
+    if flag { "on" } else { "off" }.to_owned()
 }
 
 pub(super) fn reset(

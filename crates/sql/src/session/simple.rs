@@ -6,15 +6,13 @@ use pgtypes::Datum;
 
 use super::api::Sink;
 use super::cache::Prepared;
-use super::engine::count;
-use super::execute::{Job, Tag, guard, is_retryable, pause};
+use super::execute::{Job, Tag, is_retryable};
+use super::history::Said;
+use super::repeat::{ATTEMPTS_MAX, Repeated};
 use super::script::{Parsed, Piece, parse_one, split};
 use super::transaction::Block;
 use super::{Session, plan};
 use crate::SqlError;
-
-/// Most runs of a script because of conflicts.
-const ATTEMPTS_MAX: u32 = 100;
 
 /// One statement of a script.
 enum Step {
@@ -35,11 +33,14 @@ impl Session {
     /// Runs a script. The results of each statement go to the sink, an error ends it.
     pub async fn simple(&mut self, sql: &str, sink: &mut dyn Sink) -> Result<(), SqlError> {
         self.cancel.clear();
-        self.replay = None;
+        // What the client has seen by now cannot be written anew.
+        self.tx.history.sent();
         let mut result = self.script(sql, sink).await;
+        self.restarts_script = false;
         if let Err(error) = result {
-            result = Err(self.explained(error).await);
-            self.fail();
+            let error = self.explained(error).await;
+            self.fail_by(&error);
+            result = Err(error);
         }
         self.rest();
         // A portal of the extended protocol may have left an implicit transaction open.
@@ -66,6 +67,8 @@ impl Session {
             if self.tx.block == Block::Idle {
                 began = Some(Began { step: at, mark: sink.mark() });
             }
+            self.restarts_script = began.is_some();
+            let mark = sink.mark();
             let last = at + 1 == steps.len();
             let result = self.script_step(&steps[at], &pieces[at], steps.len() == 1, last, sink);
             match result.await {
@@ -76,22 +79,28 @@ impl Session {
                     }
                 }
                 Err(error) => {
+                    let fail = |error| plan::shift(error, sql, pieces[at].start);
                     attempt += 1;
-                    let again = began.filter(|_| is_retryable(&error) && attempt < ATTEMPTS_MAX);
-                    let Some(began) = again.filter(|b| sink.rewind(b.mark)) else {
-                        return Err(plan::shift(error, sql, pieces[at].start));
-                    };
-                    self.settings.rollback();
-                    self.refresh_env();
-                    self.restart_transaction(Block::Idle);
-                    count(&self.engine.metrics.retries);
-                    at = began.step;
-                    let cancel = self.cancel.clone();
-                    guard(&cancel, None, async {
-                        pause(attempt).await;
-                        Ok(())
-                    })
-                    .await?;
+                    if !is_retryable(&error) || attempt >= ATTEMPTS_MAX {
+                        return Err(fail(error));
+                    }
+                    match began.filter(|began| sink.rewind(began.mark)) {
+                        Some(began) => {
+                            self.note_conflict(&error, attempt);
+                            self.start_over(Block::Idle, None);
+                            at = began.step;
+                            self.back_off(attempt).await?;
+                        }
+                        // The transaction began in an earlier message, or some of this one's
+                        // results were sent.
+                        None if sink.rewind(mark) => {
+                            match Box::pin(self.repeat(&error, &mut attempt, sink)).await? {
+                                Repeated::Yes => {}
+                                Repeated::No => return Err(fail(error)),
+                            }
+                        }
+                        None => return Err(fail(error)),
+                    }
                 }
             }
         }
@@ -120,12 +129,18 @@ impl Session {
             Step::Parsed(parsed) => (parsed, None),
         };
         let job = Job { text: piece.text, parsed, prepared, params: &params, lone };
-        let tag = self.run(job, sink).await?;
+        self.start_clock();
+        let (tag, digest) = self.watch(job, sink).await?;
         // The last statement's tag promises that all is committed.
         if last && self.tx.block == Block::Implicit {
-            let cancel = self.cancel.clone();
-            let timeout = self.hot.statement_timeout;
-            guard(&cancel, timeout, self.commit_transaction()).await?;
+            self.commit_transaction().await?;
+        }
+        if !parsed.is_begin() {
+            let said = || match step {
+                Step::Prepared(prepared) => Said::Prepared(prepared.clone(), params.clone()),
+                Step::Parsed(_) => Said::Text(piece.text.into()),
+            };
+            self.remember(parsed, said, digest, None);
         }
         tag.write(sink);
         if matches!(tag, Tag::Count(..)) {

@@ -12,11 +12,15 @@
 //! cost nothing and `SET TRANSACTION` still has something to set.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use base::KeyRange;
+use base::{Key, KeyRange};
 use catalog::CatalogSnapshot;
-use kv::{Activity, Db, Isolation, Savepoint, Txn, TxnOptions};
+use kv::{Activity, Db, Isolation, Savepoint, Strength, Txn, TxnOptions, WaitPolicy};
+use tokio::time::Instant;
 
+use super::history::History;
+use super::modes::Modes;
 use crate::settings::SettingsMark;
 use crate::{SqlError, SqlState};
 
@@ -29,13 +33,6 @@ pub(crate) enum Block {
     Failed,
 }
 
-/// How a transaction block wants to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Modes {
-    pub(crate) isolation: Isolation,
-    pub(crate) read_only: bool,
-}
-
 /// A named savepoint and all there is to return to.
 #[derive(Debug)]
 struct Mark {
@@ -43,6 +40,8 @@ struct Mark {
     kv: Option<Savepoint>,
     catalog: Option<Arc<CatalogSnapshot>>,
     changed_catalog: bool,
+    /// As in PostgreSQL, what SET TRANSACTION READ ONLY did behind the savepoint ends with it.
+    read_only: bool,
     settings: SettingsMark,
     /// Advisory locks taken for the transaction.
     advisory: usize,
@@ -72,7 +71,18 @@ pub(crate) struct Transaction {
     /// Key spans filled outside of this transaction for tables that exist only in it: to be
     /// emptied if it rolls back.
     pub(crate) loaded: Vec<KeyRange>,
+    /// When it began; `now()` shows the same moment. A repetition keeps it.
+    pub(crate) began: Option<Instant>,
+    /// What it has done so far, to do it again.
+    pub(crate) history: History,
+    /// What the client was told cannot be repeated: only the end of the block is left.
+    pub(crate) lost: bool,
+    /// Keys at which earlier runs were overtaken: the next one locks them before it reads.
+    contended: Vec<Key>,
 }
+
+/// Most keys locked ahead by a repetition.
+const CONTENDED_MAX: usize = 64;
 
 impl Transaction {
     pub(crate) fn new(modes: Modes) -> Self {
@@ -89,6 +99,10 @@ impl Transaction {
             marks: Vec::new(),
             fresh: Default::default(),
             loaded: Vec::new(),
+            began: None,
+            history: History::default(),
+            lost: false,
+            contended: Vec::new(),
         }
     }
 
@@ -97,13 +111,15 @@ impl Transaction {
         &mut self,
         db: &Db,
         activity: &Arc<Activity>,
+        lock_timeout: Option<Duration>,
     ) -> Result<Arc<Txn>, SqlError> {
         let txn = match &self.txn {
             Some(txn) => txn.clone(),
             None => {
                 let options = TxnOptions {
-                    isolation: self.modes.isolation,
-                    read_only: self.modes.read_only,
+                    isolation: self.modes.isolation(),
+                    // Behind a savepoint it may only be read-only until that is returned to.
+                    read_only: self.modes.read_only && self.marks.is_empty(),
                     ..TxnOptions::default()
                 };
                 let same = |t: &Arc<Txn>| {
@@ -116,9 +132,13 @@ impl Transaction {
             }
         };
         txn.attach(activity);
+        txn.set_lock_timeout(lock_timeout);
         txn.begin_statement().await?;
         self.statements += 1;
-        if self.modes.isolation == Isolation::ReadCommitted && !self.changed_catalog {
+        if self.statements == 1 && !self.contended.is_empty() && !txn.options().read_only {
+            txn.lock(&self.contended, Strength::Update, WaitPolicy::Block).await?;
+        }
+        if self.modes.isolation() == Isolation::ReadCommitted && !self.changed_catalog {
             // A new snapshot may show another catalog.
             self.catalog = None;
         }
@@ -128,6 +148,24 @@ impl Transaction {
     /// The key-value transaction, if a statement has used it.
     pub(crate) fn txn(&self) -> Option<&Arc<Txn>> {
         self.txn.as_ref()
+    }
+
+    /// A run was overtaken at `key`. From the fifth on the whole index is queued for, behind a key
+    /// that no row has: what overtakes may be new rows, each at a key of its own.
+    pub(crate) fn note_contended(&mut self, key: &Key, attempt: u32) {
+        const GATE_AFTER: u32 = 5;
+        const INDEX_PREFIX: usize = 9;
+        let bytes = key.as_bytes();
+        if bytes.first() != Some(&base::keyspace::TABLES) || bytes.len() <= INDEX_PREFIX {
+            return;
+        }
+        let wanted = match attempt {
+            ..GATE_AFTER => key.clone(),
+            _ => Key(key.0.slice(..INDEX_PREFIX)),
+        };
+        if self.contended.len() < CONTENDED_MAX && !self.contended.contains(&wanted) {
+            self.contended.push(wanted);
+        }
     }
 
     /// Rolls the key-value transaction back (in the background, when it is dropped).
@@ -152,6 +190,7 @@ impl Transaction {
             kv: self.txn.as_ref().map(|t| t.savepoint()),
             catalog: self.catalog.clone(),
             changed_catalog: self.changed_catalog,
+            read_only: self.modes.read_only,
             settings,
             advisory,
         });
@@ -169,30 +208,32 @@ impl Transaction {
     /// RELEASE SAVEPOINT.
     pub(crate) fn release(&mut self, name: &str) -> Result<(), SqlError> {
         let at = self.position(name)?;
+        self.modes.read_only = self.marks[at].read_only;
         self.marks.truncate(at);
         Ok(())
     }
 
-    /// ROLLBACK TO SAVEPOINT. Returns the settings and the number of advisory locks to go back to.
+    /// ROLLBACK TO SAVEPOINT. Returns the settings and the number of advisory locks to go back to. Row
+    /// locks taken behind the mark are released; what was read stays read: the client has seen it.
     pub(crate) async fn rollback_to(
         &mut self,
         name: &str,
     ) -> Result<(SettingsMark, usize), SqlError> {
+        if self.lost {
+            return Err(lost());
+        }
         let at = self.position(name)?;
+        if self.txn.as_ref().is_some_and(|txn| !txn.is_usable()) {
+            return Err(lost());
+        }
         self.marks.truncate(at + 1);
         let mark = &self.marks[at];
-        match (mark.kv, &self.txn) {
-            (Some(kv), Some(txn)) => txn.rollback_to(kv),
-            // Set before the first statement: all there is is undone.
-            (None, Some(txn)) => {
-                txn.rollback().await;
-                self.txn = None;
-                self.statements = 0;
-            }
-            (_, None) => {}
+        if let Some(txn) = &self.txn {
+            txn.rollback_to_and_release(mark.kv).await?;
         }
         self.catalog = mark.catalog.clone();
         self.changed_catalog = mark.changed_catalog;
+        self.modes.read_only = mark.read_only;
         self.block = Block::Explicit;
         Ok((mark.settings.clone(), mark.advisory))
     }
@@ -224,12 +265,14 @@ impl Transaction {
         self.statements = 0;
         self.marks.clear();
         self.fresh.clear();
+        self.history = History::default();
         std::mem::take(&mut self.loaded)
     }
 
     /// Forgets a transaction kept to run again.
     pub(crate) fn forget(&mut self) {
         self.again = None;
+        self.contended.clear();
     }
 }
 
@@ -240,20 +283,12 @@ pub(crate) struct Finished {
     pub(crate) loaded: Vec<KeyRange>,
 }
 
-/// The isolation level of a setting's value. READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL.
-pub(crate) fn isolation(name: &str) -> Isolation {
-    match name {
-        "repeatable read" => Isolation::RepeatableRead,
-        "read committed" | "read uncommitted" => Isolation::ReadCommitted,
-        _ => Isolation::Serializable,
-    }
-}
-
-/// The name of an isolation level.
-pub(crate) fn isolation_name(isolation: Isolation) -> &'static str {
-    match isolation {
-        Isolation::Serializable => "serializable",
-        Isolation::RepeatableRead => "repeatable read",
-        Isolation::ReadCommitted => "read committed",
-    }
+/// 40001: the transaction is gone, its savepoints with it.
+fn lost() -> SqlError {
+    SqlError::new(
+        SqlState::SERIALIZATION_FAILURE,
+        "could not serialize access: the transaction cannot be returned to a savepoint",
+    )
+    .detail("It was rolled back as a whole, to end a deadlock or because of a conflict.")
+    .hint("Run the transaction again from its beginning.")
 }

@@ -8,6 +8,7 @@ use sqlparser::ast::{self, Statement};
 use super::Session;
 use super::api::{ResultColumn, Severity, Sink};
 use super::execute::{Job, Tag};
+use super::modes::Control;
 use super::script::Parsed;
 use super::set;
 use crate::bind::fold;
@@ -64,7 +65,32 @@ pub(super) async fn run(
         }
         // What is acknowledged is durable already.
         Parsed::Checkpoint => Ok(Tag::Text("CHECKPOINT")),
+        Parsed::Control(control) => run_control(session, control, sink).await,
         Parsed::Sql(statement) => run_statement(session, statement, job, sink).await,
+    }
+}
+
+async fn run_control(
+    session: &mut Session,
+    control: &Control,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    match control {
+        Control::Begin { modes, start } => session.begin(modes, *start, sink),
+        Control::Commit { chain } => session.commit(*chain, sink).await,
+        Control::Rollback { chain } => session.rollback(*chain, sink).await,
+        Control::Savepoint(name) => session.savepoint(name.clone()),
+        Control::Release(name) => session.release(name),
+        Control::RollbackTo(name) => session.rollback_to(name, sink).await,
+        Control::SetTransaction(modes) => {
+            session.refuse_if_failed()?;
+            set::set_transaction(session, modes, sink)
+        }
+        Control::SetSession(modes) => {
+            session.refuse_if_failed()?;
+            set::set_session(session, modes, sink)
+        }
+        Control::Unsupported(what) => Err(SqlError::unsupported(what)),
     }
 }
 
@@ -73,7 +99,7 @@ fn begin(session: &mut Session) -> Result<(), SqlError> {
     session.refuse_if_failed()?;
     session.refresh_env();
     session.begin_implicit();
-    session.tick(session.tx.statements == 0);
+    session.tick();
     Ok(())
 }
 
@@ -96,36 +122,21 @@ async fn run_statement(
     job: Job<'_>,
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
+    session.refuse_if_failed()?;
     match statement {
-        Statement::StartTransaction { modes, begin, statements, exception, modifier, .. } => {
-            if !statements.is_empty() || exception.is_some() || modifier.is_some() {
-                return Err(SqlError::unsupported("BEGIN with statements or a modifier"));
-            }
-            session.begin(modes, !begin, sink)
+        Statement::Set(set) => set::run_set(session, set, sink),
+        Statement::ShowVariable { variable } => set::show(session, variable, sink),
+        Statement::Reset(reset) => set::reset(session, &reset.reset, sink),
+        Statement::Discard { object_type } => discard(session, *object_type, sink).await,
+        Statement::Deallocate { name, .. } => deallocate(session, name),
+        Statement::Prepare { name, data_types, statement } => {
+            prepare(session, &fold(name), data_types, statement).await
         }
-        Statement::Commit { chain, modifier: None, .. } => session.commit(*chain, sink).await,
-        Statement::Rollback { chain, savepoint: None } => session.rollback(*chain, sink).await,
-        Statement::Rollback { savepoint: Some(name), .. } => session.rollback_to(&fold(name)).await,
-        Statement::Savepoint { name } => session.savepoint(fold(name)),
-        Statement::ReleaseSavepoint { name } => session.release(&fold(name)),
-        _ => {
-            session.refuse_if_failed()?;
-            match statement {
-                Statement::Set(set) => set::run_set(session, set, sink),
-                Statement::ShowVariable { variable } => set::show(session, variable, sink),
-                Statement::Reset(reset) => set::reset(session, &reset.reset, sink),
-                Statement::Discard { object_type } => discard(session, *object_type, sink).await,
-                Statement::Deallocate { name, .. } => deallocate(session, name),
-                Statement::Prepare { name, data_types, statement } => {
-                    prepare(session, &fold(name), data_types, statement).await
-                }
-                Statement::Execute { .. } => Box::pin(execute(session, statement, job, sink)).await,
-                other => {
-                    begin(session)?;
-                    session.refuse_if_read_only(ddl::verb(other))?;
-                    ddl::run(session, other, job.text, sink).await
-                }
-            }
+        Statement::Execute { .. } => Box::pin(execute(session, statement, job, sink)).await,
+        other => {
+            begin(session)?;
+            session.refuse_if_read_only(ddl::verb(other))?;
+            ddl::run(session, other, job.text, sink).await
         }
     }
 }

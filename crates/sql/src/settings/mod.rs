@@ -22,7 +22,7 @@ use pgtypes::EvalEnv;
 
 use crate::{SqlError, SqlState};
 
-pub use parse::{parse_bool, parse_millis};
+pub use parse::{parse_bool, parse_bytes, parse_millis};
 pub use table::{Kind, SETTINGS, Setting};
 
 /// The settings of one session.

@@ -47,6 +47,31 @@ pub fn parse_millis(value: &str) -> Option<i64> {
     (0.0..=2_147_483_647.0).contains(&millis).then_some(millis as i64)
 }
 
+/// A size in bytes: `512`, `64kB`, `1MB`; no more than 1 GB.
+#[must_use]
+pub fn parse_bytes(value: &str) -> Option<usize> {
+    let value = value.trim();
+    let split = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let (number, unit) = value.split_at(split);
+    let shift = match unit.trim() {
+        "" | "B" => 0,
+        "kB" => 10,
+        "MB" => 20,
+        "GB" => 30,
+        _ => return None,
+    };
+    let bytes = number.parse::<usize>().ok()?.checked_mul(1 << shift)?;
+    (bytes <= 1 << 30).then_some(bytes)
+}
+
+fn show_bytes(bytes: usize) -> String {
+    const UNITS: [(usize, &str); 3] = [(1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB")];
+    match UNITS.iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size)) {
+        Some((size, unit)) => format!("{}{unit}", bytes / size),
+        None => bytes.to_string(),
+    }
+}
+
 fn show_millis(millis: i64) -> String {
     const UNITS: [(i64, &str); 5] =
         [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
@@ -85,10 +110,12 @@ pub(super) fn canonical(setting: &Setting, value: &str) -> Result<String, SqlErr
             number.to_string()
         }
         Kind::Millis => show_millis(parse_millis(value).ok_or_else(refuse)?),
+        Kind::Bytes => show_bytes(parse_bytes(value).ok_or_else(refuse)?),
         Kind::Enum(allowed) => {
             let lower = value.trim().to_ascii_lowercase();
             if !allowed.contains(&lower.as_str()) {
-                return Err(refuse());
+                let available = format!("Available values: {}.", allowed.join(", "));
+                return Err(refuse().hint(available));
             }
             lower
         }

@@ -9,6 +9,8 @@ pub enum Kind {
     Int(i64, i64),
     /// A time in milliseconds, with or without a unit; 0 is off.
     Millis,
+    /// A size in bytes, with or without a unit of kB, MB or GB.
+    Bytes,
     /// One of these, lower case.
     Enum(&'static [&'static str]),
     /// Any text.
@@ -89,6 +91,12 @@ pub const SETTINGS: &[Setting] = &[
     s("lock_timeout", "0", Kind::Millis, "Longest wait for a lock."),
     s("max_identifier_length", "63", Kind::ReadOnly, "Longest name, in bytes."),
     s("max_index_keys", "32", Kind::ReadOnly, "Most columns of an index."),
+    s(
+        "results_buffer_size",
+        "256kB",
+        Kind::Bytes,
+        "Results, and statements, kept to repeat a transaction unnoticed.",
+    ),
     s("row_security", "on", Kind::Bool, "There is no row-level security: either is true."),
     s("search_path", "\"$user\", public", Kind::Names, "Schemas searched for unqualified names."),
     reported(s("server_encoding", "UTF8", Kind::ReadOnly, "Encoding of the data.")),
@@ -102,6 +110,7 @@ pub const SETTINGS: &[Setting] = &[
     s("synchronize_seqscans", "off", Kind::Bool, "Scans begin at the start: no effect."),
     reported(s("TimeZone", "UTC", Kind::TimeZone, "Zone of timestamps with time zone.")),
     s("timezone_abbreviations", "Default", Kind::Only("Default"), "Known abbreviations."),
+    s("transaction_timeout", "0", Kind::Millis, "Longest time of a transaction; ends the session."),
     s("transaction_isolation", "serializable", LEVELS, "Level of this transaction."),
     s("transaction_read_only", "off", Kind::Bool, "This transaction is read-only."),
     s("transaction_deferrable", "off", Kind::Bool, "This transaction is deferrable."),

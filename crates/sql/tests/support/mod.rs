@@ -25,6 +25,8 @@ pub(crate) struct TextSink {
     env: EvalEnv,
     /// Nothing can be taken back any more.
     pub sent: bool,
+    /// Where what is written anew began, and what stood there.
+    aside: Option<(u64, Vec<String>)>,
 }
 
 impl Sink for TextSink {
@@ -82,6 +84,27 @@ impl Sink for TextSink {
             self.lines.truncate(mark as usize);
         }
         !self.sent
+    }
+
+    fn reopen(&mut self, mark: u64) -> bool {
+        if self.sent {
+            return false;
+        }
+        let behind = self.lines.split_off(mark as usize);
+        self.aside.get_or_insert((mark, behind));
+        true
+    }
+
+    fn resume(&mut self, from: u64, to: u64, _: usize) {
+        let (began, aside) = self.aside.as_ref().expect("it was reopened");
+        self.lines.extend_from_slice(&aside[(from - began) as usize..(to - began) as usize]);
+    }
+
+    fn close_reopened(&mut self, from: Option<u64>) {
+        let (began, aside) = self.aside.take().expect("it was reopened");
+        if let Some(from) = from {
+            self.lines.extend_from_slice(&aside[(from - began) as usize..]);
+        }
     }
 
     fn flush(&mut self) -> BoxFuture<'_, Result<(), SqlError>> {

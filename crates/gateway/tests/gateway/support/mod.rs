@@ -15,6 +15,7 @@ pub(crate) mod raw;
 /// A running gateway. It drains when dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    pub(crate) cluster: kv::testing::FakeCluster,
     shutdown: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -30,12 +31,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (shutdown, asked) = oneshot::channel();
-        let engine = engine();
+        let (cluster, engine) = engine();
         let serving = tokio::spawn(async move {
             let asked = async move { drop(asked.await) };
             gateway::serve(listener, engine, config, asked).await.expect("the listener works");
         });
-        Self { address, shutdown: Some(shutdown), serving: Some(serving) }
+        Self { address, cluster, shutdown: Some(shutdown), serving: Some(serving) }
     }
 
     /// Asks for the shutdown; the answer tells when it is over.
@@ -60,9 +61,11 @@ impl Server {
     }
 }
 
-fn engine() -> Arc<sql::session::Engine> {
+fn engine() -> (kv::testing::FakeCluster, Arc<sql::session::Engine>) {
     let cluster = kv::testing::FakeCluster::new();
-    sql::session::Engine::new(cluster.db().clone(), sql::session::EngineConfig::default())
+    let config = sql::session::EngineConfig::default();
+    let engine = sql::session::Engine::new(cluster.db(), config);
+    (cluster, engine)
 }
 
 /// Waits for something that must come soon.

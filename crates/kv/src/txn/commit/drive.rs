@@ -85,7 +85,7 @@ impl Task {
                 let sent = self.with_heartbeats(self.prewrite(parallel, exact, progress));
                 let result = self.inner.unless_killed(sent).await;
                 Some(match result {
-                    Ok(reply) => Input::Prewritten(reply),
+                    Ok(reply) => Input::Prewritten(self.doubt(reply).await),
                     Err(killed) => {
                         progress.detail = Some(killed);
                         Input::Rollback
@@ -122,7 +122,7 @@ impl Task {
         self.inner.shared.router.metrics.commits_one_phase.inc();
         let sent = self.send_one_phase(exact, progress);
         match self.inner.unless_killed(sent).await {
-            Ok(OnePhase::Reply(reply)) => Input::OnePhase(reply),
+            Ok(OnePhase::Reply(reply)) => Input::OnePhase(self.doubt(reply).await),
             Ok(OnePhase::NotExecuted) => match self.work().await {
                 Ok(work) => Input::Commit(work),
                 Err(error) => {
@@ -134,6 +134,24 @@ impl Task {
                 progress.detail = Some(killed);
                 Input::Rollback
             }
+        }
+    }
+
+    /// A duplicate that was inserted behind the snapshot of a SERIALIZABLE transaction may only be one
+    /// because what the transaction read has changed: then that is what is wrong, and running again
+    /// mends it. (`INSERT INTO t SELECT max(id) + 1 FROM t`, twice at once.)
+    async fn doubt(&self, reply: Reply) -> Reply {
+        if self.reads.is_empty() || !matches!(reply, Reply::Failed(Failure::KeyExists { .. })) {
+            return reply;
+        }
+        let Ok(now) = self.inner.shared.oracle.draw(&self.inner.shared.router).await else {
+            return reply;
+        };
+        match self.inner.refresh(as_of(self.read_ts, &self.reads), now).await {
+            Err(NotRefreshed::Changed { key, version, .. }) => {
+                Reply::Failed(Failure::Changed { key, version })
+            }
+            Ok(()) | Err(NotRefreshed::Failed(_)) => reply,
         }
     }
 
