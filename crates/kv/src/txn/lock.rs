@@ -258,7 +258,7 @@ impl Inner {
     }
 }
 
-/// A lock request under way.
+/// A wait under way.
 struct Waiting<'a> {
     inner: &'a Inner,
 }
