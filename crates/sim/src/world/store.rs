@@ -159,6 +159,8 @@ impl State {
     pub(crate) fn turn(&mut self, owner: Owner) {
         let process = self.nodes[owner.node].process.as_deref_mut().expect("it lives");
         process.turn_due = false;
+        // What is scheduled from here on is for the turn after this one.
+        process.turning = Some(Vec::new());
         let many = process.queue.len().min(TURN_MAX);
         let cells: Vec<(RangeId, u64)> = process.queue.drain(..many).collect();
         let mut log = LogBatch::new();
