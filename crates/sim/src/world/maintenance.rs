@@ -159,7 +159,8 @@ impl State {
         let me = self.nodes[owner.node].id;
         let views = self.places(owner).into_iter().filter_map(|place| self.view(place));
         let led = views.filter(|view| view.leaseholder);
-        led.map(|view| RangeView { descriptor: view.descriptor, leader: Some(me) }).collect()
+        led.map(|view| RangeView { descriptor: view.descriptor, leader: Some(me), wish: view.wish })
+            .collect()
     }
 
     /// What others see of a replica that has data.
