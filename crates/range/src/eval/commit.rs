@@ -121,7 +121,10 @@ impl Evaluator {
         wanted: &Key,
         owner: Owner,
     ) -> Evaluated<Option<Wait>> {
-        if self.locks.held(wanted.as_bytes(), owner.txn).is_some_and(Strength::may_write) {
+        let holds = self.locks.held(wanted.as_bytes(), owner.txn).is_some_and(Strength::may_write);
+        let replicated = self.lock_on(engine, wanted.as_bytes())?;
+        // Not if another's lock was placed meanwhile: `take` makes the table know of it.
+        if holds && replicated.is_none_or(|lock| lock.txn == owner.txn) {
             return Ok(None);
         }
         match self.take(engine, wanted, owner, Strength::Update, true)? {
