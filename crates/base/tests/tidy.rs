@@ -16,6 +16,7 @@ const ROWS: [(&str, u32); 17] = [
     ("meta", 2),
     ("range", 3),
     ("kv", 3),
+    ("sim", 4),
     ("pgtypes", 4),
     ("catalog", 5),
     ("sql", 6),

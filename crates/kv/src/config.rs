@@ -33,6 +33,8 @@ pub struct Config {
     pub advisory_locks: usize,
     /// Ids fetched at once for hidden row ids.
     pub id_block: u64,
+    /// The rules of safety, for simulations that switch one off.
+    pub rules: txn::Rules,
 }
 
 impl Default for Config {
@@ -52,6 +54,7 @@ impl Default for Config {
             contention_events: 4096,
             advisory_locks: 10_000,
             id_block: 1000,
+            rules: txn::Rules::ALL,
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Oracle {
     proposed: Timestamp,
     /// O2: a bound of our own is replicated.
     own: bool,
+    /// O1 and O2 are kept.
+    bounded: bool,
 }
 
 /// The answer to a request for timestamps.
@@ -49,7 +51,13 @@ impl Oracle {
     /// For a new leader that has applied everything before its term: `bound` is what it found.
     #[must_use]
     pub fn new(bound: Timestamp) -> Self {
-        Oracle { last: bound, bound, proposed: bound, own: false }
+        Oracle { last: bound, bound, proposed: bound, own: false, bounded: true }
+    }
+
+    /// One that breaks O1 and O2, for simulations that show that it is noticed.
+    #[must_use]
+    pub fn unbounded() -> Self {
+        Oracle { bounded: false, ..Oracle::new(Timestamp::ZERO) }
     }
 
     /// Draws `count` consecutive timestamps.
@@ -57,7 +65,7 @@ impl Oracle {
         let count = u64::from(count.max(1));
         let first = self.last.next().max(Timestamp::from_millis(wall_ms));
         let Some(last) = first.0.checked_add(count - 1).map(Timestamp) else { return Draw::Wait };
-        if !self.own || last >= self.bound {
+        if self.bounded && (!self.own || last >= self.bound) {
             return Draw::Wait;
         }
         assert!(first > self.last, "O1: {first} after {}", self.last);

@@ -135,6 +135,13 @@ impl Runner for Range {
                 self.evaluator.node_gone(&self.engine, self.now, node, 1, &mut effects);
                 self.take(effects, &mut out)?;
             }
+            "silent" => {
+                let node: u64 = args.next_pos().ok_or("node")?.trim_start_matches('n').parse()?;
+                let mut effects = Vec::new();
+                let node = NodeId(node);
+                self.evaluator.node_silent(&self.engine, self.now, node, 1, &mut effects);
+                self.take(effects, &mut out)?;
+            }
             "pushed" => {
                 let who = txn(args.next_pos().ok_or("transaction")?)?;
                 let min = Timestamp(number(&mut args, "to")?);

@@ -228,8 +228,13 @@ impl Detector {
     /// A probe has come from another node.
     pub fn probe(&mut self, now: Micros, probe: Probe, family: Family<'_>) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if self.is_ours(probe.target) {
+        let target = probe.target;
+        if self.is_ours(target) {
             self.arrived(now, probe, family, &mut effects);
+        } else if target.ran_on(self.node, self.incarnation) {
+            // Of an earlier process on this node. Its requests may arrive after its end became known.
+            let key = probe.path.last().expect("a path has edges").key.clone();
+            effects.push(Effect::Orphan { owner: target, key });
         }
         effects
     }
@@ -254,8 +259,11 @@ impl Detector {
 
     /// Towards the coordinator of the target, which may be this one.
     fn route(&mut self, now: Micros, probe: Probe, family: Family<'_>, effects: &mut Vec<Effect>) {
-        if self.is_ours(probe.target) {
+        let target = probe.target;
+        if self.is_ours(target) {
             self.arrived(now, probe, family, effects);
+        } else if target.ran_on(self.node, self.incarnation) {
+            effects.extend(self.probe(now, probe, family));
         } else {
             effects.push(Effect::Send(probe));
         }

@@ -20,7 +20,10 @@ pub mod latches;
 pub mod lock_table;
 pub mod read_cache;
 pub mod read_set;
+mod rules;
 pub mod settle;
+
+pub use rules::Rules;
 
 use base::{NodeId, Timestamp, TxnId};
 

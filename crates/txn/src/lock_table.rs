@@ -204,15 +204,28 @@ impl LockTable {
     }
 
     /// Enters the holder of a replicated lock that was met in the data: a new leader knows it from there
-    /// only. Does nothing if the key has other holders; there are none as long as everybody looks for
-    /// replicated locks before asking for a key.
+    /// only. Whoever holds the key in memory loses it:
+    ///
+    /// 1. A prewrite of t10 is in the log and not applied yet; its process dies, and its lock in memory
+    ///    is granted to t20, who reads the row as it was.
+    /// 2. The prewrite is applied, and t10 may be committed by whoever settles it.
+    /// 3. If t20 still held the key, it could commit below t10's version, or above it unseen.
     pub fn adopt(&mut self, key: &Key, owner: Owner) {
-        let holders = self.entries.get(key.as_bytes()).map_or(0, |e| e.holders.len());
-        if holders == 0 {
-            self.insert_holder(key, owner, Strength::Update, true);
-        } else {
-            self.mark_replicated(key, owner.txn);
+        if self.held(key.as_bytes(), owner.txn).is_some() {
+            return self.mark_replicated(key, owner.txn);
         }
+        if let Some(entry) = self.entries.get_mut(key.as_bytes()) {
+            for holder in std::mem::take(&mut entry.holders) {
+                let txn = holder.rank.txn;
+                assert!(!holder.replicated, "{key} is locked by {txn} and by {}", owner.txn);
+                self.claims -= 1;
+                let known = self.txns.get_mut(&txn).expect("holders are known");
+                known.held.remove(key);
+                self.forget_if_idle(txn);
+            }
+        }
+        self.insert_holder(key, owner, Strength::Update, true);
+        self.end_wait(key.as_bytes(), owner.txn);
     }
 
     /// The transaction's lock is now replicated too: only [`LockTable::release`] of this key ends it.

@@ -298,7 +298,7 @@ pub(super) fn interrupted() -> KvError {
     KvError::NotUsable("its commit was cancelled")
 }
 
-/// A lock request under way.
+/// A wait under way.
 struct Waiting<'a> {
     inner: &'a Inner,
 }

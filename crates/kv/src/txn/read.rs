@@ -1,4 +1,7 @@
 //! Snapshot reads, with the transaction's own writes merged over them.
+//!
+//! A read may wait for another's replicated lock, and that one's commit for a lock that this transaction
+//! holds: a deadlock like any other, so the victim's reads end as its waits for locks do.
 
 use base::{Key, KeyRange, Timestamp};
 use bytes::Bytes;
@@ -45,6 +48,29 @@ struct View {
 impl Txn {
     /// Reads a row.
     pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, KvError> {
+        self.inner.unless_killed(self.read_row(key)).await?
+    }
+
+    /// Reads several rows, in the order of `keys`.
+    pub async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, KvError> {
+        self.get_several(keys, false).await
+    }
+
+    /// Reads several rows; `unchecked` as in [`ScanOptions`].
+    pub async fn get_several(
+        &self,
+        keys: &[Key],
+        unchecked: bool,
+    ) -> Result<Vec<Option<Bytes>>, KvError> {
+        self.inner.unless_killed(self.read_rows(keys, unchecked)).await?
+    }
+
+    /// Reads the rows of a span in key order, or in reverse.
+    pub async fn scan(&self, span: KeyRange, options: ScanOptions) -> Result<ScanPage, KvError> {
+        self.inner.unless_killed(self.read_span(span, options)).await?
+    }
+
+    async fn read_row(&self, key: &Key) -> Result<Option<Bytes>, KvError> {
         let inner = &*self.inner;
         let view = {
             let mut state = inner.active()?;
@@ -73,13 +99,7 @@ impl Txn {
         }
     }
 
-    /// Reads several rows, in the order of `keys`.
-    pub async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, KvError> {
-        self.get_several(keys, false).await
-    }
-
-    /// Reads several rows; `unchecked` as in [`ScanOptions`].
-    pub async fn get_several(
+    async fn read_rows(
         &self,
         keys: &[Key],
         unchecked: bool,
@@ -125,8 +145,7 @@ impl Txn {
         Ok(values)
     }
 
-    /// Reads the rows of a span in key order, or in reverse.
-    pub async fn scan(&self, span: KeyRange, options: ScanOptions) -> Result<ScanPage, KvError> {
+    async fn read_span(&self, span: KeyRange, options: ScanOptions) -> Result<ScanPage, KvError> {
         let inner = &*self.inner;
         let view = {
             let state = inner.active()?;

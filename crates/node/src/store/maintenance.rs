@@ -82,9 +82,8 @@ impl Store {
             peer.calls.fail_all("the node is silent");
             let heard = *state.last_heard.entry(peer.id).or_insert(now);
             if now - heard > COORDINATOR_GONE_US && state.silenced.insert(peer.id) {
-                // Its next process is another coordinator.
                 let incarnation = peer.incarnation.load(std::sync::atomic::Ordering::Relaxed);
-                self.coordinator_gone(peer.id, incarnation);
+                self.coordinator_silent(peer.id, incarnation);
             }
         }
     }
@@ -113,6 +112,13 @@ impl Store {
     fn coordinator_gone(self: &Arc<Self>, node: NodeId, incarnation: u64) {
         for cell in self.all_cells() {
             self.touch(&cell, |replica, ctx, out| replica.node_gone(ctx, node, incarnation, out));
+        }
+    }
+
+    /// The same, as long as nobody knows whether the process has ended.
+    fn coordinator_silent(self: &Arc<Self>, node: NodeId, incarnation: u64) {
+        for cell in self.all_cells() {
+            self.touch(&cell, |r, ctx, out| r.node_silent(ctx, node, incarnation, out));
         }
     }
 

@@ -26,8 +26,8 @@ use base::{Key, Timestamp};
 use proto::kv::{self, kv_error::Error, range_response::Response, write::Kind};
 use storage::mvcc::{self, Newest, TxnRecord};
 use storage::{EngineRead, WriteBatch};
-use txn::Owner;
 use txn::lock_table::{Strength, Verdict};
+use txn::{Owner, Rules};
 
 use super::common::{Evaluated, Refusal, key, require};
 use super::waits::{Parked, Wait};
@@ -72,7 +72,9 @@ impl Evaluator {
             return Ok(committed(at));
         }
         self.check_alive(engine, owner.txn)?;
-        if let Some(TxnRecord::RolledBack) = mvcc::get_record(engine, first, owner.txn)? {
+        let rolled_back =
+            mvcc::get_record(engine, first, owner.txn)? == Some(TxnRecord::RolledBack);
+        if rolled_back && self.config.rules.rollback_marks_count {
             return Err(Refusal::gone(owner.txn, "it was rolled back"));
         }
         for write in writing.writes {
@@ -80,7 +82,7 @@ impl Evaluator {
                 return Ok(Step::Wait(wait));
             }
         }
-        writing.check_versions(&newest)?;
+        writing.check_versions(&newest, &self.config.rules)?;
         let spans = &commit.read_spans;
         self.note_issued(writing.exact_ts.max(owner.start));
         if !spans.is_empty() {
@@ -119,7 +121,10 @@ impl Evaluator {
         wanted: &Key,
         owner: Owner,
     ) -> Evaluated<Option<Wait>> {
-        if self.locks.held(wanted.as_bytes(), owner.txn).is_some_and(Strength::may_write) {
+        let holds = self.locks.held(wanted.as_bytes(), owner.txn).is_some_and(Strength::may_write);
+        let replicated = self.lock_on(engine, wanted.as_bytes())?;
+        // Not if another's lock was placed meanwhile: `take` makes the table know of it.
+        if holds && replicated.is_none_or(|lock| lock.txn == owner.txn) {
             return Ok(None);
         }
         match self.take(engine, wanted, owner, Strength::Update, true)? {
@@ -168,7 +173,7 @@ impl Writing<'_> {
 
     /// No row where there must be none, and no version that the transaction has not seen. The lock kept
     /// others away; a version newer than its acquisition says that it was lost.
-    pub(super) fn check_versions(&self, newest: &[Option<Newest>]) -> Evaluated<()> {
+    pub(super) fn check_versions(&self, newest: &[Option<Newest>], rules: &Rules) -> Evaluated<()> {
         for &at in self.must_not_exist {
             let exists = newest[at as usize].as_ref().is_some_and(|n| n.value.is_some());
             if exists {
@@ -177,7 +182,10 @@ impl Writing<'_> {
             }
         }
         for (write, newest) in self.writes.iter().zip(newest) {
-            let seen = write.seen_ts.map_or(self.read_ts, Timestamp);
+            let seen = match write.seen_ts {
+                Some(_) if !rules.lost_locks_are_noticed => continue,
+                seen => seen.map_or(self.read_ts, Timestamp),
+            };
             if let Some(newest) = newest
                 && newest.ts > seen
             {

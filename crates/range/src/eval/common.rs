@@ -184,7 +184,9 @@ impl Evaluator {
 
     /// Whether a lock could become a version at or below `ts`, as far as this leader knows.
     pub(super) fn could_commit_by(&self, lock: &Lock, ts: Timestamp) -> bool {
-        lock.blocks_read_at(ts) && self.pushed.get(&lock.txn).is_none_or(|&min| min <= ts)
+        self.config.rules.reads_wait_for_locks
+            && lock.blocks_read_at(ts)
+            && self.pushed.get(&lock.txn).is_none_or(|&min| min <= ts)
     }
 
     /// What keeps a read of `span` at `ts` by `reader` waiting, other than a command in flight.
@@ -220,7 +222,7 @@ impl Evaluator {
     /// Refuses a transaction that is over here, or so old that what stops its late requests may have
     /// been collected.
     pub(super) fn check_alive(&mut self, engine: &dyn EngineRead, txn: TxnId) -> Evaluated<()> {
-        if self.ended.contains(txn) {
+        if self.ended.contains(txn) && self.config.rules.rollback_marks_count {
             return Err(Refusal::gone(txn, "it has ended in this range"));
         }
         if txn.0 < self.gc_point(engine)?.0 {

@@ -29,6 +29,9 @@ impl Evaluator {
     ) -> Evaluated {
         let owner = require(txn)?;
         self.check_alive(engine, owner.txn)?;
+        if self.gone.get(&owner.coordinator).is_some_and(|&ended| owner.incarnation <= ended) {
+            return Err(Refusal::gone(owner.txn, "its coordinator is gone"));
+        }
         self.note_issued(owner.start.max(Timestamp(owner.txn.0)));
         let strength = strength_of(lock.strength());
         let policy = lock.wait();
@@ -81,7 +84,8 @@ impl Evaluator {
         Ok(Step::Done(Response::LockKeys(kv::LockKeysResult { keys })))
     }
 
-    /// Asks the lock table for a key, after making sure that it knows of a replicated lock on it.
+    /// Asks the lock table for a key, after making sure that it knows of a replicated lock on it. Also of
+    /// one that was placed while the key was held: see [`txn::lock_table::LockTable::adopt`].
     pub(super) fn take(
         &mut self,
         engine: &dyn EngineRead,
@@ -90,8 +94,8 @@ impl Evaluator {
         strength: Strength,
         wait: bool,
     ) -> Evaluated<Verdict> {
-        if self.locks.held(wanted.as_bytes(), owner.txn).is_none()
-            && let Some(lock) = self.lock_on(engine, wanted.as_bytes())?
+        if let Some(lock) = self.lock_on(engine, wanted.as_bytes())?
+            && self.locks.replicated_holder(wanted.as_bytes()).is_none()
         {
             self.locks.adopt(wanted, holder_of(&lock));
         }

@@ -49,10 +49,10 @@ use std::collections::{BTreeMap, VecDeque};
 use base::{Key, KeyRange, NodeId, Timestamp, TxnId};
 use proto::kv;
 use storage::{EngineRead, WriteBatch};
-use txn::Owner;
 use txn::latches::{CommandId, Latches};
 use txn::lock_table::{Grant, LockTable, Obstacle, Strength};
 use txn::read_cache::ReadCache;
+use txn::{Owner, Rules};
 
 use common::{Ended, Refusal, error_response};
 use waits::{Parked, Wait};
@@ -149,6 +149,8 @@ pub struct Config {
     pub collect_bytes: usize,
     /// Versions looked at in one step of garbage collection.
     pub collect_examined: usize,
+    /// The rules of safety, for simulations that switch one off.
+    pub rules: Rules,
 }
 
 impl Default for Config {
@@ -167,6 +169,7 @@ impl Default for Config {
             lock_ttl: 3_000_000,
             collect_bytes: 1 << 20,
             collect_examined: 100_000,
+            rules: Rules::ALL,
         }
     }
 }
@@ -370,6 +373,20 @@ impl Evaluator {
     ) {
         let known = self.gone.entry(node).or_default();
         *known = (*known).max(incarnation);
+        self.node_silent(engine, now, node, incarnation, out);
+    }
+
+    /// A process was silent for long: what its transactions hold in memory is free. It may be heard
+    /// again, so its replicated locks are settled with the usual patience, and its later requests are
+    /// taken.
+    pub fn node_silent(
+        &mut self,
+        engine: &dyn EngineRead,
+        now: Micros,
+        node: NodeId,
+        incarnation: u64,
+        out: &mut Vec<Effect>,
+    ) {
         let mut grants = Vec::new();
         let gone = self.locks.release_coordinator(node, incarnation, &mut grants);
         for txn in gone {

@@ -67,7 +67,7 @@ impl Evaluator {
             .map(|(newest, _)| newest)
             .collect();
         let free = Writing { writes: &free.0, must_not_exist: &free.1, ..writing };
-        free.check_versions(&free_newest)?;
+        free.check_versions(&free_newest, &self.config.rules)?;
         let at = if free.writes.is_empty() {
             writing.exact_ts
         } else {
@@ -101,11 +101,11 @@ impl Evaluator {
                 continue;
             }
             match mvcc::get_record(engine, &write.key, owner.txn)? {
-                Some(TxnRecord::RolledBack) => {
+                Some(TxnRecord::RolledBack) if self.config.rules.rollback_marks_count => {
                     return Err(Refusal::gone(owner.txn, "it was rolled back"));
                 }
                 Some(TxnRecord::Committed { ts, .. }) => places.push(Place::Committed(ts)),
-                None => places.push(Place::Free),
+                Some(TxnRecord::RolledBack) | None => places.push(Place::Free),
             }
         }
         Ok(places)

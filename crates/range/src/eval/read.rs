@@ -26,7 +26,7 @@ impl Evaluator {
     ) -> Evaluated {
         let ts = self.read_ts(engine, get.read_ts)?;
         let reader = reader_of(txn);
-        if !self.latches.is_empty() {
+        if !self.latches.is_empty() && self.config.rules.reads_wait_for_commands {
             for key in &get.keys {
                 if let Some(command) = self.latches.read_conflict(key, ts) {
                     return Ok(Step::Wait(Wait::Latch(command)));
@@ -42,7 +42,9 @@ impl Evaluator {
         }
         let mut values = Vec::with_capacity(get.keys.len());
         for key in &get.keys {
-            self.cache.read(key, ts, reader);
+            if self.config.rules.reads_are_remembered {
+                self.cache.read(key, ts, reader);
+            }
             values.push(match mvcc::get_at(engine, key, ts)? {
                 Some(version) => kv::OptionalValue { present: true, value: version.value },
                 None => kv::OptionalValue::default(),
@@ -74,13 +76,17 @@ impl Evaluator {
             Some(rest) if scan.reverse => KeyRange { start: rest.end.clone(), end: span.end },
             Some(rest) => KeyRange { start: span.start, end: rest.start.clone() },
         };
-        if let Some(command) = self.latches.span_conflict(&read, ts) {
+        if self.config.rules.reads_wait_for_commands
+            && let Some(command) = self.latches.span_conflict(&read, ts)
+        {
             return Ok(Step::Wait(Wait::Latch(command)));
         }
         if let Some(wait) = self.foreign_in_span(engine, &read, ts, reader)? {
             return Ok(Step::Wait(wait));
         }
-        self.cache.read_span(&read, ts, reader);
+        if self.config.rules.reads_are_remembered {
+            self.cache.read_span(&read, ts, reader);
+        }
         let rows =
             page.rows.into_iter().map(|row| kv::KeyValue { key: row.key.0, value: row.value });
         Ok(Step::Done(Response::Scan(kv::ScanResult {

@@ -10,17 +10,12 @@ use crate::replica::Replica;
 use crate::state::{applied_key, decode_applied};
 use crate::{Ctx, Effect};
 
-/// How often it is considered, in ticks.
-const EVERY_TICKS: u64 = 50;
-/// Fewer entries than this are not worth it.
-const WORTHWHILE: u64 = 256;
-
 impl Replica {
     pub(crate) fn consider_truncation(&mut self) {
         // Spread over the ranges, so that they do not all come at once.
-        if (self.ticks + self.id.0).is_multiple_of(EVERY_TICKS) {
+        if (self.ticks + self.id.0).is_multiple_of(self.config.truncate_ticks) {
             let kept = self.applied.index.saturating_sub(self.group.truncated().index);
-            self.truncate_due = self.is_initialised() && kept >= WORTHWHILE;
+            self.truncate_due = self.is_initialised() && kept >= self.config.log_entries_min;
         }
     }
 
@@ -30,7 +25,7 @@ impl Replica {
         }
         match self.truncation_point(ctx) {
             Ok(upto) => {
-                if upto >= self.group.truncated().index + WORTHWHILE {
+                if upto >= self.group.truncated().index + self.config.log_entries_min {
                     self.group.compact(upto, log);
                 }
             }
@@ -39,7 +34,10 @@ impl Replica {
     }
 
     fn truncation_point(&self, ctx: &Ctx<'_>) -> Result<u64, EngineError> {
-        let durable = durable_applied(ctx.engine, self)?;
+        let durable = match self.config.eval.rules.logs_wait_for_flush {
+            true => durable_applied(ctx.engine, self)?,
+            false => self.applied.index,
+        };
         let last = self.group.status().last;
         let kept = if self.group.is_leader() {
             let now = ctx.now();

@@ -189,7 +189,11 @@ impl Replica {
         if self.id == RangeId::SYSTEM {
             if lead.oracle.is_none() {
                 let bound = self.system.as_ref().map_or(Timestamp::ZERO, |s| s.oracle_bound());
-                lead.oracle = Some(Oracle::new(bound));
+                let oracle = match self.config.eval.rules.oracle_bounds_are_replicated {
+                    true => Oracle::new(bound),
+                    false => Oracle::unbounded(),
+                };
+                lead.oracle = Some(oracle);
                 self.raise_bound(ctx, out);
             }
             return self.publish_again(ctx, out);
@@ -212,6 +216,7 @@ impl Replica {
     ) {
         let span = self.descriptor.span();
         let config = self.config.eval.clone();
+        let ts = if config.rules.leaders_begin_with_reads { ts } else { Timestamp::ZERO };
         // Nobody else has led the range since the split: all entries so far are of this term.
         let first = self.group.truncated() == INIT_AT && self.first_term_is(term);
         let Some(lead) = self.lead.as_mut() else { return };

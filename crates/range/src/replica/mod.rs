@@ -53,6 +53,10 @@ pub struct Config {
     pub log_entries_max: u64,
     /// Entries that a follower keeps behind what it has applied, in case it comes to lead.
     pub log_entries_kept: u64,
+    /// Fewer entries than this are not worth truncating the log.
+    pub log_entries_min: u64,
+    /// How often truncation is considered, in ticks.
+    pub truncate_ticks: u64,
     /// Waiting requests during a split.
     pub held_max: usize,
     /// The evaluator's.
@@ -66,6 +70,8 @@ impl Default for Config {
             entry_bytes: 1 << 20,
             log_entries_max: 100_000,
             log_entries_kept: 2_000,
+            log_entries_min: 256,
+            truncate_ticks: 50,
             held_max: 10_000,
             eval: eval::Config::default(),
         }

@@ -121,7 +121,8 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         // N1: after the reading.
-        let leased = self.holds_lease(ctx) && !self.is_splitting();
+        let checked = self.config.eval.rules.leases_are_checked_after;
+        let leased = (!checked || self.holds_lease(ctx)) && !self.is_splitting();
         let mut refused: Vec<ProposalId> = Vec::new();
         for effect in effects {
             match effect {
@@ -218,6 +219,23 @@ impl Replica {
         };
         let mut effects = Vec::new();
         evaluator.node_gone(ctx.engine, ctx.now(), node, incarnation, &mut effects);
+        self.carry_out(ctx, effects, 0, out);
+    }
+
+    /// A process was silent for long, and may yet be heard again: what its transactions hold in memory
+    /// is free.
+    pub fn node_silent(
+        &mut self,
+        ctx: &Ctx<'_>,
+        node: base::NodeId,
+        incarnation: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(evaluator) = self.lead.as_mut().and_then(|lead| lead.evaluator.as_mut()) else {
+            return;
+        };
+        let mut effects = Vec::new();
+        evaluator.node_silent(ctx.engine, ctx.now(), node, incarnation, &mut effects);
         self.carry_out(ctx, effects, 0, out);
     }
 

@@ -73,6 +73,11 @@ impl Runner for Nodes {
                 }
                 self.sessions.push(members);
             }
+            // restart NODE: a new process, which knows nothing of the old one's transactions
+            "restart" => {
+                let node = NodeId(parse(next(&mut args, "node")?.trim_start_matches('n'))?);
+                self.nodes.insert(node, Detector::new(node, 2, Config::default()));
+            }
             "over" => self.over.push(owner(next(&mut args, "transaction")?)?.txn),
             "advance" => self.now += parse::<u64>(next(&mut args, "milliseconds")?)? * 1000,
             "lose_probes" => self.lossy = true,

@@ -237,6 +237,9 @@ impl Task {
             self.carry_out(effect, progress).await;
         }
         let shared = &self.inner.shared;
+        if !shared.router.config.rules.commits_wait_for_oracle {
+            return told;
+        }
         let seen = shared.oracle.until_issued(&shared.router, at.prev()).await;
         let unsure = |error| KvError::Ambiguous {
             reason: format!("it is committed, but others may begin before it: {error}"),
