@@ -25,7 +25,7 @@ fn message(panic: &Box<dyn std::any::Any + Send>) -> String {
 fn must_be_noticed(seeds: u64, rules: Rules, run: impl Fn(u64) -> Run + std::panic::RefUnwindSafe) {
     let found = noticed(seeds, |seed| Run { rules, ..run(seed) });
     let found = found.unwrap_or_else(|| panic!("{seeds} seeds found nothing without {rules:?}"));
-    println!("{found}");
+    eprintln!("{found}");
     let seed = found.trim_start_matches("seed ").split(':').next().and_then(|n| n.parse().ok());
     let kept = run(seed.expect("it says its seed")).go();
     assert!(kept.wrong.is_empty(), "with all rules: {:?}", kept.wrong);

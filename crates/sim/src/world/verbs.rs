@@ -150,15 +150,14 @@ impl World {
         limit: Micros,
         task: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
-        let answer = Arc::new(Mutex::new(None));
+        let answer: Arc<Mutex<Option<T>>> = Arc::default();
         let place = Arc::clone(&answer);
         self.spawn(async move {
             let found = task.await;
             *place.lock() = Some(found);
         });
         self.run_until(limit, |_| answer.lock().is_some());
-        let found = answer.lock().take();
-        found
+        std::mem::take(&mut *answer.lock())
     }
 
     /// What happened so far, as one number; and in how many events.
