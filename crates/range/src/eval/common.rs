@@ -223,8 +223,9 @@ impl Evaluator {
         if self.ended.contains(txn) {
             return Err(Refusal::gone(txn, "it has ended in this range"));
         }
-        if txn.0 < self.gc_point(engine)?.0 {
-            return Err(Refusal::gone(txn, "it is older than what garbage collection keeps"));
+        let safe_point = self.gc_point(engine)?.0;
+        if txn.0 < safe_point {
+            return Err(Refusal::new(Error::BelowGc(kv::BelowGc { safe_point })));
         }
         Ok(())
     }
