@@ -35,6 +35,7 @@ mod router;
 mod runtime;
 mod scatter;
 mod settle;
+mod snapshots;
 pub mod testing;
 mod transport;
 mod txn;

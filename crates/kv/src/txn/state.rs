@@ -12,6 +12,7 @@ use txn::read_set::ReadSet;
 use crate::activity::Activity;
 use crate::buffer::WriteBuffer;
 use crate::error::KvError;
+use crate::snapshots::Hold;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -66,6 +67,8 @@ pub(crate) struct State {
     /// The age: kept when the transaction is run again.
     pub(crate) start: Timestamp,
     pub(crate) read_ts: Timestamp,
+    /// Keeps what it may read from being collected.
+    pub(crate) hold: Option<Hold>,
     /// The next statement takes a new snapshot (after a restart).
     pub(crate) stale_snapshot: bool,
     pub(crate) buffer: WriteBuffer,
@@ -93,6 +96,7 @@ impl Default for State {
             id: TxnId(0),
             start: Timestamp::ZERO,
             read_ts: Timestamp::ZERO,
+            hold: None,
             stale_snapshot: false,
             buffer: WriteBuffer::default(),
             locks: BTreeMap::new(),
