@@ -29,6 +29,7 @@ mod error;
 mod inspect;
 mod load;
 mod metrics;
+mod nearest;
 mod oracle;
 mod registry;
 mod router;

@@ -4,10 +4,6 @@
 //! answers, and has the patience to wait for a range that elects a leader. What a range *refuses* is
 //! the caller's business.
 //!
-//! Snapshot reads of nobody's ([`crate::TxnOptions::as_of`]) may be answered by any replica that knows the
-//! range's past to be settled that far: this node's own is asked first, and the others when no leader
-//! answers.
-//!
 //! A request names one range. When that range no longer holds the keys, the caller is told
 //! [`Refusal::Moved`] and groups its keys anew.
 
@@ -27,6 +23,7 @@ use crate::config::Config;
 use crate::directory::{Directory, Route};
 use crate::error::KvError;
 use crate::metrics::Metrics;
+use crate::nearest::reads_the_past;
 use crate::runtime::Runtime;
 use crate::transport::{Transport, TransportError};
 
@@ -192,35 +189,6 @@ impl Router {
         }
     }
 
-    /// A read of the past, put to this node's own replica although another leads. Nothing, if it can't
-    /// tell, or if this is no such read.
-    async fn call_nearest(
-        &self,
-        route: &Arc<Route>,
-        build: &mut impl FnMut() -> (Option<kv::TxnMeta>, Request),
-    ) -> Option<Result<Response, Refusal>> {
-        let local = self.transport.local_node().0;
-        if route.leader() == Some(local) || !route.descriptor.has_replica(local) {
-            return None;
-        }
-        let (txn, request) = build();
-        let request = kv::RangeRequest { range_id: route.id.0, txn, request: Some(request) };
-        if !reads_the_past(&request) {
-            return None;
-        }
-        let answer =
-            match self.transport.send(local, request).await {
-                Ok(kv::RangeResponse { response: Some(response), error: None }) => Ok(response),
-                Ok(kv::RangeResponse {
-                    error: Some(kv::KvError { error: Some(error) }), ..
-                }) if matches!(error, RangeError::BelowGc(_)) => Err(Refusal::Range(error)),
-                Ok(_) | Err(_) => return None,
-            };
-        self.metrics.local_calls.inc();
-        self.metrics.follower_reads.inc();
-        Some(answer)
-    }
-
     async fn attempt(
         &self,
         route: &Arc<Route>,
@@ -378,11 +346,6 @@ impl Router {
             Either::Right(_) => None,
         }
     }
-}
-
-/// Whether it is a snapshot read on no transaction's behalf.
-fn reads_the_past(request: &kv::RangeRequest) -> bool {
-    request.txn.is_none() && matches!(request.request, Some(Request::Get(_) | Request::Scan(_)))
 }
 
 /// How long an answer may take before the request is sent again. Lock requests wait as long as their

@@ -129,7 +129,7 @@ async fn open_snapshots_are_known_until_they_end() {
 
     // A reader at READ COMMITTED needs its newest snapshot only; a writer its id.
     let committed =
-        TxnOptions { isolation: Isolation::ReadCommitted, read_only: true, as_of: None };
+        TxnOptions { isolation: Isolation::ReadCommitted, read_only: true, ..Default::default() };
     let reader = db.begin(committed);
     reader.begin_statement().await.unwrap();
     writer.lock(&[key("b")], Strength::Exclusive, WaitPolicy::Block).await.unwrap();

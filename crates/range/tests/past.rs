@@ -1,5 +1,5 @@
 //! What any replica answers about the past stays true: while leaders die and move, ranges are split, and
-//! replicas come back without what they had not flushed.
+//! replicas come back without what they had not flushed. `SEEDS=500` runs more of it.
 
 mod cluster;
 
@@ -84,16 +84,18 @@ fn follow(world: &mut World, seen: &mut Vec<Seen>) {
 
 #[test]
 fn a_follower_answers_while_the_leader_is_away() {
-    let mut world = world(3);
+    let mut world = World::new(3, 3);
+    world.spread();
     assert_eq!(world.put("a", "1"), Outcome::Done);
     let then = world.timestamp();
     let leader = world.holder(USER).expect("somebody leads");
-    let issued = base::Timestamp(then);
+    // Some seconds later, because promises lag behind.
+    let issued = base::Timestamp(then + (5_000 << base::Timestamp::LOGICAL_BITS));
     let promised = world.with(leader, USER, |r, ctx, _| r.close(ctx, issued));
     let (at, ts) = promised.expect("it leads");
-    assert_eq!(ts, issued, "nothing is in flight");
-    assert_eq!(world.put("a", "2"), Outcome::Done);
+    assert!(ts.0 >= then, "nothing is in flight");
     world.run_for(200_000);
+    let then = ts.0;
     let follower = (leader + 1) % 3;
     assert_eq!(read(&mut world, follower, "a", then), None, "nobody has told it");
     world.kill(leader);
@@ -105,7 +107,8 @@ fn a_follower_answers_while_the_leader_is_away() {
 #[test]
 fn promises_are_kept() {
     let mut answered = 0;
-    for seed in 0..25 {
+    let seeds = std::env::var("SEEDS").ok().and_then(|count| count.parse::<u64>().ok());
+    for seed in 0..seeds.unwrap_or(25) {
         let mut world = world(seed);
         let mut seen = Vec::new();
         for step in 0..120 {

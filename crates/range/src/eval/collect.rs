@@ -72,6 +72,18 @@ fn put_gc_point(batch: &mut WriteBatch, start: &Key, point: Timestamp) {
 }
 
 impl Evaluator {
+    /// Whether a pass of garbage collection with these points is worth it by now, in a range of about
+    /// `size` bytes.
+    #[must_use]
+    pub fn is_worth_collecting(
+        &self,
+        safe_point: Timestamp,
+        records_below: Timestamp,
+        size: u64,
+    ) -> bool {
+        self.pass.is_some() || self.garbage.is_worth_it(safe_point, records_below, size)
+    }
+
     /// Nothing below this can be read.
     pub(super) fn gc_point(&mut self, engine: &dyn EngineRead) -> Evaluated<Timestamp> {
         if let Some(point) = self.gc_point {

@@ -456,18 +456,6 @@ impl Evaluator {
         self.note_issued(to);
     }
 
-    /// Whether a pass of garbage collection with these points is worth it by now, in a range of about
-    /// `size` bytes.
-    #[must_use]
-    pub fn is_worth_collecting(
-        &self,
-        safe_point: Timestamp,
-        records_below: Timestamp,
-        size: u64,
-    ) -> bool {
-        self.pass.is_some() || self.garbage.is_worth_it(safe_point, records_below, size)
-    }
-
     /// Every holder of and waiter for a lock, for people to look at.
     pub fn lock_rows(&self) -> impl Iterator<Item = LockRow> + '_ {
         self.locks.rows().map(|(key, owner, strength, granted)| LockRow {

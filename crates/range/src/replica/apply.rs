@@ -75,10 +75,12 @@ impl Replica {
             ctx.engine.flush()?;
         }
         self.group.applied(last.index);
-        self.closed.applied(last.index);
         for after in afters {
             self.after_applied(ctx, after, out);
         }
+        // Not before: what was promised for an index behind a split is not about its right part, which
+        // has inherited what there was (`op/split.rs`).
+        self.closed.applied(last.index);
         if !self.is_member() {
             self.destroy(ctx, out)?;
         }

@@ -1,5 +1,6 @@
 //! BEGIN, COMMIT, ROLLBACK and savepoints.
 
+use base::Timestamp;
 use sqlparser::ast::{TransactionAccessMode, TransactionIsolationLevel, TransactionMode};
 
 use super::Session;
@@ -40,6 +41,7 @@ impl Session {
     pub(super) fn begin(
         &mut self,
         modes: &[TransactionMode],
+        as_of: Option<Timestamp>,
         start: bool,
         sink: &mut dyn Sink,
     ) -> Result<Tag, SqlError> {
@@ -57,14 +59,34 @@ impl Session {
                 self.tx.block = Block::Explicit;
             }
         }
-        self.set_transaction(modes)?;
+        self.set_transaction(modes, as_of)?;
         Ok(Tag::Text(if start { "START TRANSACTION" } else { "BEGIN" }))
     }
 
     /// SET TRANSACTION, and the modes of BEGIN.
-    pub(super) fn set_transaction(&mut self, list: &[TransactionMode]) -> Result<(), SqlError> {
-        let modes = apply_modes(self.tx.modes, list)?;
+    pub(super) fn set_transaction(
+        &mut self,
+        list: &[TransactionMode],
+        as_of: Option<Timestamp>,
+    ) -> Result<(), SqlError> {
+        let mut modes = apply_modes(self.tx.modes, list)?;
+        let writes = |mode: &TransactionMode| {
+            matches!(mode, TransactionMode::AccessMode(TransactionAccessMode::ReadWrite))
+        };
+        if as_of.or(modes.as_of).is_some() {
+            if list.iter().any(writes) {
+                return Err(SqlError::syntax("AS OF SYSTEM TIME specified with READ WRITE mode"));
+            }
+            modes.read_only = true;
+            modes.as_of = as_of.or(modes.as_of);
+        }
         if self.tx.txn().is_some() {
+            if modes.as_of != self.tx.modes.as_of {
+                return Err(SqlError::new(
+                    SqlState::ACTIVE_SQL_TRANSACTION,
+                    "SET TRANSACTION AS OF SYSTEM TIME must be called before any query",
+                ));
+            }
             if modes.isolation != self.tx.modes.isolation {
                 return Err(SqlError::new(
                     SqlState::ACTIVE_SQL_TRANSACTION,
@@ -177,8 +199,11 @@ impl Session {
     /// again or calls [`Session::fail`].
     pub(super) async fn commit_transaction(&mut self) -> Result<(), SqlError> {
         let modes = self.modes();
-        let result = match self.tx.txn() {
-            Some(txn) => txn.clone().commit().await,
+        let result = match self.tx.txn().cloned() {
+            Some(txn) => match self.rise_above_loads().await {
+                Ok(()) => txn.commit().await,
+                Err(error) => Err(error),
+            },
             None => Ok(None),
         };
         self.epoch += 1;
@@ -202,6 +227,24 @@ impl Session {
                 Err(self.describe_kv_error(error))
             }
         }
+    }
+
+    /// Makes a transaction that has loaded rows commit above a timestamp drawn now.
+    ///
+    /// The rows are as old as its snapshot, and a follower may have been promised that nothing that old
+    /// is written any more, before they came. It must not show the past without them to anybody who knows
+    /// of them. Whoever does reads at the commit or above; what is promised up to there is promised
+    /// from now on, when the rows are there. What makes them known is a change of the catalog, so a
+    /// read of the catalog's version at that timestamp is what the commit has to stay above.
+    async fn rise_above_loads(&self) -> Result<(), kv::KvError> {
+        if self.tx.loaded.is_empty() {
+            return Ok(());
+        }
+        let db = &self.engine.db;
+        let as_of = Some(db.now().await?);
+        let reader = db.begin(kv::TxnOptions { as_of, ..Default::default() });
+        reader.begin_statement().await?;
+        reader.get(&catalog::store::version_key()).await.map(drop)
     }
 
     /// Rolls back what is open; the session is idle afterwards.

@@ -25,7 +25,7 @@ use super::cache::{Plan, Planned, Prepared};
 use super::engine::count;
 use super::script::Parsed;
 use super::transaction::Block;
-use super::{Session, bound, catalog_error, plan, utility};
+use super::{Session, as_of, bound, catalog_error, plan, utility};
 use crate::dml::Names;
 use crate::point::{Outcome, PointContext, PointPlan};
 use crate::{SqlError, SqlState};
@@ -185,9 +185,19 @@ impl Session {
         self.refuse_if_failed()?;
         self.refresh_env();
         self.begin_implicit();
+        let Parsed::AsOf(historic) = job.parsed else { return self.run_bindable(job, sink).await };
+        let at = self.time_of(historic, job.text).await?;
+        self.enter_past(at).map_err(|e| e.at(historic.position))?;
+        let result = self.run_bindable(job, sink).await;
+        self.leave_past();
+        result
+    }
+
+    async fn run_bindable(&mut self, job: Job<'_>, sink: &mut dyn Sink) -> Result<Tag, SqlError> {
         self.tick(self.tx.statements == 0);
-        sink.environment(&self.env);
         let txn = self.tx.statement(&self.engine.db, &self.activity).await?;
+        Arc::make_mut(&mut self.env).snapshot = as_of::parts(txn.read_ts());
+        sink.environment(&self.env);
         if let Some(timeout) = self.hot.lock_timeout {
             txn.set_lock_timeout(Some(timeout));
         }
@@ -341,6 +351,8 @@ impl Session {
     /// An error struck: the transaction block fails, an implicit transaction ends.
     pub(super) fn fail(&mut self) {
         count(&self.engine.metrics.errors);
+        // A statement of the past may have been cut off in the middle.
+        self.leave_past();
         match self.tx.block {
             _ if self.tx.commit_failed => self.drop_transaction(),
             Block::Explicit => {

@@ -17,8 +17,10 @@
 
 mod access;
 pub(crate) mod api;
+mod as_of;
 mod bound;
 mod cache;
+mod cluster_setting;
 pub(crate) mod collect;
 mod control;
 mod engine;
@@ -329,6 +331,7 @@ fn modes(settings: &Settings) -> Modes {
     Modes {
         isolation: isolation(settings.known("default_transaction_isolation")),
         read_only: settings.known("default_transaction_read_only") == "on",
+        as_of: None,
     }
 }
 

@@ -10,6 +10,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
+use super::cluster_setting::{ClusterSetting, is_cluster_setting, parse_cluster_setting};
 use crate::SqlError;
 use crate::bind;
 use crate::copy::{CopyStatement, parse_copy};
@@ -21,6 +22,10 @@ pub(crate) enum Parsed {
     Empty,
     /// What sqlparser knows.
     Sql(Box<ast::Statement>),
+    /// What sqlparser knows, with AS OF SYSTEM TIME.
+    AsOf(Box<Historic>),
+    /// SET, RESET and SHOW of the cluster's settings.
+    ClusterSetting(ClusterSetting),
     /// COPY.
     Copy(Box<CopyStatement>),
     /// `ALTER TABLE t SPLIT AT VALUES (…), (…)`.
@@ -36,6 +41,31 @@ pub(crate) enum Parsed {
     },
     /// `CHECKPOINT`.
     Checkpoint,
+}
+
+/// A statement about the past.
+#[derive(Debug, Clone)]
+pub(crate) struct Historic {
+    pub(crate) statement: ast::Statement,
+    /// What its clauses say; at least one.
+    pub(crate) times: Vec<ast::Expr>,
+    pub(crate) position: Option<usize>,
+}
+
+impl Parsed {
+    /// The tree, if sqlparser has made one.
+    pub(crate) fn statement(&self) -> Option<&ast::Statement> {
+        match self {
+            Parsed::Sql(statement) => Some(statement),
+            Parsed::AsOf(historic) => Some(&historic.statement),
+            Parsed::Empty
+            | Parsed::ClusterSetting(_)
+            | Parsed::Copy(_)
+            | Parsed::SplitAt(_)
+            | Parsed::Maintenance { .. }
+            | Parsed::Checkpoint => None,
+        }
+    }
 }
 
 /// Where to split a table.
@@ -157,6 +187,9 @@ fn dollar_tag(bytes: &[u8], at: usize) -> Option<&[u8]> {
 pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
     match first_word(text).as_str() {
         "" => return Ok(Parsed::Empty),
+        "set" | "reset" | "show" if is_cluster_setting(text) => {
+            return by_hand(text, parse_cluster_setting).map(Parsed::ClusterSetting);
+        }
         "copy" => return by_hand(text, parse_copy).map(|c| Parsed::Copy(Box::new(c))),
         "vacuum" => return by_hand(text, parse_vacuum),
         "analyze" | "analyse" => return by_hand(text, parse_analyze),
@@ -164,10 +197,20 @@ pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
         "alter" if is_split(text) => return by_hand(text, parse_split),
         _ => {}
     }
-    let mut statements = bind::parse(text)?;
+    if let Some(past) = bind::take_as_of(text)? {
+        let statement = one(bind::parse(&past.rest)?)?;
+        let statement = statement.ok_or_else(|| SqlError::syntax("nothing is read"))?;
+        let (times, position) = (past.times, past.position);
+        return Ok(Parsed::AsOf(Box::new(Historic { statement, times, position })));
+    }
+    let statement = one(bind::parse(text)?)?;
+    Ok(statement.map_or(Parsed::Empty, |statement| Parsed::Sql(Box::new(statement))))
+}
+
+fn one(mut statements: Vec<ast::Statement>) -> Result<Option<ast::Statement>, SqlError> {
     match statements.len() {
-        0 => Ok(Parsed::Empty),
-        1 => Ok(Parsed::Sql(Box::new(statements.remove(0)))),
+        0 => Ok(None),
+        1 => Ok(statements.pop()),
         _ => Err(SqlError::syntax("cannot insert multiple commands into a prepared statement")),
     }
 }

@@ -53,6 +53,7 @@ fn text_of(values: &[Expr]) -> Result<Option<String>, SqlError> {
 pub(super) fn run_set(
     session: &mut Session,
     set: &Set,
+    as_of: Option<base::Timestamp>,
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
     match set {
@@ -86,7 +87,7 @@ pub(super) fn run_set(
                 );
                 return Ok(Tag::Text("SET"));
             }
-            session.set_transaction(modes)?;
+            session.set_transaction(modes, as_of)?;
         }
         Set::SetTransaction { modes, snapshot: None, session: true } => {
             let wanted = control::apply_modes(session.modes(), modes)?;
@@ -124,7 +125,7 @@ fn assign(
     if let Some(value) = &value
         && let Some(mode) = transaction_mode(name, value)?
     {
-        return session.set_transaction(&[mode]);
+        return session.set_transaction(&[mode], None);
     }
     if local && session.tx.block == Block::Idle {
         sink.notice(

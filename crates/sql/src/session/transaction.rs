@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use base::KeyRange;
+use base::{KeyRange, Timestamp};
 use catalog::CatalogSnapshot;
 use kv::{Activity, Db, Isolation, Savepoint, Txn, TxnOptions};
 
@@ -34,6 +34,8 @@ pub(crate) enum Block {
 pub(crate) struct Modes {
     pub(crate) isolation: Isolation,
     pub(crate) read_only: bool,
+    /// It reads this snapshot, in the past.
+    pub(crate) as_of: Option<Timestamp>,
 }
 
 /// A named savepoint and all there is to return to.
@@ -72,6 +74,8 @@ pub(crate) struct Transaction {
     /// Key spans filled outside of this transaction for tables that exist only in it: to be
     /// emptied if it rolls back.
     pub(crate) loaded: Vec<KeyRange>,
+    /// The implicit transaction that this one, of another time, stands in for.
+    aside: Option<Box<Transaction>>,
 }
 
 impl Transaction {
@@ -89,6 +93,23 @@ impl Transaction {
             marks: Vec::new(),
             fresh: Default::default(),
             loaded: Vec::new(),
+            aside: None,
+        }
+    }
+
+    /// Makes room for one statement of another time.
+    pub(crate) fn step_aside(&mut self, modes: Modes) {
+        assert!(self.aside.is_none(), "one statement at a time");
+        let mut stand_in = Transaction::new(modes);
+        stand_in.block = Block::Implicit;
+        let aside = std::mem::replace(self, stand_in);
+        self.aside = Some(Box::new(aside));
+    }
+
+    /// Takes its place again, if it stepped aside.
+    pub(crate) fn step_back(&mut self) {
+        if let Some(aside) = self.aside.take() {
+            *self = *aside;
         }
     }
 
@@ -104,11 +125,13 @@ impl Transaction {
                 let options = TxnOptions {
                     isolation: self.modes.isolation,
                     read_only: self.modes.read_only,
+                    as_of: self.modes.as_of,
                     ..TxnOptions::default()
                 };
                 let same = |t: &Arc<Txn>| {
                     t.options().isolation == options.isolation
                         && t.options().read_only == options.read_only
+                        && t.options().as_of == options.as_of
                 };
                 let txn = self.again.take().filter(same).unwrap_or_else(|| db.begin(options));
                 self.txn = Some(txn.clone());

@@ -24,8 +24,11 @@ pub(super) fn columns(
     parsed: &Parsed,
     session: &Session,
 ) -> Result<Option<Arc<[ResultColumn]>>, SqlError> {
-    let Parsed::Sql(statement) = parsed else { return Ok(None) };
-    Ok(match &**statement {
+    if let Parsed::ClusterSetting(command) = parsed {
+        return Ok(command.columns());
+    }
+    let Some(statement) = parsed.statement() else { return Ok(None) };
+    Ok(match statement {
         Statement::ShowVariable { variable } => Some(set::show_columns(variable).into()),
         Statement::Execute { name: Some(name), .. } => {
             let name = name.to_string();
@@ -64,7 +67,23 @@ pub(super) async fn run(
         }
         // What is acknowledged is durable already.
         Parsed::Checkpoint => Ok(Tag::Text("CHECKPOINT")),
-        Parsed::Sql(statement) => run_statement(session, statement, job, sink).await,
+        Parsed::ClusterSetting(command) => command.run(session, sink).await,
+        Parsed::Sql(statement) => run_statement(session, statement, None, job, sink).await,
+        Parsed::AsOf(historic) => {
+            session.refuse_if_failed()?;
+            let (statement, position) = (&historic.statement, historic.position);
+            let modes = matches!(
+                statement,
+                Statement::StartTransaction { .. }
+                    | Statement::Set(ast::Set::SetTransaction { session: false, .. })
+            );
+            if !modes {
+                let what = format!("AS OF SYSTEM TIME in {}", ddl::verb(statement));
+                return Err(SqlError::unsupported(what).at(position));
+            }
+            let at = session.time_of(historic, job.text).await?;
+            run_statement(session, statement, Some(at), job, sink).await
+        }
     }
 }
 
@@ -93,6 +112,7 @@ async fn run_copy(
 async fn run_statement(
     session: &mut Session,
     statement: &Statement,
+    as_of: Option<base::Timestamp>,
     job: Job<'_>,
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
@@ -101,7 +121,7 @@ async fn run_statement(
             if !statements.is_empty() || exception.is_some() || modifier.is_some() {
                 return Err(SqlError::unsupported("BEGIN with statements or a modifier"));
             }
-            session.begin(modes, !begin, sink)
+            session.begin(modes, as_of, !begin, sink)
         }
         Statement::Commit { chain, modifier: None, .. } => session.commit(*chain, sink).await,
         Statement::Rollback { chain, savepoint: None } => session.rollback(*chain, sink).await,
@@ -111,7 +131,7 @@ async fn run_statement(
         _ => {
             session.refuse_if_failed()?;
             match statement {
-                Statement::Set(set) => set::run_set(session, set, sink),
+                Statement::Set(set) => set::run_set(session, set, as_of, sink),
                 Statement::ShowVariable { variable } => set::show(session, variable, sink),
                 Statement::Reset(reset) => set::reset(session, &reset.reset, sink),
                 Statement::Discard { object_type } => discard(session, *object_type, sink).await,
@@ -233,6 +253,15 @@ async fn execute(
 }
 
 impl Session {
+    /// The value of an expression without columns, as the type that it has.
+    pub(super) fn literal(&self, expr: &ast::Expr, text: &str) -> Result<pgtypes::Datum, SqlError> {
+        let catalog = self.engine.catalog.cached();
+        let view = self.view(&catalog);
+        let scalar =
+            crate::bind::Binder::new(&view, &self.env, text).bind_expr_over(expr, &[], None)?;
+        crate::ir::eval(&scalar, &self.env, &[], &[])
+    }
+
     /// The value of an expression without columns, as `ty`.
     pub(crate) fn constant(
         &self,

@@ -47,7 +47,7 @@ pub fn parse_millis(value: &str) -> Option<i64> {
     (0.0..=2_147_483_647.0).contains(&millis).then_some(millis as i64)
 }
 
-fn show_millis(millis: i64) -> String {
+pub(super) fn show_millis(millis: i64) -> String {
     const UNITS: [(i64, &str); 5] =
         [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
     match UNITS.iter().find(|(size, _)| millis > 0 && millis % size == 0) {
