@@ -69,7 +69,7 @@ impl Runner for Pair {
                 while let Some((range, applied)) = args.next_key() {
                     led.insert(RangeId(number(range)?), applied.parse()?);
                 }
-                let sender = self.senders.entry(from).or_insert_with(Sender::new);
+                let sender = self.senders.entry(from).or_default();
                 let message = sender.next(closed, &led, oldest);
                 writeln!(out, "{}", shown(&message))?;
                 if context.tags.contains("lost") {
@@ -148,7 +148,7 @@ proptest! {
                     now += 1;
                     let closed = Timestamp(now);
                     made.extend(led[at].iter().map(|(&range, &index)| (range, index, closed)));
-                    let sender = pair.senders.entry(from).or_insert_with(Sender::new);
+                    let sender = pair.senders.entry(from).or_default();
                     let message = sender.next(closed, &led[at], None);
                     if what < 7 {
                         match pair.receiver.receive(from, incarnations[at], &message) {

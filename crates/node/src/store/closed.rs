@@ -64,7 +64,7 @@ impl Store {
         let mut closing = self.closing.lock();
         let nothing = BTreeMap::new();
         for peer in self.peers.all() {
-            let sender = closing.senders.entry(peer.id).or_insert_with(Sender::new);
+            let sender = closing.senders.entry(peer.id).or_default();
             let message = sender.next(closed, led.get(&peer.id).unwrap_or(&nothing), oldest);
             if !peer.outbox.closed(message) {
                 sender.start_over();

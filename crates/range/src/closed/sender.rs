@@ -15,19 +15,20 @@ pub struct Sender {
     seq: u64,
     /// What the peer has, if every message arrived.
     told: BTreeMap<RangeId, u64>,
-    full: bool,
+    /// The next message is a difference, not all there is.
+    follows: bool,
 }
 
 impl Sender {
     /// A peer that was told nothing.
     #[must_use]
     pub fn new() -> Self {
-        Sender { full: true, ..Sender::default() }
+        Sender::default()
     }
 
     /// The peer has missed something, or is another process by now.
     pub fn start_over(&mut self) {
-        self.full = true;
+        self.follows = false;
     }
 
     /// The next message: in each of the ranges `led`, of which the peer has replicas, nothing will be
@@ -38,7 +39,7 @@ impl Sender {
         led: &BTreeMap<RangeId, u64>,
         oldest: Option<Timestamp>,
     ) -> Closed {
-        if std::mem::take(&mut self.full) {
+        if !std::mem::replace(&mut self.follows, true) {
             self.told.clear();
             self.seq += 1;
             return self.message(closed, led, Vec::new(), oldest, true);
