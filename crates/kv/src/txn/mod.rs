@@ -240,7 +240,10 @@ impl Inner {
         if state.phase == Phase::New {
             self.shared.router.metrics.txns_begun.inc();
             state.begin(ts);
-            state.hold = Some(self.shared.snapshots.hold(ts));
+            // The holder of a session's lock never reads nor writes.
+            if !self.options.session_lock {
+                state.hold = Some(self.shared.snapshots.hold(ts));
+            }
             if !self.options.read_only {
                 self.shared.registry.insert(state.id, self);
                 if let Some((activity, _)) = &state.activity {

@@ -28,7 +28,7 @@ impl Evaluator {
         work: &mut Parked,
     ) -> Evaluated {
         let owner = require(txn)?;
-        self.check_alive(engine, owner.txn)?;
+        self.check_not_ended(owner.txn)?;
         self.note_issued(owner.start.max(Timestamp(owner.txn.0)));
         let strength = strength_of(lock.strength());
         let policy = lock.wait();
