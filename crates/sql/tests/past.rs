@@ -4,7 +4,7 @@ mod support;
 
 use base::Timestamp;
 use kv::testing::FakeCluster;
-use sql::session::{Engine, EngineConfig, TxStatus};
+use sql::session::{Engine, EngineConfig, Sink, TxStatus};
 use support::{connect, extended, run};
 
 macro_rules! check {
@@ -147,7 +147,8 @@ async fn the_extended_protocol_reads_the_past() {
     let sql = format!("SELECT id FROM t AS OF SYSTEM TIME {then} ORDER BY id");
     let prepared = s.parse(&sql, &[]).await.expect("parses");
     let columns = prepared.columns().map(|c| c.to_vec()).unwrap_or_default();
-    let mut sink = support::TextSink { columns, ..Default::default() };
+    let mut sink = support::TextSink::default();
+    sink.columns(&columns).expect("kept");
     let mut portal = s.bind(prepared, Vec::new()).expect("binds");
     for _ in 0..2 {
         s.execute(&mut portal, 2, &mut sink).await.expect("runs");
