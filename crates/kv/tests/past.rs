@@ -132,7 +132,7 @@ async fn open_snapshots_are_known_until_they_end() {
         TxnOptions { isolation: Isolation::ReadCommitted, read_only: true, ..Default::default() };
     let reader = db.begin(committed);
     reader.begin_statement().await.unwrap();
-    writer.lock(&[key("b")], Strength::Exclusive, WaitPolicy::Block).await.unwrap();
+    writer.lock(&[key("b")], Strength::Update, WaitPolicy::Block).await.unwrap();
     writer.put(key("b"), val("1")).unwrap();
     writer.commit().await.unwrap();
     let second = reader.begin_statement().await.unwrap();
