@@ -1,5 +1,7 @@
 //! Reading the past: from replicas that do not lead, and down to what garbage collection has kept.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails there has failed")]
+
 mod common;
 
 use base::{NodeId, Timestamp};

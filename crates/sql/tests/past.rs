@@ -155,7 +155,7 @@ async fn the_extended_protocol_reads_the_past() {
     }
     s.execute(&mut portal, 0, &mut sink).await.expect("runs");
     s.sync(&mut sink).await.expect("commits");
-    assert_eq!(sink.lines.join(" "), "1 2 3 4 5 -- SELECT 1");
+    assert_eq!(sink.lines.join(" "), "1 2 3 4 5 -- SELECT 5");
 }
 
 #[tokio::test]

@@ -32,7 +32,8 @@ impl Sender {
     }
 
     /// The next message: in each of the ranges `led`, of which the peer has replicas, nothing will be
-    /// placed at or below `closed` behind the index given, up to which the leader has applied. `oldest` is the oldest snapshot open here.
+    /// placed at or below `closed` behind the index given, up to which the leader has applied. `oldest`
+    /// is the oldest snapshot open here.
     pub fn next(
         &mut self,
         closed: Timestamp,
