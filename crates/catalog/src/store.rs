@@ -39,6 +39,9 @@ const ROLE: u8 = b'r';
 const TABLE: u8 = b't';
 const SEQUENCE: u8 = b'q';
 
+/// Older snapshots kept.
+const OLDER_MAX: usize = 8;
+
 /// Rows of the catalog fetched at a time.
 const PAGE_BYTES: u64 = 1 << 20;
 
@@ -76,6 +79,8 @@ fn descriptor_key(kind: u8, id: u32) -> Key {
 #[derive(Debug)]
 pub struct Catalog {
     cached: RwLock<Arc<CatalogSnapshot>>,
+    /// Some older ones, for those who read the past; the last used last.
+    older: RwLock<Vec<Arc<CatalogSnapshot>>>,
     /// The newest version that a transaction has read, and the snapshot at which one first did.
     seen: RwLock<(u64, Timestamp)>,
 }
@@ -84,6 +89,7 @@ impl Default for Catalog {
     fn default() -> Self {
         Catalog {
             cached: RwLock::new(Arc::new(CatalogSnapshot::bootstrap())),
+            older: RwLock::default(),
             seen: RwLock::default(),
         }
     }
@@ -126,8 +132,20 @@ impl Catalog {
         if cached.version() == version {
             return Ok(cached);
         }
+        let kept = self.older.read().iter().find(|old| old.version() == version).cloned();
+        if let Some(old) = kept {
+            return Ok(old);
+        }
         let loaded = Arc::new(load(txn, version).await?);
         self.publish(&loaded);
+        // A transaction's own changes may make a version that never comes to be, or another one.
+        if version < cached.version() && !txn.has_writes() {
+            let mut older = self.older.write();
+            if older.len() >= OLDER_MAX {
+                older.remove(0);
+            }
+            older.push(loaded.clone());
+        }
         Ok(loaded)
     }
 

@@ -1,5 +1,6 @@
 //! The database as the node's upper layers see it: begins transactions, and administers ranges.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -19,6 +20,7 @@ use crate::oracle::Oracle;
 use crate::registry::Registry;
 use crate::router::{Refusal, Replay, Router, refused_outside_txn, unexpected};
 use crate::runtime::{Runtime, TokioRuntime};
+use crate::snapshots::Snapshots;
 use crate::transport::Transport;
 use crate::txn::{Txn, TxnOptions};
 
@@ -27,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) router: Router,
     pub(crate) oracle: Oracle,
     pub(crate) registry: Registry,
+    pub(crate) snapshots: Snapshots,
     pub(crate) detector: Mutex<Detector>,
     pub(crate) contention: Contention,
     /// Commits whose locks are being settled in the background.
@@ -74,6 +77,7 @@ impl Db {
                 router,
                 oracle: Oracle::default(),
                 registry: Registry::default(),
+                snapshots: Snapshots::default(),
                 detector,
                 contention: Contention::default(),
                 resolving: Arc::default(),
@@ -91,6 +95,31 @@ impl Db {
     /// A fresh timestamp: above every commit that was acknowledged before the call.
     pub async fn now(&self) -> Result<Timestamp, KvError> {
         self.shared.oracle.draw(&self.shared.router).await
+    }
+
+    /// The newest timestamp that this node has drawn; zero before the first. Asks nobody.
+    #[must_use]
+    pub fn newest_known(&self) -> Timestamp {
+        self.shared.oracle.newest_known()
+    }
+
+    /// The oldest snapshot that a transaction of this node may still read, if any is open.
+    #[must_use]
+    pub fn oldest_snapshot(&self) -> Option<Timestamp> {
+        self.shared.snapshots.oldest()
+    }
+
+    /// The settings of the cluster that were ever set, by name.
+    pub async fn cluster_settings(&self) -> Result<BTreeMap<String, String>, KvError> {
+        let all = self.query(meta::system_query::Query::AllSettings(true)).await?.settings;
+        let set = all.into_iter().filter(|setting| !setting.value.is_empty());
+        Ok(set.map(|setting| (setting.name, setting.value)).collect())
+    }
+
+    /// Sets a setting of the cluster; the empty value is that of one that was never set.
+    pub async fn set_cluster_setting(&self, name: &str, value: &str) -> Result<(), KvError> {
+        let put = meta::PutSetting { name: name.to_owned(), value: value.to_owned() };
+        self.system(meta::system_command::Command::PutSetting(put)).await.map(drop)
     }
 
     /// Whether two keys lie in one range, as far as this node remembers. Asks nobody.

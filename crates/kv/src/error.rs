@@ -98,7 +98,7 @@ pub enum KvError {
         /// The limit.
         limit: usize,
     },
-    /// The snapshot is older than what garbage collection has kept.
+    /// The snapshot, or the transaction, is older than what garbage collection has kept. (72000)
     #[error("snapshot {read_ts} is older than what is kept, {safe_point}")]
     SnapshotTooOld {
         /// The snapshot.

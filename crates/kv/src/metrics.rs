@@ -45,6 +45,8 @@ metrics! {
     local_calls,
     /// Requests sent to other nodes.
     remote_calls,
+    /// Reads of the past that the replica of this node answered without leading the range.
+    follower_reads,
     /// Commands that went through a range's log.
     consensus_rounds,
     /// Consensus rounds that somebody waited for between COMMIT and its answer, one after another.

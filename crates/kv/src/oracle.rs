@@ -78,6 +78,11 @@ impl Oracle {
         }
     }
 
+    /// The largest timestamp drawn here.
+    pub(crate) fn newest_known(&self) -> Timestamp {
+        self.state.lock().issued
+    }
+
     /// Returns once the oracle has issued `ts` or more: no transaction that begins later starts below.
     pub(crate) async fn until_issued(&self, router: &Router, ts: Timestamp) -> Result<(), KvError> {
         let mut draws = 0;

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::directory::{Directory, Route};
 use crate::error::KvError;
 use crate::metrics::Metrics;
+use crate::nearest::reads_the_past;
 use crate::runtime::Runtime;
 use crate::transport::{Transport, TransportError};
 
@@ -151,6 +152,9 @@ impl Router {
     ) -> Result<Response, Refusal> {
         let mut patience: Option<Patience> = None;
         let mut candidate = 0;
+        if let Some(answer) = self.call_nearest(route, &mut build).await {
+            return answer;
+        }
         loop {
             let (txn, request) = build();
             let to = match route.leader() {
@@ -195,6 +199,8 @@ impl Router {
         let local = to == self.transport.local_node().0;
         if local { &self.metrics.local_calls } else { &self.metrics.remote_calls }.inc();
         let waits = attempt_limit(&request, self.config.attempt_timeout);
+        // Whoever answers one need not lead.
+        let from_any = reads_the_past(&request);
         let answer = match waits {
             Some(limit) => self.within(limit, self.transport.send(to, request)).await,
             None => Some(self.transport.send(to, request).await),
@@ -204,7 +210,7 @@ impl Router {
                 error: Some(kv::KvError { error: Some(error) }), ..
             })) => self.refused(route, to, replay, error),
             Some(Ok(kv::RangeResponse { response: Some(response), .. })) => {
-                if route.leader() != Some(to) {
+                if route.leader() != Some(to) && !from_any {
                     route.set_leader(Some(to));
                 }
                 Attempt::Answer(response)

@@ -22,8 +22,8 @@ use proto::meta::system_command::Command;
 use proto::meta::system_query::Query;
 use proto::meta::system_result::Result as Outcome;
 use proto::meta::{
-    AllocateIds, NodeDescriptor, RangeDescriptor, SystemAnswer, SystemCommand, SystemQuery,
-    SystemResult,
+    AllocateIds, NodeDescriptor, PutSetting, RangeDescriptor, SystemAnswer, SystemCommand,
+    SystemQuery, SystemResult,
 };
 use storage::{EngineError, EngineRead, Family, IterOptions, WriteBatch, local_key};
 
@@ -228,6 +228,12 @@ impl SystemState {
             Some(Query::AllNodes(_)) => answer.nodes = self.nodes.values().cloned().collect(),
             Some(Query::Setting(name)) => {
                 answer.setting = self.settings.get(name).cloned().unwrap_or_default();
+            }
+            Some(Query::AllSettings(_)) => {
+                let all = self.settings.iter();
+                answer.settings = all
+                    .map(|(name, value)| PutSetting { name: name.clone(), value: value.clone() })
+                    .collect();
             }
             Some(Query::Cluster(_)) | None => {}
         }

@@ -54,3 +54,5 @@ pub const LIVENESS_INTERVAL: Duration = Duration::from_millis(400);
 pub const TICK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often replication, splits, flushes and garbage are looked after.
 pub const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
+/// How often peers are told up to where the past of the ranges led here is settled.
+pub const CLOSED_INTERVAL: Duration = Duration::from_secs(1);

@@ -34,9 +34,6 @@ use crate::transport::{Inbound, Peers};
 
 pub(crate) use rpc::serve_rpc;
 
-/// Nobody reads snapshots that are older, so that what was dropped may go.
-const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(600);
-
 /// How often the registry is read for new nodes and addresses.
 const REGISTRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause before a step of coming up is tried again.
@@ -195,6 +192,8 @@ impl Core {
         running.store.start_loop().map_err(StartError::Runtime)?;
         let tasks = vec![
             tokio::spawn(crate::store::maintain(Arc::clone(&running.store))).abort_handle(),
+            tokio::spawn(crate::store::keep_closed(Arc::clone(&running.store))).abort_handle(),
+            tokio::spawn(crate::store::collect_garbage(Arc::clone(&running.store))).abort_handle(),
             tokio::spawn(Arc::clone(self).keep_registered(Arc::clone(&running))).abort_handle(),
             tokio::spawn(Arc::clone(self).start_sql(Arc::clone(&running))).abort_handle(),
             tokio::spawn(Arc::clone(self).watch_store(Arc::clone(&running))).abort_handle(),
@@ -254,7 +253,8 @@ impl Core {
         }
         let engine = sql::session::Engine::new(running.db.clone(), config);
         self.sql.send_replace(Some(Arc::clone(&engine)));
-        sql::Reclaimer::new(engine, SNAPSHOT_AGE_MAX).run().await;
+        let store = Arc::clone(&running.store);
+        sql::Reclaimer::new(engine, move || store.safe_point()).run().await;
     }
 
     /// Hands the leadership of every range to a peer that is up.

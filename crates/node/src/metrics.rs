@@ -30,6 +30,10 @@ pub struct Metrics {
     pub raft_messages: IntCounter,
     /// Snapshots installed here.
     pub snapshots: IntCounter,
+    /// Versions and records that garbage collection has dropped from ranges led here.
+    pub garbage_dropped: IntCounter,
+    /// How often ranges worth a pass of garbage collection were looked for.
+    pub garbage_turns: IntCounter,
     /// Replicas on this node.
     pub replicas: IntGauge,
     /// Ranges led by this node under a lease.
@@ -84,6 +88,14 @@ impl Metrics {
             applied_entries: counter("conclave_applied_entries_total", "Raft entries applied"),
             raft_messages: counter("conclave_raft_messages_total", "Raft messages sent"),
             snapshots: counter("conclave_snapshots_total", "Snapshots installed here"),
+            garbage_dropped: counter(
+                "conclave_garbage_dropped_total",
+                "Old versions and records dropped from ranges led here",
+            ),
+            garbage_turns: counter(
+                "conclave_garbage_turns_total",
+                "Turns of the garbage collector, most of them without anything to do",
+            ),
             replicas: gauge("conclave_replicas", "Replicas on this node"),
             leaders: gauge("conclave_leaders", "Ranges led by this node"),
             cache_bytes: gauge("conclave_block_cache_bytes", "Block cache in use"),

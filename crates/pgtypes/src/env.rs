@@ -97,6 +97,9 @@ pub struct EvalEnv {
     pub transaction_time: i64,
     /// Start of the statement: `statement_timestamp()`.
     pub statement_time: i64,
+    /// The snapshot that the statement reads, by the cluster's clock: milliseconds since 1970, and a
+    /// counter within them.
+    pub snapshot: (u64, u32),
     /// `current_user`.
     pub current_user: String,
     /// `session_user`.
@@ -127,6 +130,7 @@ impl Default for EvalEnv {
             extra_float_digits: 1,
             transaction_time: 0,
             statement_time: 0,
+            snapshot: (0, 0),
             current_user: "conclave".to_owned(),
             session_user: "conclave".to_owned(),
             database: "conclave".to_owned(),
@@ -138,6 +142,10 @@ impl Default for EvalEnv {
         }
     }
 }
+
+/// What `follower_read_timestamp()` stays behind the newest snapshot: replicas have usually been promised
+/// that nothing is written any more so far back.
+pub const FOLLOWER_READ_LAG_MILLIS: u64 = 5_000;
 
 /// Microseconds between 1970-01-01 and 2000-01-01.
 pub const UNIX_EPOCH_MICROS: i64 = 946_684_800_000_000;

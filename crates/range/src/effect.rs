@@ -1,6 +1,6 @@
 //! What a replica asks of its driver, and what it is given to work with.
 
-use base::NodeId;
+use base::{NodeId, Timestamp};
 use consensus::Liveness;
 use proto::kv;
 use proto::meta::RangeDescriptor;
@@ -102,4 +102,6 @@ pub struct NewRange {
     pub descriptor: RangeDescriptor,
     /// This node led the range that was split: locks and reads of the part, and reason to campaign.
     pub inherited: Option<Box<Evaluator>>,
+    /// Up to where the past of the range that was split is settled here, and so that of this one.
+    pub closed: Timestamp,
 }

@@ -16,7 +16,7 @@
 //!
 //! One file per operation, each *propose, apply, after*: `op/split.rs`, `op/membership.rs`,
 //! `op/system.rs` (system range and oracle), `op/truncate.rs`, `op/remove.rs`, `op/publish.rs`,
-//! `snapshot.rs`. What a transactional request does is in [`eval`].
+//! `op/closed.rs` (reads by followers), `snapshot.rs`. What a transactional request does is in [`eval`].
 //!
 //! *Invariant:* no clock, no task, no thread, no random number. The clock is a callback because a
 //! read must look at it *after* reading: a paused process must not answer from a lease it lost.
@@ -24,6 +24,7 @@
 //! Tests: `tests/` drives clusters of real replicas over in-memory engines and logs, with crashes,
 //! partitions and pauses.
 
+pub mod closed;
 mod effect;
 pub mod eval;
 mod op;

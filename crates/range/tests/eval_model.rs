@@ -18,7 +18,7 @@ mod world;
 
 use world::World;
 
-fn run(seed: u64, faults: world::Faults) {
+fn run(seed: u64, faults: world::Faults) -> World {
     let mut world = World::new(seed, faults);
     world.run();
     verdict::check(&world);
@@ -27,6 +27,7 @@ fn run(seed: u64, faults: world::Faults) {
         let committed = fates.filter(|f| matches!(f, Some(client::Fate::Committed(Some(_)))));
         eprintln!("{seed}: {} of {} committed", committed.count(), world.clients.len());
     }
+    world
 }
 
 fn seeds(count: u64) -> std::ops::Range<u64> {
@@ -63,6 +64,21 @@ fn serializable_with_leader_changes() {
 #[test]
 fn serializable_with_dying_coordinators() {
     for seed in seeds(60) {
-        run(seed, world::Faults { duplicates: true, leaders: true, deaths: true });
+        run(
+            seed,
+            world::Faults { duplicates: true, leaders: true, deaths: true, ..Default::default() },
+        );
     }
+}
+
+/// What followers read at closed timestamps lasts, however leaders come and go.
+#[test]
+fn closed_timestamps_hold() {
+    let mut followed = 0;
+    for seed in seeds(120) {
+        let faults =
+            world::Faults { duplicates: true, leaders: true, deaths: seed % 2 == 0, closing: true };
+        followed += run(seed, faults).followed;
+    }
+    assert!(followed > 1_000, "{followed} reads by followers prove nothing");
 }

@@ -13,7 +13,7 @@ use base::{Key, KeyRange, NodeId, Timestamp};
 use bytes::Bytes;
 use goldenscript::{ArgumentConsumer, Command, Context, Runner};
 use proto::kv::{self, kv_error::Error as E, range_request::Request, range_response::Response};
-use range::eval::{Config, Effect, Evaluator, ProposalId, Token};
+use range::eval::{Config, Effect, Evaluator, ProposalId, Token, read_closed};
 use storage::{Engine, MemEngine, WriteBatch, mvcc};
 use txn::lock_table::Strength;
 
@@ -159,6 +159,29 @@ impl Runner for Range {
                 self.log.clear();
                 self.evaluator = Evaluator::new(KeyRange::ALL, low_water, Config::default());
             }
+            "close" => {
+                let closed = self.evaluator.close_at(Timestamp(number(&mut args, "to")?));
+                writeln!(out, "closed at {closed}")?;
+            }
+            // A follower that has applied all there is, and was promised that much.
+            "follower" => {
+                let closed = Timestamp(number(&mut args, "closed")?);
+                let name = args.next_pos().ok_or("request")?.to_owned();
+                let (who, request) = self.request(&name, &mut args)?;
+                match read_closed(&self.engine, &Key::MIN, closed, &request)? {
+                    Some(response) => writeln!(out, "{who}: {}", shown(response))?,
+                    None => writeln!(out, "{who}: ask the leader")?,
+                }
+            }
+            "worth" => {
+                let (point, records) = (number(&mut args, "to")?, number(&mut args, "records")?);
+                let worth = self.evaluator.is_worth_collecting(
+                    Timestamp(point),
+                    Timestamp(if records == 0 { point } else { records }),
+                    0,
+                );
+                writeln!(out, "{}", if worth { "worth a pass" } else { "nothing to collect" })?;
+            }
             name => {
                 let (who, request) = self.request(name, &mut args)?;
                 let token = Token(self.next);
@@ -291,7 +314,10 @@ impl Range {
             "check" => {
                 Request::CheckKeys(kv::CheckKeys { txn_id, keys: rest(args), prevent: true })
             }
-            "collect" => Request::Collect(kv::Collect { safe_point: number(args, "to")? }),
+            "collect" => Request::Collect(kv::Collect {
+                safe_point: number(args, "to")?,
+                records_below: args.take_key("records").map(str::parse).transpose()?,
+            }),
             other => return Err(format!("unknown command {other}").into()),
         };
         let of_txn = !matches!(
@@ -436,6 +462,9 @@ fn shown(response: kv::RangeResponse) -> String {
                 kv::checked_key::State::Missing => "missing".into(),
             });
             keys.collect::<Vec<String>>().join(" ")
+        }
+        Response::Collected(r) => {
+            format!("dropped {}{}", r.dropped, if r.more { ", more to come" } else { "" })
         }
         other => format!("{other:?}"),
     }

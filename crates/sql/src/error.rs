@@ -120,6 +120,7 @@ states! {
     QUERY_CANCELED "57014" "Cancelled by the user or a timeout.",
     ADMIN_SHUTDOWN "57P01" "The node shuts down.",
     CANNOT_CONNECT_NOW "57P03" "The node is not ready.",
+    SNAPSHOT_TOO_OLD "72000" "The time is older than what garbage collection has kept.",
     INTERNAL_ERROR "XX000" "A fault of ours.",
     DATA_CORRUPTED "XX001" "Stored data is damaged.",
 }
@@ -369,7 +370,9 @@ fn of_kv(error: KvError) -> SqlError {
         KvError::TooLarge { .. } => SqlError::new(SqlState::OUT_OF_MEMORY, message)
             .hint("Write fewer rows per transaction."),
         KvError::SnapshotTooOld { .. } => {
-            SqlError::new(SqlState("72000"), "snapshot too old").detail(message)
+            SqlError::new(SqlState::SNAPSHOT_TOO_OLD, "snapshot too old")
+                .detail(message)
+                .hint("Read a later time, or keep old versions longer: SET CLUSTER SETTING gc.ttl.")
         }
         KvError::Overloaded { .. } => SqlError::new(SqlState::TOO_MANY_CONNECTIONS, message),
         KvError::Corrupt { .. } => SqlError::new(SqlState::DATA_CORRUPTED, message),

@@ -54,8 +54,8 @@ async fn the_data_of_what_was_dropped_goes_when_nobody_can_read_it_any_more() {
     let taken_back = "BEGIN; SAVEPOINT s; DROP TABLE t; ROLLBACK TO s; COMMIT";
     let tags = "-- BEGIN\n-- SAVEPOINT\n-- DROP TABLE\n-- ROLLBACK\n-- COMMIT";
     check!(s, taken_back, tags);
-    let mut patient = sql::Reclaimer::new(engine.clone(), std::time::Duration::from_secs(600));
-    let mut hasty = sql::Reclaimer::new(engine.clone(), std::time::Duration::ZERO);
+    let mut patient = sql::Reclaimer::new(engine.clone(), || Some(base::Timestamp(1)));
+    let mut hasty = sql::Reclaimer::new(engine.clone(), || Some(base::Timestamp::MAX.prev()));
     assert_eq!(hasty.sweep().await, Ok(0), "nothing was dropped");
     check!(s, "DROP TABLE t", "-- DROP TABLE");
     assert_eq!(patient.sweep().await, Ok(0), "somebody may still read it");

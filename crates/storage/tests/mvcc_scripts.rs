@@ -106,7 +106,8 @@ impl Runner for Script {
             "gc" => self.gc(&mut args),
             "collect" => {
                 let below = args.ts("below")?;
-                let page = mvcc::collect_records(&self.engine, &KeyRange::ALL, below, usize::MAX)?;
+                let page =
+                    mvcc::collect_records(&self.engine, &KeyRange::ALL, below, usize::MAX, 0)?;
                 self.engine.write(&page.batch)?;
                 Ok(format!("{} dropped", page.dropped))
             }

@@ -122,6 +122,13 @@ impl<W> Latches<W> {
         inside.map(|(_, &write)| write).find(|&(_, from)| from <= ts).map(|(command, _)| command)
     }
 
+    /// The lowest timestamp at which a command in flight could make something visible; the end of time
+    /// if none could. Linear in what is in flight.
+    #[must_use]
+    pub fn lowest_commit(&self) -> Timestamp {
+        self.writes.values().map(|&(_, from)| from).min().unwrap_or(Timestamp::MAX)
+    }
+
     /// Parks `waiter` until `command` has ended.
     pub fn park(&mut self, command: CommandId, waiter: W) {
         let command = self.commands.get_mut(&command).expect("H2: waits for a command in flight");

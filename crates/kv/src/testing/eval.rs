@@ -45,7 +45,9 @@ impl Store {
     fn try_evaluate(&mut self, node: NodeId, request: &kv::RangeRequest) -> Evaluated {
         let id = request.range_id;
         let asked = request.request.as_ref().expect("a request asks for something");
-        self.check_range(id, node, &spans_of(asked))?;
+        if let Err(error) = self.check_range(id, node, &spans_of(asked)) {
+            return self.read_closed(node, request).ok_or_else(|| error.into());
+        }
         let nobody = kv::TxnMeta::default();
         let txn = request.txn.as_ref().unwrap_or(&nobody);
         match asked {
@@ -82,13 +84,49 @@ impl Store {
                 self.move_leader(RangeId(id), NodeId(to.to));
                 Ok(Response::Done(kv::Done {}))
             }
-            Request::ChangeReplicas(_) | Request::Collect(_) | Request::Inspect(_) => {
+            Request::Collect(collect) => {
+                self.collect(collect.safe_point);
+                Ok(Response::Collected(kv::Collected::default()))
+            }
+            Request::ChangeReplicas(_) | Request::Inspect(_) => {
                 Err(RangeError::Invalid(kv::Invalid { reason: "not in the fake".into() }).into())
             }
         }
     }
 
+    /// What a node answers that does not lead: reads of the past, unless a lock lies in the way.
+    fn read_closed(&mut self, node: NodeId, request: &kv::RangeRequest) -> Option<Response> {
+        let (Some(Request::Get(kv::Get { read_ts: ts, .. }))
+        | Some(Request::Scan(kv::Scan { read_ts: ts, .. }))) = &request.request
+        else {
+            return None;
+        };
+        let spans = spans_of(request.request.as_ref()?);
+        let range = self.ranges.values().find(|r| r.descriptor.range_id == request.range_id)?;
+        let inside = |span: &KeyRange| range.descriptor.span().contains_range(span);
+        let settled = request.txn.is_none() && *ts <= self.closed;
+        if !settled || !range.descriptor.has_replica(node) || !spans.iter().all(inside) {
+            return None;
+        }
+        let nobody = kv::TxnMeta::default();
+        let answer = match request.request.as_ref()? {
+            Request::Get(get) => self.get(&nobody, get),
+            Request::Scan(scan) => self.scan(&nobody, scan),
+            _ => return None,
+        };
+        answer.ok()
+    }
+
+    fn check_kept(&self, ts: u64) -> Result<(), Verdict> {
+        let safe_point = self.safe_point;
+        if ts < safe_point {
+            return Err(RangeError::BelowGc(kv::BelowGc { safe_point }).into());
+        }
+        Ok(())
+    }
+
     fn get(&mut self, txn: &kv::TxnMeta, get: &kv::Get) -> Evaluated {
+        self.check_kept(get.read_ts)?;
         let mut values = Vec::with_capacity(get.keys.len());
         for key in &get.keys {
             self.note_read(KeyRange::point(Key(key.clone())), get.read_ts, txn.id);
@@ -99,6 +137,7 @@ impl Store {
     }
 
     fn scan(&mut self, txn: &kv::TxnMeta, scan: &kv::Scan) -> Evaluated {
+        self.check_kept(scan.read_ts)?;
         let span: KeyRange = scan.span.clone().unwrap_or_default().into();
         self.note_read(span.clone(), scan.read_ts, txn.id);
         let inside = |key: &Bytes| span.contains(key);
@@ -301,6 +340,15 @@ impl Store {
             Query::AllNodes(_) => {}
             Query::Setting(name) => {
                 answer.setting = self.settings.get(name).cloned().unwrap_or_default();
+            }
+            Query::AllSettings(_) => {
+                let all = self.settings.iter();
+                answer.settings = all
+                    .map(|(name, value)| meta::PutSetting {
+                        name: name.clone(),
+                        value: value.clone(),
+                    })
+                    .collect();
             }
             Query::Cluster(_) => answer.cluster_id = "fake".into(),
         }

@@ -148,6 +148,23 @@ impl FakeCluster {
         self.fake.changed.notify_waiters();
     }
 
+    /// From now on nothing is placed at or below `ts`, and every node answers reads of the past up to
+    /// there.
+    pub fn close(&self, ts: Timestamp) {
+        self.fake.store.lock().close(ts.0);
+    }
+
+    /// Drops all versions that no read at or above `ts` needs; reads below are refused.
+    pub fn collect(&self, ts: Timestamp) {
+        self.fake.store.lock().collect(ts.0);
+    }
+
+    /// How many versions there are of all rows together, deletions included.
+    #[must_use]
+    pub fn versions(&self) -> usize {
+        self.fake.store.lock().rows.values().map(BTreeMap::len).sum()
+    }
+
     /// How many locks there are: replicated ones, and keys held in leaders' memory.
     #[must_use]
     pub fn lock_counts(&self) -> (usize, usize) {

@@ -62,6 +62,10 @@ pub(super) struct Store {
     pub(super) over: BTreeSet<(u64, u64)>,
     pub(super) reads: Vec<Read>,
     pub(super) low_water: u64,
+    /// Nothing is placed at or below it.
+    pub(super) closed: u64,
+    /// Nothing below it can be read.
+    pub(super) safe_point: u64,
     pub(super) ranges: BTreeMap<Bytes, Range>,
     pub(super) settings: BTreeMap<String, String>,
     pub(super) ids: BTreeMap<i32, u64>,
@@ -96,6 +100,8 @@ impl Store {
             over: BTreeSet::new(),
             reads: Vec::new(),
             low_water: 0,
+            closed: 0,
+            safe_point: 0,
             ranges: [range(1, base::keyspace::system()), range(2, base::keyspace::user())].into(),
             settings: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -261,6 +267,21 @@ impl Store {
         Err(RangeError::WrongRange(kv::WrongRange { ranges }))
     }
 
+    pub(super) fn close(&mut self, ts: u64) {
+        assert!(ts <= self.newest, "{ts} was not issued yet");
+        self.closed = self.closed.max(ts);
+    }
+
+    pub(super) fn collect(&mut self, ts: u64) {
+        self.safe_point = self.safe_point.max(ts);
+        for versions in self.rows.values_mut() {
+            let Some((&kept, newest)) = versions.range(..=ts).next_back() else { continue };
+            let gone = newest.value.is_none();
+            versions.retain(|&at, _| at > kept || (at == kept && !gone));
+        }
+        self.rows.retain(|_, versions| !versions.is_empty());
+    }
+
     pub(super) fn newest_version(&self, key: &[u8]) -> Option<(u64, &Version)> {
         self.rows.get(key)?.last_key_value().map(|(ts, version)| (*ts, version))
     }
@@ -284,7 +305,7 @@ impl Store {
         let read = foreign.map(|r| r.ts + 1).max().unwrap_or(0);
         // What fell out of the list may have been a read by anybody, at the newest timestamp at most.
         let forgotten = if self.low_water == 0 { 0 } else { self.low_water + 1 };
-        owner.id.max(read_ts).max(version).max(read).max(forgotten)
+        owner.id.max(read_ts).max(version).max(read).max(forgotten).max(self.closed + 1)
     }
 
     /// Installs a version (a lock-only write leaves none). It may lie above all that was issued; no

@@ -92,6 +92,7 @@ impl Task {
         if state.buffer.is_empty() && state.locks.is_empty() {
             state.phase = Phase::Committed;
             state.reads = None;
+            state.hold = None;
             return Ok(Taken::Nothing(inner.take_held(&mut state)));
         }
         let meta = inner.meta(&state).expect("only read-only transactions have no id");

@@ -28,6 +28,7 @@ impl Inner {
             }
             state.buffer.clear();
             state.reads = None;
+            state.hold = None;
             state.statement = Statement::default();
             state.waits.clear();
             if state.id == TxnId(0) {
@@ -86,6 +87,10 @@ impl Inner {
     /// What a range's refusal of a read or lock means.
     pub(super) fn refused(&self, refusal: Refusal) -> KvError {
         match refusal {
+            Refusal::Range(RangeError::BelowGc(gc)) => KvError::SnapshotTooOld {
+                read_ts: self.state.lock().read_ts,
+                safe_point: Timestamp(gc.safe_point),
+            },
             Refusal::Range(error) => range_refused(error),
             Refusal::Unavailable(error) => error,
             Refusal::Moved => unreachable!("callers look the range up again"),

@@ -54,7 +54,8 @@ pub struct TxnOptions {
     pub isolation: Isolation,
     /// Refuses writes and locks, and can't fail with a serialization error.
     pub read_only: bool,
-    /// Reads this snapshot; implies `read_only`.
+    /// Reads this snapshot, which any replica may answer that knows it to be settled; implies
+    /// `read_only`.
     pub as_of: Option<Timestamp>,
     /// Holds an advisory lock in the name of its session ([`crate::AdvisoryLocks`]).
     pub session_lock: bool,
@@ -248,6 +249,9 @@ impl Inner {
             state.begin_statement();
             match self.options.as_of {
                 Some(as_of) => {
+                    if state.phase == Phase::New {
+                        state.hold = Some(self.shared.snapshots.hold(as_of));
+                    }
                     state.phase = Phase::Active;
                     state.read_ts = as_of;
                     return Ok(as_of);
@@ -268,6 +272,10 @@ impl Inner {
         if state.phase == Phase::New {
             self.shared.router.metrics.txns_begun.inc();
             state.begin(ts);
+            // The holder of a session's lock never reads nor writes.
+            if !self.options.session_lock {
+                state.hold = Some(self.shared.snapshots.hold(ts));
+            }
             if !self.options.read_only {
                 self.shared.registry.insert(state.id, self);
                 if let Some((activity, _)) = &state.activity {
@@ -277,6 +285,9 @@ impl Inner {
         } else {
             state.read_ts = state.read_ts.max(ts).max(state.floor);
             state.stale_snapshot = false;
+            if self.options.read_only {
+                state.hold = Some(self.shared.snapshots.hold(state.read_ts));
+            }
         }
         Ok(state.read_ts)
     }

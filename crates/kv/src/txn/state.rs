@@ -12,6 +12,7 @@ use txn::read_set::ReadSet;
 use crate::activity::Activity;
 use crate::buffer::WriteBuffer;
 use crate::error::KvError;
+use crate::snapshots::Hold;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -70,6 +71,8 @@ pub(crate) struct State {
     pub(crate) read_ts: Timestamp,
     /// READ COMMITTED: the newest version locked; the next statement's snapshot shows it.
     pub(crate) floor: Timestamp,
+    /// Keeps what it may read from being collected.
+    pub(crate) hold: Option<Hold>,
     /// The next statement takes a new snapshot (after a restart).
     pub(crate) stale_snapshot: bool,
     pub(crate) buffer: WriteBuffer,
@@ -102,6 +105,7 @@ impl Default for State {
             start: Timestamp::ZERO,
             read_ts: Timestamp::ZERO,
             floor: Timestamp::ZERO,
+            hold: None,
             stale_snapshot: false,
             buffer: WriteBuffer::default(),
             locks: BTreeMap::new(),

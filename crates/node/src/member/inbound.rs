@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use base::NodeId;
 use proto::kv::{Probe, RangeRequest, WaitNotice};
 use proto::meta::NodeDescriptor;
-use proto::node::{Liveness, RaftMessage};
+use proto::node::{Closed, Liveness, RaftMessage};
 
 use crate::store::Store;
 use crate::transport::{Inbound, Peer};
@@ -33,6 +33,14 @@ impl Inbound for NodeInbound {
 
     fn liveness(&self, peer: &Arc<Peer>, incarnation: u64, message: Liveness) {
         self.store.on_liveness(peer, incarnation, &message);
+    }
+
+    fn closed(&self, peer: &Arc<Peer>, incarnation: u64, closed: Closed) {
+        self.store.on_closed(peer, incarnation, &closed);
+    }
+
+    fn closed_again(&self, peer: &Arc<Peer>) {
+        self.store.closed_again(peer.id);
     }
 
     fn wait_notice(&self, notice: WaitNotice) {

@@ -11,7 +11,9 @@
 //! after it is released, but for answers that have to be matched with who waits for them: those
 //! who wait are kept under the same mutex, so an answer can't come before its waiter.
 
+mod closed;
 mod effects;
+mod garbage;
 mod inspect;
 mod maintenance;
 mod open;
@@ -36,6 +38,8 @@ use tokio::sync::oneshot;
 use crate::metrics::Metrics;
 use crate::transport::{Peer, Peers};
 
+pub(crate) use closed::keep_closed;
+pub(crate) use garbage::collect_garbage;
 pub(crate) use maintenance::maintain;
 pub(crate) use open::bootstrap;
 use open::split_point;
@@ -86,6 +90,9 @@ pub(crate) struct Store {
     pub(crate) peers: Arc<Peers>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) liveness: RwLock<Liveness>,
+    closing: Mutex<closed::Closing>,
+    /// Nobody reads a snapshot below it any more, as far as this node knows; 0: it does not.
+    safe_point: AtomicU64,
     cells: RwLock<BTreeMap<RangeId, Arc<Cell>>>,
     tokens: AtomicU64,
     turns: worker::Turns,

@@ -78,6 +78,8 @@ impl Store {
             peers,
             metrics,
             liveness: RwLock::new(liveness),
+            closing: Mutex::default(),
+            safe_point: AtomicU64::new(0),
             cells: RwLock::default(),
             tokens: AtomicU64::new(0),
             turns: super::worker::Turns::new(),

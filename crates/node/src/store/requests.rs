@@ -64,9 +64,13 @@ impl Store {
         let token = Token(self.tokens.fetch_add(1, Ordering::Relaxed) + 1);
         let mut effects = Vec::new();
         let mut answer = None;
+        let promise = self.promise_for(&request);
         let unharmed = EndOnPanic;
         let answers = {
             let mut state = cell.state.lock();
+            if let Some(promise) = promise {
+                state.replica.promised(promise.index, promise.ts);
+            }
             self.with_ctx(|ctx| state.replica.request(ctx, token, request, &mut effects));
             effects.retain_mut(|effect| match effect {
                 Effect::Respond { token: whose, response } if *whose == token => {

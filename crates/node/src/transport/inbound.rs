@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base::NodeId;
 use proto::kv::{Probe, RangeRequest, WaitNotice};
-use proto::node::{Frame, Liveness, RaftMessage, Reply};
+use proto::node::{Closed, Frame, Liveness, RaftMessage, Reply};
 
 use super::Peer;
 
@@ -20,6 +20,10 @@ pub(crate) trait Inbound: Send + Sync + 'static {
     fn wait_notice(&self, notice: WaitNotice);
     /// A deadlock probe for one of our transactions.
     fn probe(&self, probe: Probe);
+    /// A peer's promises of closed timestamps.
+    fn closed(&self, peer: &Arc<Peer>, incarnation: u64, closed: Closed);
+    /// A peer has missed some of ours.
+    fn closed_again(&self, peer: &Arc<Peer>);
     /// The peer that dialled us, once it is known.
     fn peer(&self, id: NodeId) -> Option<Arc<Peer>>;
 }
@@ -31,6 +35,12 @@ pub(super) fn dispatch(inbound: &dyn Inbound, peer: &Arc<Peer>, frame: Frame) {
     }
     if !frame.raft.is_empty() {
         inbound.raft(frame.raft);
+    }
+    if let Some(closed) = frame.closed {
+        inbound.closed(peer, frame.incarnation, closed);
+    }
+    if frame.closed_again {
+        inbound.closed_again(peer);
     }
     for Reply { id, response } in frame.replies {
         peer.calls.answer(id, response.ok_or_else(|| "empty answer".to_owned()));

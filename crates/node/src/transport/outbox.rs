@@ -13,7 +13,7 @@ use base::NodeId;
 use futures::Stream;
 use parking_lot::Mutex;
 use proto::kv::{Probe, WaitNotice};
-use proto::node::{Call, Frame, Liveness, RaftMessage, Reply};
+use proto::node::{Call, Closed, Frame, Liveness, RaftMessage, Reply};
 
 /// Messages that may wait for a peer before Raft's are dropped and calls refused.
 const MESSAGES_MAX: usize = 8192;
@@ -56,6 +56,8 @@ impl State {
             && f.liveness.is_none()
             && f.wait_notices.is_empty()
             && f.probes.is_empty()
+            && f.closed.is_none()
+            && !f.closed_again
     }
 
     fn take(&mut self) -> Frame {
@@ -149,6 +151,23 @@ impl Outbox {
                 state.pending.probes.push(probe);
             }
         });
+    }
+
+    /// Queues what is promised of closed timestamps; false when there is no stream, or the message
+    /// before is still waiting: then all must be said anew.
+    pub(crate) fn closed(&self, closed: Closed) -> bool {
+        let mut state = self.shared.lock();
+        if state.owner == 0 || state.closed || state.pending.closed.is_some() {
+            return false;
+        }
+        state.pending.closed = Some(closed);
+        state.wake();
+        true
+    }
+
+    /// Asks the peer to say all of its promises anew.
+    pub(crate) fn closed_again(&self) {
+        self.push(|state| state.pending.closed_again = true);
     }
 
     /// Whether a stream to the peer is up.

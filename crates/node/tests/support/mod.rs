@@ -273,6 +273,21 @@ impl Cluster {
     }
 }
 
+/// The body of a page that a node serves; empty if it does not answer.
+pub(crate) async fn http_get(port: u16, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let get = async {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await?;
+        Ok::<String, std::io::Error>(page)
+    };
+    let page = tokio::time::timeout(Duration::from_secs(5), get).await;
+    page.ok().and_then(Result::ok).unwrap_or_default()
+}
+
 /// What a run of the binary printed.
 pub(crate) struct Output {
     pub success: bool,

@@ -6,6 +6,7 @@
 use super::args::text;
 use super::{Call, Registry};
 use crate::datum::Datum;
+use crate::env::{FOLLOWER_READ_LAG_MILLIS, UNIX_EPOCH_MICROS};
 use crate::error::{Result, TypeError, sqlstate};
 use crate::ty::PgType;
 use crate::typmod::format_type;
@@ -106,6 +107,18 @@ pub(super) fn register(r: &mut Registry) {
     .stable();
     r.f("current_schemas(bool) name[]", |call, a| {
         Ok(schemas(call, a[0].as_bool().unwrap_or(false)))
+    })
+    .stable();
+    r.f("cluster_logical_timestamp() numeric", |call, _| {
+        let (millis, counter) = call.env.snapshot;
+        let nanos = u128::from(millis) * 1_000_000;
+        Ok(Datum::Numeric(format!("{nanos}.{counter:010}").parse()?))
+    })
+    .stable();
+    r.f("follower_read_timestamp() timestamptz", |call, _| {
+        let millis = call.env.snapshot.0.saturating_sub(FOLLOWER_READ_LAG_MILLIS);
+        let micros = i64::try_from(millis).unwrap_or(i64::MAX / 1000) * 1000;
+        Ok(Datum::Timestamptz(micros - UNIX_EPOCH_MICROS))
     })
     .stable();
     r.f("pg_backend_pid() int4", |call, _| Ok(Datum::Int4(call.env.backend_pid))).stable();

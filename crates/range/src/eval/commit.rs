@@ -4,8 +4,8 @@
 //! 2. Answer a replay as before: the versions name their transaction.
 //! 3. Take the locks that are not held yet, in key order.
 //! 4. No version newer than what the transaction has seen, no row where there must be none.
-//! 5. The commit timestamp: at least the read timestamp, above every version of the keys and above every
-//!    read of them by others.
+//! 5. The commit timestamp: at least the read timestamp, above every version of the keys, above every
+//!    read of them by others, and above what is closed.
 //! 6. What was read must hold up to it.
 //! 7. Propose the versions. The locks are handed on when they are applied.
 //!
@@ -142,7 +142,8 @@ impl Evaluator {
         newest: &[Option<Newest>],
     ) -> Evaluated<Timestamp> {
         // At least the id, so that settlement knows where to stop looking for a version.
-        let mut at = writing.read_ts.max(writing.owner.start).max(Timestamp(writing.owner.txn.0));
+        let own = writing.owner.start.max(Timestamp(writing.owner.txn.0));
+        let mut at = writing.read_ts.max(own).max(self.closed.next());
         for (write, newest) in writing.writes.iter().zip(newest) {
             let read = self.cache.get(&write.key, writing.owner.txn);
             at = at.max(read.next());

@@ -219,14 +219,22 @@ impl Evaluator {
         Ok(blocks.then(|| foreign(key.clone(), &lock, ts)))
     }
 
-    /// Refuses a transaction that is over here, or so old that what stops its late requests may have
-    /// been collected.
-    pub(super) fn check_alive(&mut self, engine: &dyn EngineRead, txn: TxnId) -> Evaluated<()> {
-        if self.ended.contains(txn) && self.config.rules.rollback_marks_count {
-            return Err(Refusal::gone(txn, "it has ended in this range"));
+    /// Refuses a transaction that is over here.
+    pub(super) fn check_not_ended(&self, txn: TxnId) -> Evaluated<()> {
+        match self.ended.contains(txn) && self.config.rules.rollback_marks_count {
+            true => Err(Refusal::gone(txn, "it has ended in this range")),
+            false => Ok(()),
         }
-        if txn.0 < self.gc_point(engine)?.0 {
-            return Err(Refusal::gone(txn, "it is older than what garbage collection keeps"));
+    }
+
+    /// Refuses the writes of a transaction that is over here, or so old that what stops its late requests
+    /// may have been collected. Locks in memory it may take however old it is: advisory locks are held for
+    /// as long as a session lasts.
+    pub(super) fn check_alive(&mut self, engine: &dyn EngineRead, txn: TxnId) -> Evaluated<()> {
+        self.check_not_ended(txn)?;
+        let safe_point = self.gc_point(engine)?.0;
+        if txn.0 < safe_point {
+            return Err(Refusal::new(Error::BelowGc(kv::BelowGc { safe_point })));
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ impl Evaluator {
         work: &mut Parked,
     ) -> Evaluated {
         let owner = require(txn)?;
-        self.check_alive(engine, owner.txn)?;
+        self.check_not_ended(owner.txn)?;
         if self.gone.get(&owner.coordinator).is_some_and(|&ended| owner.incarnation <= ended) {
             return Err(Refusal::gone(owner.txn, "its coordinator is gone"));
         }

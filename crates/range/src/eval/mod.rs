@@ -20,12 +20,13 @@
 //! One file per group of requests: [`read`](self) Get and Scan; `lock` LockKeys; `commit` CommitOnePhase;
 //! `prewrite`; `verify` Refresh and the read spans of a commit; `settle` Resolve, EndTxn, QueryTxn,
 //! CheckKeys, Heartbeat; `load` many new rows that nobody else looks at; `collect` garbage collection
-//! (Collect, Clear); `waits` who is parked, for what and how long.
+//! (Collect, Clear), `garbage` when it is worth it; `close` closed timestamps; `waits` who is parked, for
+//! what and how long.
 //!
 //! # Invariants (docs/transactions.md, section 12)
 //!
-//! - **E1** No version is added at or below a timestamp at which its key was read by somebody else;
-//!   `load` relies on its sender for that.
+//! - **E1** No version is added at or below a timestamp at which its key was read by somebody else, or
+//!   that was closed; `load` relies on its sender for that.
 //! - **E2** What a command in flight writes, no other command reads at or above, or writes.
 //! - **E3** A replicated lock of another transaction is never overwritten.
 //! - **E4** Every request is answered exactly once, at the latest by `step_down`.
@@ -33,9 +34,11 @@
 //!
 //! Scripts: `scripts/eval/`. Property test against a serial model: `tests/eval_model.rs`.
 
+mod close;
 mod collect;
 mod commit;
 mod common;
+mod garbage;
 mod load;
 mod lock;
 mod prewrite;
@@ -54,9 +57,12 @@ use txn::lock_table::{Grant, LockTable, Obstacle, Strength};
 use txn::read_cache::ReadCache;
 use txn::{Owner, Rules};
 
+use collect::Pass;
 use common::{Ended, Refusal, error_response};
+use garbage::Garbage;
 use waits::{Parked, Wait};
 
+pub use close::read_closed;
 pub use collect::{carry_gc_point, gc_point};
 pub use lock::strength_out;
 
@@ -151,6 +157,9 @@ pub struct Config {
     pub collect_examined: usize,
     /// The rules of safety, for simulations that switch one off.
     pub rules: Rules,
+    /// How far closed timestamps stay behind what the oracle has issued, in milliseconds of its clock. A
+    /// transaction that runs longer commits above what was closed meanwhile.
+    pub close_lag_ms: u64,
 }
 
 impl Default for Config {
@@ -170,6 +179,7 @@ impl Default for Config {
             collect_bytes: 1 << 20,
             collect_examined: 100_000,
             rules: Rules::ALL,
+            close_lag_ms: 3_000,
         }
     }
 }
@@ -203,8 +213,12 @@ pub struct Evaluator {
     /// The highest timestamp that the oracle is known to have issued.
     issued: Timestamp,
     settling: BTreeMap<TxnId, Micros>,
+    /// Nothing is placed at or below it any more.
+    closed: Timestamp,
     gc_point: Option<Timestamp>,
-    gc_resume: (Option<Key>, Option<Key>),
+    garbage: Garbage,
+    /// A pass of garbage collection that is not through.
+    pass: Option<Pass>,
     rotated_at: Micros,
     next_tick: Option<Micros>,
 }
@@ -239,6 +253,8 @@ enum After {
     Settled { txn: TxnId, keys: Vec<Key>, removed: usize },
     /// Nothing.
     Nothing,
+    /// Nothing: garbage is gone.
+    Collected,
 }
 
 /// How an evaluation ends.
@@ -285,8 +301,10 @@ impl Evaluator {
             ended: Ended::default(),
             issued: low_water,
             settling: BTreeMap::new(),
+            closed: Timestamp::ZERO,
             gc_point: None,
-            gc_resume: (None, None),
+            garbage: Garbage::new(low_water),
+            pass: None,
             rotated_at: 0,
             next_tick: None,
             config,
@@ -440,15 +458,19 @@ impl Evaluator {
         right.cache = self.cache.split_off(at);
         right.gone = self.gone.clone();
         right.pushed = self.pushed.clone();
+        right.closed = self.closed;
+        right.issued = self.issued;
         right.gc_point = self.gc_point;
+        right.garbage = self.garbage.split();
         self.replicated = Replicated::Unknown;
-        self.gc_resume = (None, None);
+        self.pass = None;
         right
     }
 
     /// Raises the low-water mark: for an evaluator that comes from a split and is to serve now.
     pub fn raise_low_water(&mut self, to: Timestamp) {
         self.cache.raise_low_water(to);
+        self.note_issued(to);
     }
 
     /// Every holder of and waiter for a lock, for people to look at.
@@ -536,6 +558,10 @@ impl Evaluator {
         let proposal = ProposalId(self.next_proposal);
         self.next_proposal += 1;
         let Command { batch, keys, commits_from, response, after } = command;
+        if after != After::Collected {
+            let lands = if commits_from == Timestamp::MAX { self.issued } else { commits_from };
+            self.garbage.written(batch.byte_size() as u64, lands.max(self.issued));
+        }
         self.latches.begin(CommandId(proposal.0), keys, commits_from);
         let response = kv::RangeResponse { error: None, response: Some(response) };
         self.proposals.insert(proposal, Proposal { token, response, after });
@@ -563,7 +589,7 @@ impl Evaluator {
     fn carry_out(&mut self, now: Micros, after: After) {
         let mut grants = Vec::new();
         match after {
-            After::Nothing => {}
+            After::Nothing | After::Collected => {}
             After::Ended(txn) => {
                 self.ended.add(txn);
                 self.wake_waits_of(txn);

@@ -11,7 +11,7 @@
 use base::{KeyRange, Timestamp};
 use proto::kv::{self, kv_error::Error, range_response::Response};
 use storage::EngineRead;
-use storage::mvcc::{self, ScanOptions};
+use storage::mvcc::{self, ScanOptions, ScanPage, Version};
 
 use super::common::{Evaluated, Refusal, key, reader_of, span_of};
 use super::waits::Wait;
@@ -45,10 +45,7 @@ impl Evaluator {
             if self.config.rules.reads_are_remembered {
                 self.cache.read(key, ts, reader);
             }
-            values.push(match mvcc::get_at(engine, key, ts)? {
-                Some(version) => kv::OptionalValue { present: true, value: version.value },
-                None => kv::OptionalValue::default(),
-            });
+            values.push(optional(mvcc::get_at(engine, key, ts)?));
         }
         Ok(Step::Done(Response::Get(kv::GetResult { values })))
     }
@@ -62,14 +59,7 @@ impl Evaluator {
         let ts = self.read_ts(engine, scan.read_ts)?;
         let reader = reader_of(txn);
         let span = scan.span.as_ref().map(span_of).unwrap_or_default();
-        let options = ScanOptions {
-            reverse: scan.reverse,
-            max_rows: usize::try_from(scan.max_rows).unwrap_or(usize::MAX),
-            max_bytes: usize::try_from(scan.max_bytes).unwrap_or(usize::MAX),
-            txn: Some(reader),
-            skip_locks: true,
-        };
-        let page = mvcc::scan_at(engine, &span, ts, options)?;
+        let page = mvcc::scan_at(engine, &span, ts, options_of(scan))?;
         // Only what was read: a scan with a limit is not stopped by what lies behind its last row.
         let read = match &page.resume {
             None => span,
@@ -87,12 +77,7 @@ impl Evaluator {
         if self.config.rules.reads_are_remembered {
             self.cache.read_span(&read, ts, reader);
         }
-        let rows =
-            page.rows.into_iter().map(|row| kv::KeyValue { key: row.key.0, value: row.value });
-        Ok(Step::Done(Response::Scan(kv::ScanResult {
-            rows: rows.collect(),
-            resume: page.resume.map(Into::into),
-        })))
+        Ok(Step::Done(scan_result(page)))
     }
 
     /// Refuses snapshots that can't be read any more, and the end of time: reading there would forbid
@@ -108,5 +93,28 @@ impl Evaluator {
         }
         self.note_issued(ts);
         Ok(ts)
+    }
+}
+
+/// What the request asks of the storage; locks are looked for apart.
+pub(super) fn options_of(scan: &kv::Scan) -> ScanOptions {
+    ScanOptions {
+        reverse: scan.reverse,
+        max_rows: usize::try_from(scan.max_rows).unwrap_or(usize::MAX),
+        max_bytes: usize::try_from(scan.max_bytes).unwrap_or(usize::MAX),
+        txn: None,
+        skip_locks: true,
+    }
+}
+
+pub(super) fn scan_result(page: ScanPage) -> Response {
+    let rows = page.rows.into_iter().map(|row| kv::KeyValue { key: row.key.0, value: row.value });
+    Response::Scan(kv::ScanResult { rows: rows.collect(), resume: page.resume.map(Into::into) })
+}
+
+pub(super) fn optional(version: Option<Version>) -> kv::OptionalValue {
+    match version {
+        Some(version) => kv::OptionalValue { present: true, value: version.value },
+        None => kv::OptionalValue::default(),
     }
 }

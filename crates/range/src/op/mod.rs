@@ -1,5 +1,6 @@
 //! Operations on a range, one file each: *propose*, *apply*, *after*.
 
+mod closed;
 mod membership;
 mod publish;
 mod remove;

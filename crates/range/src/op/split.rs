@@ -176,9 +176,11 @@ impl Replica {
         if let Some(split) = &split {
             let rest = &split.ranges[1..];
             let inherited = self.split_evaluator(ctx, rest, out);
+            let closed = self.closed.closed();
             let new = rest.iter().zip(inherited).map(|(descriptor, inherited)| NewRange {
                 descriptor: descriptor.clone(),
                 inherited,
+                closed,
             });
             out.push(Effect::RangesCreated(new.collect()));
             out.push(Effect::DescriptorChanged(self.descriptor.clone()));

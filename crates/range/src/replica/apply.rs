@@ -8,7 +8,7 @@
 //! What is applied depends on the entries and the replicated state only. A leader knows more (who
 //! waits for what), and that decides nothing.
 
-use base::NodeId;
+use base::{NodeId, Timestamp};
 use bytes::Bytes;
 use consensus::{Committed, Payload};
 use prost::Message;
@@ -29,6 +29,8 @@ enum After {
     Command { term: u64, id: u64, result: SystemResult },
     /// The range was split; `took_effect` or found outdated.
     Split { term: u64, id: u64, split: Option<SplitCommand> },
+    /// The entry at `index` promised a closed timestamp.
+    Closed { index: u64, ts: Timestamp },
     /// Members changed.
     Changed { proposed: bool, term: u64, removed: Vec<NodeId> },
 }
@@ -40,7 +42,7 @@ impl After {
         match self {
             After::Split { split, .. } => split.is_some(),
             After::Changed { removed, .. } => !removed.is_empty(),
-            After::Done { .. } | After::Command { .. } => false,
+            After::Done { .. } | After::Command { .. } | After::Closed { .. } => false,
         }
     }
 }
@@ -76,6 +78,9 @@ impl Replica {
         for after in afters {
             self.after_applied(ctx, after, out);
         }
+        // Not before: what was promised for an index behind a split is not about its right part, which
+        // has inherited what there was (`op/split.rs`).
+        self.closed.applied(last.index);
         if !self.is_member() {
             self.destroy(ctx, out)?;
         }
@@ -95,7 +100,10 @@ impl Replica {
         match payload {
             Payload::Empty => {}
             Payload::Proposal(data) => {
-                let proposals = decode(at, data)?.proposals;
+                let LogEntry { proposals, closed_ts } = decode(at, data)?;
+                if closed_ts != 0 {
+                    afters.push(After::Closed { index: at.index, ts: Timestamp(closed_ts) });
+                }
                 if proposals.iter().any(|p| p.split.is_some()) && !batch.is_empty() {
                     // The new ranges begin with what the engine holds of their past.
                     put_applied(batch, self.id, self.applied);
@@ -153,6 +161,7 @@ impl Replica {
                     self.carry_out(ctx, effects, 1, out);
                 }
             }
+            After::Closed { index, ts } => self.promised(index, ts),
             After::Command { term, id, result } => match self.take_waiter(term, id) {
                 Some(Waiter::Command(token)) => respond(token, Response::SystemResult(result), out),
                 Some(Waiter::OracleBound) => self.bound_raised(ctx, out),

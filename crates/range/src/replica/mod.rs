@@ -34,6 +34,7 @@ use proto::node::RaftMessage;
 use proto::node::raft_message::Kind;
 use storage::{Engine, EngineError, EngineRead, LogBatch, LogPosition, LogStore, WriteBatch};
 
+use crate::closed::Promises;
 use crate::eval::{self, Evaluator};
 use crate::snapshot::Staged;
 use crate::state::{self, Found, INIT_AT, Tombstone};
@@ -122,6 +123,8 @@ pub struct Replica {
     pub(crate) system: Option<SystemState>,
     /// About how many bytes the range holds.
     pub(crate) bytes: u64,
+    /// What leaders have promised.
+    pub(crate) closed: Promises,
     /// No split is asked for below this size.
     pub(crate) split_above: u64,
     /// Made by a split on the leader's node: what it may take over, and how often to campaign at
@@ -198,6 +201,7 @@ impl Replica {
         // The others may not have applied the split yet, so one attempt may come too early.
         replica.eager = if new.inherited.is_some() { 10 } else { 0 };
         replica.inherited = new.inherited;
+        replica.closed = Promises::inherited(new.closed);
         replica.campaign_eagerly(ctx, out);
         Ok(replica)
     }
@@ -311,6 +315,7 @@ impl Replica {
             reserved: None,
             system,
             bytes: 0,
+            closed: Promises::default(),
             split_above: open.config.split_bytes,
             inherited: None,
             eager: 0,

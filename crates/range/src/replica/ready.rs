@@ -8,6 +8,7 @@
 //!   apply()       one write batch                                                  ── those with entries
 //! ```
 
+use base::Timestamp;
 use prost::Message;
 use proto::node::raft_message::Kind;
 use proto::node::{LogEntry, Proposal, RaftMessage};
@@ -109,7 +110,8 @@ impl Replica {
     /// Merges what was proposed since the last turn.
     fn propose_queued(&mut self, ctx: &Ctx<'_>, out: &mut Vec<Effect>) {
         while let Some(proposals) = self.next_entry() {
-            let entry = LogEntry { proposals, closed_ts: 0 };
+            let closed_ts = self.close(ctx, Timestamp::ZERO).map_or(0, |(_, ts)| ts.0);
+            let entry = LogEntry { proposals, closed_ts };
             let mut data = Vec::with_capacity(1 + entry.encoded_len());
             data.push(Group::PROPOSAL);
             entry.encode(&mut data).expect("a vector grows");

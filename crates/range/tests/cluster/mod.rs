@@ -2,7 +2,7 @@
 //! the driver in `node` does, in one thread and in an order that one seed decides.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
-mod client;
+pub mod client;
 mod effects;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use base::{Key, KeyRange, NodeId, RangeId, Timestamp, TxnId};
 use proto::kv::{self, kv_error::Error, range_request::Request, range_response::Response};
-use range::eval::{Config, Effect, Evaluator, ForeignLock, ProposalId, Token};
+use range::eval::{Config, Effect, Evaluator, ForeignLock, ProposalId, Token, read_closed};
 use storage::{Engine, MemEngine, WriteBatch};
 use txn::Owner;
 use txn::coordinator::Outcome;
@@ -23,6 +23,7 @@ pub(crate) struct Faults {
     pub duplicates: bool,
     pub leaders: bool,
     pub deaths: bool,
+    pub closing: bool,
 }
 
 /// Who gets an answer.
@@ -49,6 +50,10 @@ pub(crate) struct World {
     answers: Vec<(For, kv::RangeRequest, kv::RangeResponse)>,
     log: VecDeque<(ProposalId, WriteBatch, u64)>,
     epoch: u64,
+    /// The highest timestamp that any leader has promised for what is applied.
+    closed: Timestamp,
+    /// Reads that a follower has answered.
+    pub followed: u64,
     settles: BTreeMap<TxnId, (Settle, Owner)>,
     detector: Detector,
     verbose: bool,
@@ -77,6 +82,8 @@ impl World {
             answers: Vec::new(),
             log: VecDeque::new(),
             epoch: 0,
+            closed: Timestamp::ZERO,
+            followed: 0,
             settles: BTreeMap::new(),
             detector: Detector::new(NodeId(0), 1, deadlock::Config::default()),
             verbose: std::env::var("SEED").is_ok(),
@@ -219,6 +226,9 @@ impl World {
         if self.faults.leaders && self.chance(3) {
             return self.change_leader();
         }
+        if self.faults.closing && self.chance(30) {
+            self.close();
+        }
         // A snapshot read by nobody in particular, checked at the end.
         if self.chance(20) {
             let ts = if self.chance(50) {
@@ -234,6 +244,28 @@ impl World {
         let mut out = Vec::new();
         self.evaluator.tick(&self.engine, self.now, &mut out);
         self.take(out);
+    }
+
+    /// The leader promises, or a follower reads what was promised: by this leader or any before it.
+    fn close(&mut self) {
+        if self.chance(50) {
+            let wanted = Timestamp(self.issued.saturating_sub(self.random(12)));
+            let closed = self.evaluator.close_at(wanted);
+            self.note(|| format!("closed at {closed}"));
+            self.closed = self.closed.max(closed);
+        }
+        if self.closed == Timestamp::ZERO {
+            return;
+        }
+        let ts = self.closed.0 - self.random(8).min(self.closed.0 - 1);
+        let keys = (0..KEYS).map(|n| key(n).0).collect();
+        let get = request(None, Request::Get(kv::Get { keys, read_ts: ts }));
+        let answer = read_closed(&self.engine, &Key::MIN, self.closed, &get).expect("memory");
+        if let Some(response) = answer {
+            self.note(|| format!("a follower at {ts} -> {response:?}"));
+            super::verdict::remember(self, &get, &response);
+            self.followed += 1;
+        }
     }
 
     /// The old leader's proposals are applied or lost, from some point of the log on; then a new leader

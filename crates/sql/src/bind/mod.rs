@@ -3,6 +3,7 @@
 //! ```text
 //!   mod      Binder, parameters, fresh columns          select   SELECT, clause by clause
 //!   parse    text -> tree, positions                    group    aggregates and GROUP BY
+//!   as_of    AS OF SYSTEM TIME, before parsing
 //!   scope    who is called what                         order    ORDER BY, DISTINCT, LIMIT
 //!   types    names of types, coercion, common types     window   OVER
 //!   expr…    expressions                                from     FROM, joins, functions
@@ -18,6 +19,7 @@
 //!   without a declared type. What is still unknown at the end of a select list becomes text.
 //! - Errors carry the position PostgreSQL gives: of the name, the literal, or the operator.
 
+mod as_of;
 mod call;
 mod call_args;
 mod dml;
@@ -58,6 +60,7 @@ use sqlparser::tokenizer::Span;
 use crate::error::{SqlError, SqlState};
 use crate::ir::{Bound, CatalogView, ColId, Query, RelColumn, Scalar, Statement};
 
+pub(crate) use as_of::take_as_of;
 pub use mention::mentioned_tables;
 pub use parse::{STATEMENT_BYTES_MAX, parse, position, syntax_error, tokenize};
 pub use typename::type_of;

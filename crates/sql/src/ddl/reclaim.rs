@@ -1,13 +1,15 @@
 //! Emptying key spans that nothing refers to any more.
 //!
 //! The transaction that drops a table or index notes its spans ([`catalog::garbage`]). Every node sweeps
-//! now and then: what it has known to be garbage for longer than any snapshot is read is cleared, in one
-//! command per range however much there is, and the note is taken back. Sweeping twice does no harm.
+//! now and then: what it has known to be garbage since before the safe point of garbage collection, below
+//! which no snapshot is read, is cleared, in one command per range however much there is, and the note is
+//! taken back. Sweeping twice does no harm.
 //!
 //! What a failed load leaves behind was never seen by anybody and is cleared at once. A process that ends
 //! before it is through leaves it: it takes space and is read by nobody, since ids are never used again.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,28 +21,38 @@ use crate::SqlError;
 use crate::session::{Engine, Session};
 
 /// Between two sweeps.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
 
 /// The keys of one index of a table.
 pub(super) fn index_span(table: &Table, index: &Index) -> KeyRange {
     base::keyspace::index_prefix(table.id, index.id).prefix_range()
 }
 
+/// Tells below which point nobody reads any snapshot; nothing if that is not known.
+type SafePoint = Box<dyn Fn() -> Option<Timestamp> + Send + Sync>;
+
 /// Clears the data of what was dropped.
-#[derive(Debug)]
 pub struct Reclaimer {
     engine: Arc<Engine>,
-    /// How old a snapshot may be that still reads what was dropped after it.
-    ttl: Duration,
+    safe_point: SafePoint,
     /// Since when each span is known to be garbage.
     known: BTreeMap<KeyRange, Timestamp>,
+}
+
+impl fmt::Debug for Reclaimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reclaimer").field("known", &self.known).finish_non_exhaustive()
+    }
 }
 
 impl Reclaimer {
     /// Nothing is known to be garbage yet.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, ttl: Duration) -> Self {
-        Reclaimer { engine, ttl, known: BTreeMap::new() }
+    pub fn new(
+        engine: Arc<Engine>,
+        safe_point: impl Fn() -> Option<Timestamp> + Send + Sync + 'static,
+    ) -> Self {
+        Reclaimer { engine, safe_point: Box::new(safe_point), known: BTreeMap::new() }
     }
 
     /// Sweeps for as long as it is polled.
@@ -55,6 +67,7 @@ impl Reclaimer {
 
     /// Clears what has been garbage for long enough. Returns how many spans.
     pub async fn sweep(&mut self) -> Result<usize, KvError> {
+        let safe_point = (self.safe_point)();
         let txn = self.engine.db().begin(TxnOptions::default());
         let now = txn.begin_statement().await?;
         let noted = garbage::list(&txn).await?;
@@ -64,7 +77,7 @@ impl Reclaimer {
         for span in noted {
             // The drop is committed by now: nobody who begins later refers to the span.
             let since = *self.known.entry(span.clone()).or_insert(now);
-            if u128::from(now.millis() - since.millis()) < self.ttl.as_millis() {
+            if safe_point.is_none_or(|point| since > point) {
                 continue;
             }
             self.engine.db().clear(span.clone(), since).await?;

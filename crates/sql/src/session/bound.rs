@@ -10,6 +10,7 @@ use pgtypes::{Datum, EvalEnv};
 use super::api::{ResultColumn, Sink};
 use super::execute::{Job, Tag};
 use super::plan::result_columns;
+use super::script::Parsed;
 use super::view::ViewContext;
 use super::{CatalogDefaults, Engine, Session};
 use crate::exec::{self, ExecContext, Rows};
@@ -260,7 +261,17 @@ impl Session {
         }
         self.refuse_if_failed()?;
         self.begin_statement();
+        let Parsed::AsOf(historic) = job.parsed else { return self.open_bindable(job).await };
+        let at = self.time_of(&historic.past, job.text).await?;
+        self.enter_past(at).map_err(|e| e.at(historic.past.position))?;
+        let cursor = self.open_bindable(job).await;
+        self.leave_past();
+        cursor
+    }
+
+    async fn open_bindable(&mut self, job: Job<'_>) -> Result<Option<Cursor>, SqlError> {
         let txn = self.statement_txn().await?;
+        Arc::make_mut(&mut self.env).snapshot = super::as_of::parts(txn.read_ts());
         let planned = self.planned(&job, &txn).await?;
         let super::cache::Plan::Bound(statement) = &planned.plan else { return Ok(None) };
         let Statement::Query(query) = &**statement else { return Ok(None) };

@@ -52,6 +52,10 @@ impl Session {
     pub(super) fn set_transaction(&mut self, list: &[Mode]) -> Result<(), SqlError> {
         let queried = self.tx.txn().is_some();
         let inner = self.tx.has_savepoints();
+        let past = self.tx.modes.as_of.is_some() || list.iter().any(|m| matches!(m, Mode::AsOf(_)));
+        if past && list.contains(&Mode::ReadOnly(false)) {
+            return Err(SqlError::syntax("AS OF SYSTEM TIME specified with READ WRITE mode"));
+        }
         for mode in list {
             let modes = self.tx.modes;
             let refused = match mode {
@@ -74,7 +78,10 @@ impl Session {
                 Mode::Deferrable(_) if queried => {
                     Some("SET TRANSACTION [NOT] DEFERRABLE must be called before any query")
                 }
-                Mode::Level(_) | Mode::ReadOnly(_) | Mode::Deferrable(_) => None,
+                Mode::AsOf(at) if queried && modes.as_of != Some(*at) => {
+                    Some("SET TRANSACTION AS OF SYSTEM TIME must be called before any query")
+                }
+                Mode::Level(_) | Mode::ReadOnly(_) | Mode::Deferrable(_) | Mode::AsOf(_) => None,
             };
             if let Some(message) = refused {
                 return Err(SqlError::new(SqlState::ACTIVE_SQL_TRANSACTION, message));
@@ -83,8 +90,10 @@ impl Session {
                 Mode::Level(level) => self.tx.modes.level = level,
                 Mode::ReadOnly(read_only) => self.tx.modes.read_only = read_only,
                 Mode::Deferrable(deferrable) => self.tx.modes.deferrable = deferrable,
+                Mode::AsOf(at) => self.tx.modes.as_of = Some(at),
             }
         }
+        self.tx.modes.read_only |= past;
         Ok(())
     }
 
@@ -221,7 +230,10 @@ impl Session {
     pub(super) async fn commit_transaction(&mut self) -> Result<(), SqlError> {
         let modes = self.modes();
         let result = match self.tx.txn().cloned() {
-            Some(txn) => self.settle_commit(&txn).await,
+            Some(txn) => match self.rise_above_loads().await {
+                Ok(()) => self.settle_commit(&txn).await,
+                Err(error) => Err(self.describe_kv_error(error)),
+            },
             None => Ok(()),
         };
         self.epoch += 1;
@@ -265,6 +277,24 @@ impl Session {
             Err(error @ KvError::Ambiguous { .. }) => Err(self.describe_kv_error(error)),
             Err(_) => Err(given_up),
         }
+    }
+
+    /// Makes a transaction that has loaded rows commit above a timestamp drawn now.
+    ///
+    /// The rows are as old as its snapshot, and a follower may have been promised that nothing that old
+    /// is written any more, before they came. It must not show the past without them to anybody who knows
+    /// of them. Whoever does reads at the commit or above; what is promised up to there is promised
+    /// from now on, when the rows are there. What makes them known is a change of the catalog, so a
+    /// read of the catalog's version at that timestamp is what the commit has to stay above.
+    async fn rise_above_loads(&self) -> Result<(), kv::KvError> {
+        if self.tx.loaded.is_empty() {
+            return Ok(());
+        }
+        let db = &self.engine.db;
+        let as_of = Some(db.now().await?);
+        let reader = db.begin(kv::TxnOptions { as_of, ..Default::default() });
+        reader.begin_statement().await?;
+        reader.get(&catalog::store::version_key()).await.map(drop)
     }
 
     /// Rolls back what is open; the session is idle afterwards.

@@ -24,7 +24,7 @@ use super::engine::count;
 use super::repeat::ATTEMPTS_MAX;
 use super::script::Parsed;
 use super::transaction::Block;
-use super::{Session, bound, catalog_error, plan, utility};
+use super::{Session, as_of, bound, catalog_error, plan, utility};
 use crate::dml::Names;
 use crate::error::Retry;
 use crate::point::{Outcome, PointContext, PointPlan};
@@ -147,9 +147,19 @@ impl Session {
         self.refuse_if_failed()?;
         self.refresh_env();
         self.begin_implicit();
+        let Parsed::AsOf(historic) = job.parsed else { return self.run_bindable(job, sink).await };
+        let at = self.time_of(&historic.past, job.text).await?;
+        self.enter_past(at).map_err(|e| e.at(historic.past.position))?;
+        let result = self.run_bindable(job, sink).await;
+        self.leave_past();
+        result
+    }
+
+    async fn run_bindable(&mut self, job: Job<'_>, sink: &mut dyn Sink) -> Result<Tag, SqlError> {
         self.tick();
-        sink.environment(&self.env);
         let txn = self.statement_txn().await?;
+        Arc::make_mut(&mut self.env).snapshot = as_of::parts(txn.read_ts());
+        sink.environment(&self.env);
         if let Some(tag) = self.run_unchecked(&job, &txn, sink).await? {
             return Ok(tag);
         }
@@ -312,6 +322,8 @@ impl Session {
     /// repeated without the statement.
     fn fail_with(&mut self, unlearned: bool) {
         count(&self.engine.metrics.errors);
+        // A statement of the past may have been cut off in the middle.
+        self.leave_past();
         match self.tx.block {
             _ if self.tx.commit_failed => self.drop_transaction(),
             Block::Explicit => {

@@ -20,9 +20,11 @@
 
 mod access;
 pub(crate) mod api;
+mod as_of;
 mod bound;
 mod cache;
 mod clock;
+mod cluster_setting;
 pub(crate) mod collect;
 mod control;
 mod engine;
@@ -370,6 +372,7 @@ fn modes(settings: &Settings) -> Modes {
             .unwrap_or(Level::Serializable),
         read_only: settings.known("default_transaction_read_only") == "on",
         deferrable: settings.known("default_transaction_deferrable") == "on",
+        as_of: None,
     }
 }
 

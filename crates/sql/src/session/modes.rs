@@ -7,6 +7,7 @@
 //!   BEGIN, START, SET TRANSACTION, SET transaction_*  ──▶  Mode, one after the other
 //! ```
 
+use base::Timestamp;
 use kv::Isolation;
 use sqlparser::ast::Ident;
 use sqlparser::keywords::Keyword;
@@ -61,6 +62,8 @@ pub(crate) struct Modes {
     pub(crate) read_only: bool,
     /// Changes nothing: a read-only transaction never fails, so there is nothing to wait for.
     pub(crate) deferrable: bool,
+    /// It reads this snapshot, in the past.
+    pub(crate) as_of: Option<Timestamp>,
 }
 
 impl Modes {
@@ -75,6 +78,8 @@ pub(crate) enum Mode {
     Level(Level),
     ReadOnly(bool),
     Deferrable(bool),
+    /// What AS OF SYSTEM TIME comes to.
+    AsOf(Timestamp),
 }
 
 /// A statement that controls the transaction.
@@ -102,6 +107,26 @@ pub(crate) enum Control {
     SetSession(Vec<Mode>),
     /// Known, and refused by this name.
     Unsupported(&'static str),
+}
+
+impl Control {
+    /// The same at a time in the past; nothing if that means nothing here.
+    pub(crate) fn at(&self, at: Timestamp) -> Option<Control> {
+        let mut control = self.clone();
+        match &mut control {
+            Control::Begin { modes, .. } | Control::SetTransaction(modes) => {
+                modes.push(Mode::AsOf(at));
+            }
+            Control::Commit { .. }
+            | Control::Rollback { .. }
+            | Control::Savepoint(_)
+            | Control::Release(_)
+            | Control::RollbackTo(_)
+            | Control::SetSession(_)
+            | Control::Unsupported(_) => return None,
+        }
+        Some(control)
+    }
 }
 
 /// Whether a statement with these first words is one of the family; the words in lower case.

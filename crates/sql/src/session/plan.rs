@@ -86,9 +86,15 @@ impl Session {
         result
     }
 
+    /// Whether statements are planned under a catalog that others do not see, so that plans are not
+    /// shared (S3).
+    fn has_own_catalog(&self) -> bool {
+        self.tx.changed_catalog || self.block_time().is_some()
+    }
+
     /// A statement of the simple protocol that somebody has prepared under the same text.
     pub(super) fn cached(&mut self, text: &str) -> Option<Arc<Prepared>> {
-        if self.tx.changed_catalog {
+        if self.has_own_catalog() {
             return None;
         }
         self.refresh_env();
@@ -110,7 +116,7 @@ impl Session {
             declared: declared.to_vec(),
             context: self.context.clone(),
         };
-        if !self.tx.changed_catalog
+        if !self.has_own_catalog()
             && let Some(prepared) = self.engine.plans.get(&key)
             && prepared.is_described_under(self.engine.catalog.cached().version())
         {
@@ -131,7 +137,7 @@ impl Session {
         let prepared =
             self.describe(text, parsed, declared).await.map_err(|e| shift(e, sql, offset))?;
         let prepared = Arc::new(prepared);
-        if !self.tx.changed_catalog {
+        if !self.has_own_catalog() && !matches!(prepared.parsed, Parsed::AsOf(_)) {
             self.engine.plans.put(key, prepared.clone());
         }
         Ok(prepared)
@@ -150,7 +156,10 @@ impl Session {
             return Ok(Prepared::new(text, parsed, params, columns));
         }
         self.refuse_if_failed()?;
-        let catalog = self.catalog_for_planning().await?;
+        let catalog = match self.past_catalog(&parsed, text).await? {
+            Some(catalog) => catalog,
+            None => self.catalog_for_planning().await?,
+        };
         let (planned, params) = self.plan(text, &parsed, declared, &catalog)?;
         let columns = columns_of(&planned.plan);
         let prepared =
@@ -179,7 +188,7 @@ impl Session {
     ) -> Result<(Planned, Vec<PgType>), SqlError> {
         count(&self.engine.metrics.plans);
         self.set_names(catalog);
-        let Parsed::Sql(statement) = parsed else {
+        let Some(statement) = parsed.statement() else {
             return Err(SqlError::internal("a utility statement has no plan"));
         };
         let view = self.view(catalog);
@@ -230,9 +239,8 @@ impl Session {
 /// Whether the binder knows what to do with it.
 pub(super) fn is_bindable(parsed: &Parsed) -> bool {
     matches!(
-        parsed,
-        Parsed::Sql(statement) if matches!(
-            **statement,
+        parsed.statement(),
+        Some(
             ast::Statement::Query(_)
                 | ast::Statement::Insert(_)
                 | ast::Statement::Update(_)

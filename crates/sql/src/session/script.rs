@@ -10,6 +10,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
+use super::cluster_setting::{ClusterSetting, is_cluster_setting, parse_cluster_setting};
 use super::modes::{self, Control};
 use crate::SqlError;
 use crate::bind;
@@ -22,6 +23,10 @@ pub(crate) enum Parsed {
     Empty,
     /// What sqlparser knows.
     Sql(Box<ast::Statement>),
+    /// What sqlparser knows, with AS OF SYSTEM TIME.
+    AsOf(Box<Historic>),
+    /// SET, RESET and SHOW of the cluster's settings.
+    ClusterSetting(ClusterSetting),
     /// COPY.
     Copy(Box<CopyStatement>),
     /// `ALTER TABLE t SPLIT AT VALUES (…), (…)`.
@@ -39,12 +44,48 @@ pub(crate) enum Parsed {
     Checkpoint,
     /// BEGIN, COMMIT and their family.
     Control(Control),
+    /// The same with AS OF SYSTEM TIME.
+    ControlAsOf(Control, Box<Past>),
 }
 
 impl Parsed {
     /// Whether it begins a block: what the block is like is known without repeating it.
     pub(crate) fn is_begin(&self) -> bool {
-        matches!(self, Parsed::Control(Control::Begin { .. }))
+        matches!(self, Parsed::Control(Control::Begin { .. }) | Parsed::ControlAsOf(..))
+    }
+}
+
+/// A statement about the past.
+#[derive(Debug, Clone)]
+pub(crate) struct Historic {
+    pub(crate) statement: ast::Statement,
+    pub(crate) past: Past,
+}
+
+/// When a statement reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Past {
+    /// What its clauses say; at least one.
+    pub(crate) times: Vec<ast::Expr>,
+    /// Where the first one stands.
+    pub(crate) position: Option<usize>,
+}
+
+impl Parsed {
+    /// The tree, if sqlparser has made one.
+    pub(crate) fn statement(&self) -> Option<&ast::Statement> {
+        match self {
+            Parsed::Sql(statement) => Some(statement),
+            Parsed::AsOf(historic) => Some(&historic.statement),
+            Parsed::Empty
+            | Parsed::ClusterSetting(_)
+            | Parsed::Copy(_)
+            | Parsed::SplitAt(_)
+            | Parsed::Maintenance { .. }
+            | Parsed::Checkpoint
+            | Parsed::Control(_)
+            | Parsed::ControlAsOf(..) => None,
+        }
     }
 }
 
@@ -167,10 +208,18 @@ fn dollar_tag(bytes: &[u8], at: usize) -> Option<&[u8]> {
 pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
     let words = first_words(text);
     if modes::is_control(&words) {
+        if let Some(found) = bind::take_as_of(text)? {
+            let control = by_hand(&found.rest, modes::parse_control)?;
+            let past = Past { times: found.times, position: found.position };
+            return Ok(Parsed::ControlAsOf(control, Box::new(past)));
+        }
         return by_hand(text, modes::parse_control).map(Parsed::Control);
     }
     match words.first().map_or("", String::as_str) {
         "" => return Ok(Parsed::Empty),
+        "set" | "reset" | "show" if is_cluster_setting(text) => {
+            return by_hand(text, parse_cluster_setting).map(Parsed::ClusterSetting);
+        }
         "copy" => return by_hand(text, parse_copy).map(|c| Parsed::Copy(Box::new(c))),
         "vacuum" => return by_hand(text, parse_vacuum),
         "analyze" | "analyse" => return by_hand(text, parse_analyze),
@@ -178,10 +227,20 @@ pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
         "alter" if is_split(text) => return by_hand(text, parse_split),
         _ => {}
     }
-    let mut statements = bind::parse(text)?;
+    if let Some(found) = bind::take_as_of(text)? {
+        let statement = one(bind::parse(&found.rest)?)?;
+        let statement = statement.ok_or_else(|| SqlError::syntax("nothing is read"))?;
+        let past = Past { times: found.times, position: found.position };
+        return Ok(Parsed::AsOf(Box::new(Historic { statement, past })));
+    }
+    let statement = one(bind::parse(text)?)?;
+    Ok(statement.map_or(Parsed::Empty, |statement| Parsed::Sql(Box::new(statement))))
+}
+
+fn one(mut statements: Vec<ast::Statement>) -> Result<Option<ast::Statement>, SqlError> {
     match statements.len() {
-        0 => Ok(Parsed::Empty),
-        1 => Ok(Parsed::Sql(Box::new(statements.remove(0)))),
+        0 => Ok(None),
+        1 => Ok(statements.pop()),
         _ => Err(SqlError::syntax("cannot insert multiple commands into a prepared statement")),
     }
 }

@@ -125,6 +125,7 @@ pub(super) fn set_session(
             Mode::Level(level) => ("default_transaction_isolation", level.name()),
             Mode::ReadOnly(read_only) => ("default_transaction_read_only", on(read_only)),
             Mode::Deferrable(deferrable) => ("default_transaction_deferrable", on(deferrable)),
+            Mode::AsOf(_) => return Err(SqlError::unsupported("a session in the past")),
         };
         assign(session, name, Some(value.to_owned()), false, sink)?;
     }

@@ -79,6 +79,8 @@ pub(crate) struct Transaction {
     pub(crate) lost: bool,
     /// Keys at which earlier runs were overtaken: the next one locks them before it reads.
     contended: Vec<Key>,
+    /// The implicit transaction that this one, of another time, stands in for.
+    aside: Option<Box<Transaction>>,
 }
 
 /// Most keys locked ahead by a repetition.
@@ -103,6 +105,23 @@ impl Transaction {
             history: History::default(),
             lost: false,
             contended: Vec::new(),
+            aside: None,
+        }
+    }
+
+    /// Makes room for one statement of another time.
+    pub(crate) fn step_aside(&mut self, modes: Modes) {
+        assert!(self.aside.is_none(), "one statement at a time");
+        let mut stand_in = Transaction::new(modes);
+        stand_in.block = Block::Implicit;
+        let aside = std::mem::replace(self, stand_in);
+        self.aside = Some(Box::new(aside));
+    }
+
+    /// Takes its place again, if it stepped aside.
+    pub(crate) fn step_back(&mut self) {
+        if let Some(aside) = self.aside.take() {
+            *self = *aside;
         }
     }
 
@@ -120,11 +139,13 @@ impl Transaction {
                     isolation: self.modes.isolation(),
                     // Behind a savepoint it may only be read-only until that is returned to.
                     read_only: self.modes.read_only && self.marks.is_empty(),
+                    as_of: self.modes.as_of,
                     ..TxnOptions::default()
                 };
                 let same = |t: &Arc<Txn>| {
                     t.options().isolation == options.isolation
                         && t.options().read_only == options.read_only
+                        && t.options().as_of == options.as_of
                 };
                 let txn = self.again.take().filter(same).unwrap_or_else(|| db.begin(options));
                 self.txn = Some(txn.clone());

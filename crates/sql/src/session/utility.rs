@@ -25,8 +25,11 @@ pub(super) fn columns(
     parsed: &Parsed,
     session: &Session,
 ) -> Result<Option<Arc<[ResultColumn]>>, SqlError> {
-    let Parsed::Sql(statement) = parsed else { return Ok(None) };
-    Ok(match &**statement {
+    if let Parsed::ClusterSetting(command) = parsed {
+        return Ok(command.columns());
+    }
+    let Some(statement) = parsed.statement() else { return Ok(None) };
+    Ok(match statement {
         Statement::ShowVariable { variable } => Some(set::show_columns(variable).into()),
         Statement::Execute { name: Some(name), .. } => {
             let name = name.to_string();
@@ -65,8 +68,22 @@ pub(super) async fn run(
         }
         // What is acknowledged is durable already.
         Parsed::Checkpoint => Ok(Tag::Text("CHECKPOINT")),
+        Parsed::ClusterSetting(command) => command.run(session, sink).await,
         Parsed::Control(control) => run_control(session, control, sink).await,
+        Parsed::ControlAsOf(control, past) => {
+            session.refuse_if_failed()?;
+            let at = session.time_of(past, job.text).await?;
+            let control = control
+                .at(at)
+                .ok_or_else(|| SqlError::unsupported("AS OF SYSTEM TIME here").at(past.position))?;
+            run_control(session, &control, sink).await
+        }
         Parsed::Sql(statement) => run_statement(session, statement, job, sink).await,
+        Parsed::AsOf(historic) => {
+            session.refuse_if_failed()?;
+            let what = format!("AS OF SYSTEM TIME in {}", ddl::verb(&historic.statement));
+            Err(SqlError::unsupported(what).at(historic.past.position))
+        }
     }
 }
 
@@ -244,6 +261,15 @@ async fn execute(
 }
 
 impl Session {
+    /// The value of an expression without columns, as the type that it has.
+    pub(super) fn literal(&self, expr: &ast::Expr, text: &str) -> Result<pgtypes::Datum, SqlError> {
+        let catalog = self.engine.catalog.cached();
+        let view = self.view(&catalog);
+        let scalar =
+            crate::bind::Binder::new(&view, &self.env, text).bind_expr_over(expr, &[], None)?;
+        crate::ir::eval(&scalar, &self.env, &[], &[])
+    }
+
     /// The value of an expression without columns, as `ty`.
     pub(crate) fn constant(
         &self,

@@ -12,6 +12,7 @@
 //!   SET LOCAL       -> until the end of the transaction
 //! ```
 
+pub mod cluster;
 mod parse;
 mod table;
 

@@ -72,7 +72,7 @@ fn show_bytes(bytes: usize) -> String {
     }
 }
 
-fn show_millis(millis: i64) -> String {
+pub(super) fn show_millis(millis: i64) -> String {
     const UNITS: [(i64, &str); 5] =
         [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
     match UNITS.iter().find(|(size, _)| millis > 0 && millis % size == 0) {

@@ -85,21 +85,33 @@ pub fn gc(
 }
 
 /// Collects records of transactions with an id below `below`: rolled back, or committed and
-/// settled. The caller vouches that the range refuses their prewrites.
+/// settled. The caller vouches that the range refuses their prewrites. A page ends as in [`gc`].
 pub fn collect_records(
     engine: &dyn EngineRead,
     span: &KeyRange,
     below: Timestamp,
     max_batch_bytes: usize,
+    max_examined: usize,
 ) -> Result<GcPage, EngineError> {
     let mut page = GcPage::default();
+    let mut examined = 0;
     if span.is_empty() {
         return Ok(page);
     }
     let mut iter = engine.iter(Family::Txn, &encoded_span(span), IterOptions { bulk: true })?;
     let mut found = iter.seek_to_first()?;
+    let mut key = KeyBuf::new();
     while found {
         let (user, txn) = split_txn_key(iter.key())?;
+        if user != &key[..] {
+            key = KeyBuf::from_slice(user);
+            // Between two keys only: going on begins with the key, so inside one it would go nowhere.
+            if max_examined > 0 && examined >= max_examined {
+                page.resume = Some(user_key(Family::Txn, user)?);
+                return Ok(page);
+            }
+        }
+        examined += 1;
         if txn.0 < below.0 && collectable(iter.key(), iter.value().as_slice())? {
             if page.batch.byte_size() >= max_batch_bytes {
                 page.resume = Some(user_key(Family::Txn, user)?);

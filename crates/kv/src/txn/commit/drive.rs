@@ -260,7 +260,11 @@ impl Task {
             }
         };
         let phase = if result.is_ok() { Phase::Committed } else { Phase::RolledBack };
-        self.inner.state.lock().phase = phase;
+        {
+            let mut state = self.inner.state.lock();
+            state.phase = phase;
+            state.hold = None;
+        }
         if matches!(result, Err(KvError::Serialization { .. })) {
             metrics.serialization_errors.inc();
         }

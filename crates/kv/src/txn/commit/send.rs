@@ -62,7 +62,7 @@ impl Task {
                 Reply::Unknown(Failure::Refused)
             }
             Err(Refusal::Moved) if !lost => return OnePhase::NotExecuted,
-            Err(Refusal::Range(error)) => refused(error, progress),
+            Err(Refusal::Range(error)) => self.refused(error, progress),
             Err(Refusal::Unavailable(error)) => unavailable(error, progress),
             Err(Refusal::Moved) => Reply::Unknown(Failure::Contended),
         };
@@ -143,7 +143,7 @@ impl Task {
                             detail.detail = Some(unexpected("a prewrite", &other));
                             Reply::Unknown(Failure::Refused)
                         }
-                        Err(Refusal::Range(error)) => refused(error, &mut detail),
+                        Err(Refusal::Range(error)) => self.refused(error, &mut detail),
                         Err(Refusal::Unavailable(error)) => unavailable(error, &mut detail),
                         Err(Refusal::Moved) => unreachable!("what has moved is cut anew"),
                     };
@@ -243,6 +243,42 @@ impl Task {
         }
         true
     }
+
+    /// Sorts a refusal for the coordinator.
+    fn refused(&self, error: RangeError, progress: &mut Progress) -> Reply {
+        match error {
+            RangeError::TimestampTooLow(_) => Reply::TooLow,
+            RangeError::RefreshFailed(changed) => {
+                progress.detail = Some(range_refused(RangeError::RefreshFailed(changed.clone())));
+                Reply::Failed(Failure::Changed {
+                    key: Key(changed.key),
+                    version: Timestamp(changed.version_ts),
+                })
+            }
+            RangeError::WriteConflict(conflict) => {
+                progress.detail = Some(range_refused(RangeError::WriteConflict(conflict.clone())));
+                Reply::Failed(Failure::WriteConflict {
+                    key: Key(conflict.key),
+                    version: Timestamp(conflict.version_ts),
+                })
+            }
+            RangeError::KeyExists(exists) => {
+                Reply::Failed(Failure::KeyExists { key: Key(exists.key) })
+            }
+            RangeError::TxnGone(_) => Reply::Failed(Failure::Gone),
+            RangeError::BelowGc(gc) => {
+                progress.detail = Some(KvError::SnapshotTooOld {
+                    read_ts: self.read_ts.min(Timestamp(self.meta.start_ts)),
+                    safe_point: Timestamp(gc.safe_point),
+                });
+                Reply::Failed(Failure::Refused)
+            }
+            error => {
+                progress.detail = Some(range_refused(error));
+                Reply::Failed(Failure::Refused)
+            }
+        }
+    }
 }
 
 fn must_not_exist(writes: &[Pending]) -> Vec<u32> {
@@ -266,33 +302,6 @@ fn decided(state: &kv::TxnState, asked: Outcome) -> Decided {
 fn unavailable(error: KvError, progress: &mut Progress) -> Reply {
     progress.detail = Some(error);
     Reply::Failed(Failure::Unavailable)
-}
-
-/// Sorts a refusal for the coordinator.
-fn refused(error: RangeError, progress: &mut Progress) -> Reply {
-    match error {
-        RangeError::TimestampTooLow(_) => Reply::TooLow,
-        RangeError::RefreshFailed(changed) => {
-            progress.detail = Some(range_refused(RangeError::RefreshFailed(changed.clone())));
-            Reply::Failed(Failure::Changed {
-                key: Key(changed.key),
-                version: Timestamp(changed.version_ts),
-            })
-        }
-        RangeError::WriteConflict(conflict) => {
-            progress.detail = Some(range_refused(RangeError::WriteConflict(conflict.clone())));
-            Reply::Failed(Failure::WriteConflict {
-                key: Key(conflict.key),
-                version: Timestamp(conflict.version_ts),
-            })
-        }
-        RangeError::KeyExists(exists) => Reply::Failed(Failure::KeyExists { key: Key(exists.key) }),
-        RangeError::TxnGone(_) => Reply::Failed(Failure::Gone),
-        error => {
-            progress.detail = Some(range_refused(error));
-            Reply::Failed(Failure::Refused)
-        }
-    }
 }
 
 /// The later in the order of [`Reply`] wins; of two that are done, the larger timestamp.
