@@ -77,7 +77,10 @@ proptest! {
                 }
                 Op::Adopt { txn, key: k } => {
                     let held = table.held(key(k).as_bytes(), TxnId(txn));
-                    if held.is_none_or(Strength::may_write) {
+                    // Two transactions never have replicated locks on one key.
+                    let other = table.replicated_holder(key(k).as_bytes());
+                    let alone = other.is_none_or(|holder| holder.txn == TxnId(txn));
+                    if alone && held.is_none_or(Strength::may_write) {
                         table.adopt(&key(k), owner(txn));
                     }
                 }

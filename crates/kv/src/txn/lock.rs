@@ -280,6 +280,7 @@ impl Inner {
             }
             if state.phase == Phase::Active {
                 state.phase = Phase::Killed;
+                state.death = Some(error.clone());
                 self.take_held(&mut state)
             } else {
                 // The commit ends by itself when it hears of it.

@@ -95,6 +95,8 @@ pub(crate) struct State {
     pub(crate) activity: Option<(Arc<Activity>, Arc<str>)>,
     /// Lock requests under way: sent an error when the transaction is killed.
     pub(crate) waits: Vec<oneshot::Sender<KvError>>,
+    /// Why it was killed: told by whatever it tries next, if its wait had just ended otherwise.
+    pub(crate) death: Option<KvError>,
 }
 
 impl Default for State {
@@ -119,6 +121,7 @@ impl Default for State {
             lock_timeout: None,
             activity: None,
             waits: Vec::new(),
+            death: None,
         }
     }
 }
@@ -127,7 +130,7 @@ impl State {
     pub(crate) fn usable(&self) -> Result<(), KvError> {
         match self.phase {
             Phase::New | Phase::Active => Ok(()),
-            Phase::Killed => Err(KvError::NotUsable("it lost a deadlock")),
+            Phase::Killed => Err(self.death.clone().expect("who kills says why")),
             Phase::Committing => Err(KvError::NotUsable("its commit is under way")),
             Phase::Committed => Err(KvError::NotUsable("it is committed")),
             Phase::RolledBack => Err(KvError::NotUsable("it is rolled back")),

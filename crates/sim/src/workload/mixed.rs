@@ -4,8 +4,7 @@
 //! |---|---|---|
 //! | lists | append to and read lists | cycles, for each level |
 //! | registers | set and read registers, scan them | cycles, for each level |
-//! | skew | take from a span whose sum allows it, by changing a row or by adding one | no sum
-//! below the floor |
+//! | skew | take from a span whose sum allows it, by a change or by a new row | no sum below the floor |
 //! | set | insert a row, scan them all | lost rows, long fork, causal reverse |
 //! | ids | take ids | none twice |
 //!
