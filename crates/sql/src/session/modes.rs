@@ -110,6 +110,11 @@ pub(crate) enum Control {
 }
 
 impl Control {
+    /// Whether it says nothing, unless AS OF SYSTEM TIME is what it says.
+    pub(crate) fn is_bare(&self) -> bool {
+        matches!(self, Control::SetTransaction(modes) if modes.is_empty())
+    }
+
     /// The same at a time in the past; nothing if that means nothing here.
     pub(crate) fn at(&self, at: Timestamp) -> Option<Control> {
         let mut control = self.clone();
@@ -204,7 +209,7 @@ fn set(parser: &mut Parser<'_>) -> Result<Control, ParserError> {
         if parser.parse_keyword(Keyword::SNAPSHOT) {
             return refuse(parser, "SET TRANSACTION SNAPSHOT");
         }
-        return Ok(Control::SetTransaction(some_modes(parser)?));
+        return Ok(Control::SetTransaction(modes(parser)?));
     }
     // SET SESSION SESSION CHARACTERISTICS is what the grammar makes of SET SESSION.
     skip(parser, &[Keyword::SESSION]);

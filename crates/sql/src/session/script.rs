@@ -213,7 +213,11 @@ pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
             let past = Past { times: found.times, position: found.position };
             return Ok(Parsed::ControlAsOf(control, Box::new(past)));
         }
-        return by_hand(text, modes::parse_control).map(Parsed::Control);
+        let control = by_hand(text, modes::parse_control)?;
+        if control.is_bare() {
+            return Err(SqlError::syntax("syntax error at end of input"));
+        }
+        return Ok(Parsed::Control(control));
     }
     match words.first().map_or("", String::as_str) {
         "" => return Ok(Parsed::Empty),
