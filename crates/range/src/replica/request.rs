@@ -209,6 +209,21 @@ impl Replica {
         respond(token, Response::RangeStatus(result), out);
     }
 
+    /// Lets the evaluator of a leader hear of something, and carries out what comes of it.
+    fn tell_evaluator(
+        &mut self,
+        ctx: &Ctx<'_>,
+        out: &mut Vec<Effect>,
+        tell: impl FnOnce(&mut eval::Evaluator, u64, &mut Vec<eval::Effect>),
+    ) {
+        let Some(evaluator) = self.lead.as_mut().and_then(|lead| lead.evaluator.as_mut()) else {
+            return;
+        };
+        let mut effects = Vec::new();
+        tell(evaluator, ctx.now(), &mut effects);
+        self.carry_out(ctx, effects, 0, out);
+    }
+
     /// A process ended: what its transactions hold in memory is free.
     pub fn node_gone(
         &mut self,
@@ -217,12 +232,9 @@ impl Replica {
         incarnation: u64,
         out: &mut Vec<Effect>,
     ) {
-        let Some(evaluator) = self.lead.as_mut().and_then(|lead| lead.evaluator.as_mut()) else {
-            return;
-        };
-        let mut effects = Vec::new();
-        evaluator.node_gone(ctx.engine, ctx.now(), node, incarnation, &mut effects);
-        self.carry_out(ctx, effects, 0, out);
+        self.tell_evaluator(ctx, out, |evaluator, now, effects| {
+            evaluator.node_gone(ctx.engine, now, node, incarnation, effects);
+        });
     }
 
     /// A process was silent for long, and may yet be heard again: what its transactions hold in memory
@@ -234,12 +246,9 @@ impl Replica {
         incarnation: u64,
         out: &mut Vec<Effect>,
     ) {
-        let Some(evaluator) = self.lead.as_mut().and_then(|lead| lead.evaluator.as_mut()) else {
-            return;
-        };
-        let mut effects = Vec::new();
-        evaluator.node_silent(ctx.engine, ctx.now(), node, incarnation, &mut effects);
-        self.carry_out(ctx, effects, 0, out);
+        self.tell_evaluator(ctx, out, |evaluator, now, effects| {
+            evaluator.node_silent(ctx.engine, now, node, incarnation, effects);
+        });
     }
 
     /// The answer to [`Effect::Settle`] where a transaction was pushed: it commits above.
@@ -250,12 +259,9 @@ impl Replica {
         min_commit: base::Timestamp,
         out: &mut Vec<Effect>,
     ) {
-        let Some(evaluator) = self.lead.as_mut().and_then(|lead| lead.evaluator.as_mut()) else {
-            return;
-        };
-        let mut effects = Vec::new();
-        evaluator.pushed(ctx.engine, ctx.now(), txn, min_commit, &mut effects);
-        self.carry_out(ctx, effects, 0, out);
+        self.tell_evaluator(ctx, out, |evaluator, now, effects| {
+            evaluator.pushed(ctx.engine, now, txn, min_commit, effects);
+        });
     }
 }
 
