@@ -68,6 +68,9 @@ pub enum StartError {
     /// The operating system gives no threads or signals.
     #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
+    /// Standard output takes nothing.
+    #[error("cannot print")]
+    Output(#[source] std::io::Error),
     /// Another node could not be asked.
     #[error("cannot reach {address}: {reason}")]
     Peer {

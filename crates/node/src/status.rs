@@ -1,5 +1,7 @@
 //! `conclave status`: the nodes and ranges of a running cluster, as one of its nodes sees them.
 
+use std::io::{ErrorKind, Write};
+
 use bytesize::ByteSize;
 use clap::Args;
 use comfy_table::{Table, presets};
@@ -20,15 +22,14 @@ pub(crate) struct StatusArgs {
     json: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "the table is what the command is for")]
 pub(crate) fn run(args: StatusArgs) -> Result<(), StartError> {
     let status = crate::process::runtime("status")?.block_on(fetch(&args.rpc))?;
-    if args.json {
-        println!("{:#}", to_json(&status));
-    } else {
-        println!("{}", to_text(&status));
+    let text = if args.json { format!("{:#}", to_json(&status)) } else { to_text(&status) };
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        // `conclave status | head` has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(StartError::Output(error)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Asks a node for the cluster as it sees it.

@@ -255,12 +255,16 @@ impl Engine for RocksEngine {
         Ok(sizes.into_iter().sum())
     }
 
+    fn unflushed_bytes(&self) -> u64 {
+        Family::ALL.iter().map(|family| self.db.unflushed(*family)).sum()
+    }
+
     fn stats(&self) -> EngineStats {
         self.pool.clear();
         let db = &self.db;
         EngineStats {
             block_cache_bytes: db.cache.get_usage() as u64,
-            write_buffer_bytes: Family::ALL.iter().map(|family| db.unflushed(*family)).sum(),
+            write_buffer_bytes: self.unflushed_bytes(),
             table_reader_bytes: db.sum(properties::ESTIMATE_TABLE_READERS_MEM),
             disk_bytes: db.sum(properties::TOTAL_SST_FILES_SIZE),
             compaction_debt_bytes: db.sum(properties::ESTIMATE_PENDING_COMPACTION_BYTES),

@@ -99,11 +99,13 @@ impl Sink for Recorder {
     }
 }
 
-/// Runs one file; the difference to what it expects, block by block.
-async fn differences(path: &Path) -> String {
+/// Runs one file, with small queries row by row or all by plans; the difference to what it expects,
+/// block by block.
+async fn differences(path: &Path, row_execution: &str) -> String {
     let text = std::fs::read_to_string(path).expect("the file is there");
     let engine = engine();
     let mut session = connect(&engine).await;
+    answer(&mut session, &format!("SET row_execution = {row_execution}")).await;
     let mut report = String::new();
     for block in text.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
         let (head, expected) = block.split_once("\n----").unwrap_or((block, ""));
@@ -135,7 +137,9 @@ async fn queries_answer_as_postgresql_does() {
     files.sort();
     let mut report = String::new();
     for file in files {
-        report.push_str(&differences(&file).await);
+        for row_execution in ["on", "off"] {
+            report.push_str(&differences(&file, row_execution).await);
+        }
     }
     assert!(report.is_empty(), "\n{report}");
 }

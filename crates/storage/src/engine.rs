@@ -179,7 +179,10 @@ pub trait Engine: EngineRead + 'static {
     /// About how many bytes the keys of a span take in a family.
     fn approximate_size(&self, family: Family, span: &KeyRange) -> Result<u64, EngineError>;
 
-    /// Figures for metrics.
+    /// Bytes of written but not yet flushed data, and what is being flushed. Cheap.
+    fn unflushed_bytes(&self) -> u64;
+
+    /// Figures for metrics. With many files they take a while to add up.
     fn stats(&self) -> EngineStats;
 }
 

@@ -314,9 +314,12 @@ impl Engine for MemEngine {
         Ok(sizes.sum())
     }
 
+    fn unflushed_bytes(&self) -> u64 {
+        self.shared.read().unflushed_bytes as u64
+    }
+
     fn stats(&self) -> EngineStats {
-        let state = self.shared.read();
-        EngineStats { write_buffer_bytes: state.unflushed_bytes as u64, ..EngineStats::default() }
+        EngineStats { write_buffer_bytes: self.unflushed_bytes(), ..EngineStats::default() }
     }
 }
 

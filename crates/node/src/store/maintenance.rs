@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Cell, Outcome, Store};
 use crate::config::{LIVENESS_INTERVAL, MAINTENANCE_INTERVAL, TICK_INTERVAL};
-use crate::transport::{self, Peer};
+use crate::transport::Peer;
 
 /// The engine is flushed when this much was written since the last time, so that the log can be
 /// truncated and a restart replays little.
@@ -150,7 +150,7 @@ impl Store {
             task.as_ref().is_none_or(tokio::task::JoinHandle::is_finished)
         };
         if finished(&state.flushing) {
-            let unflushed = self.engine.stats().write_buffer_bytes;
+            let unflushed = self.engine.unflushed_bytes();
             let due = state.turns - state.flushed_turn >= FLUSH_TURNS && unflushed > 1 << 20;
             if unflushed > FLUSH_BYTES || due {
                 state.flushed_turn = state.turns;
@@ -219,8 +219,7 @@ impl Store {
             if !self.liveness.read().is_live(peer.id, now) {
                 continue;
             }
-            let address = peer.address.read().clone();
-            let asked = tokio::time::timeout(Duration::from_secs(1), led_by(&address)).await;
+            let asked = tokio::time::timeout(Duration::from_secs(1), led_by(&peer)).await;
             let Ok(Some(led)) = asked else { continue };
             for descriptor in led {
                 if ranges.iter().all(|known| known.descriptor.range_id != descriptor.range_id) {
@@ -331,10 +330,9 @@ impl Store {
     }
 }
 
-async fn led_by(address: &str) -> Option<Vec<proto::meta::RangeDescriptor>> {
-    let channel = transport::endpoint(address).ok()?.connect().await.ok()?;
+async fn led_by(peer: &Peer) -> Option<Vec<proto::meta::RangeDescriptor>> {
     let request = StatusRequest { led_only: true };
-    let status = transport::client(channel).status(request).await.ok()?.into_inner();
+    let status = peer.asking()?.status(request).await.ok()?.into_inner();
     Some(status.ranges.into_iter().filter_map(|range| range.descriptor).collect())
 }
 

@@ -27,9 +27,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use base::NodeId;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use proto::meta::NodeDescriptor;
 use proto::node as msg;
+use proto::node::peer_client::PeerClient;
+use tonic::transport::Channel;
 
 pub(crate) use calls::Calls;
 pub(crate) use inbound::Inbound;
@@ -58,7 +60,23 @@ pub(crate) struct Peer {
     /// Of the peer's process, as last heard; 0 before.
     pub(crate) incarnation: AtomicU64,
     delay: Duration,
+    /// For questions outside the stream: the address it is for, and a client that dials when first used.
+    side: Mutex<Option<(String, PeerClient<Channel>)>>,
     task: RwLock<Option<tokio::task::AbortHandle>>,
+}
+
+impl Peer {
+    /// A client for questions that are neither urgent nor part of what the stream carries. None without
+    /// a valid address.
+    pub(crate) fn asking(&self) -> Option<PeerClient<Channel>> {
+        let address = self.address.read().clone();
+        let mut side = self.side.lock();
+        if side.as_ref().is_none_or(|(known, _)| *known != address) {
+            let channel = endpoint(&address).ok()?.connect_lazy();
+            *side = Some((address, client(channel)));
+        }
+        side.as_ref().map(|(_, client)| client.clone())
+    }
 }
 
 impl Peers {
@@ -96,6 +114,7 @@ impl Peers {
             calls: Calls::default(),
             incarnation: AtomicU64::new(0),
             delay: self.delay,
+            side: Mutex::new(None),
             task: RwLock::new(None),
         });
         if self.peers.write().insert(id, Arc::clone(&peer)).is_none() {

@@ -114,16 +114,14 @@ struct Source<'a> {
     filter: Option<&'a Scalar>,
 }
 
-fn in_batches(mut found: Vec<Found>) -> Vec<Vec<Found>> {
-    let mut batches = Vec::new();
-    while found.len() > BATCH_ROWS {
-        let rest = found.split_off(BATCH_ROWS);
-        batches.push(std::mem::replace(&mut found, rest));
-    }
-    if !found.is_empty() {
-        batches.push(found);
-    }
-    batches
+/// `split_off` would leave each batch the capacity of all that follow it.
+fn in_batches(found: Vec<Found>) -> Vec<Vec<Found>> {
+    let mut found = found.into_iter();
+    std::iter::from_fn(|| {
+        let batch: Vec<Found> = found.by_ref().take(BATCH_ROWS).collect();
+        (!batch.is_empty()).then_some(batch)
+    })
+    .collect()
 }
 
 /// What RETURNING needs: evaluated over the row here, or computed by the query.
@@ -278,4 +276,23 @@ pub(crate) async fn run_delete(
         sink.flush().await?;
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_take_no_more_memory_than_their_rows() {
+        let found = |n: u32| Found {
+            key: Key(bytes::Bytes::copy_from_slice(&n.to_be_bytes())),
+            row: Vec::new(),
+            extra: Vec::new(),
+        };
+        let rows = 20 * u32::try_from(BATCH_ROWS).unwrap() + 1;
+        let batches = in_batches((0..rows).map(found).collect());
+        assert_eq!(batches.len(), 21);
+        let capacity: usize = batches.iter().map(Vec::capacity).sum();
+        assert!(capacity <= 2 * rows as usize, "{capacity} places for {rows} rows");
+    }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Access {
     pub(crate) constant: usize,
     /// The spans hold at most one row each.
     pub(crate) points: bool,
+    /// A leading column has known values, or bounds on both sides.
+    pub(crate) bounded: bool,
 }
 
 impl Access {
@@ -73,8 +75,9 @@ pub(crate) fn choose(table: &Table, conditions: &[Condition]) -> Result<Access, 
     };
     let constant = fit.equal.iter().take_while(|values| values.len() == 1).count();
     let points = fit.complete;
+    let bounded = !fit.equal.is_empty() || (fit.lower.is_some() && fit.upper.is_some());
     let spans = spans(codec, &fit)?;
-    Ok(Access { index, spans, constant, points })
+    Ok(Access { index, spans, constant, points, bounded })
 }
 
 fn score(fit: &Fit<'_>) -> (bool, usize, usize) {

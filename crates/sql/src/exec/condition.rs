@@ -63,6 +63,15 @@ impl Condition {
         match expr {
             // The optimizer writes short IN lists so.
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+                // What became of NULL in the list: it makes unknown of false, which is no difference.
+                match (&**left, &**right) {
+                    (Expr::Literal(nothing, _), other) | (other, Expr::Literal(nothing, _))
+                        if nothing.is_null() =>
+                    {
+                        return Condition::of(other, column);
+                    }
+                    _ => {}
+                }
                 let left = Condition::of(left, column)?;
                 let right = Condition::of(right, column)?;
                 if left.column != right.column {

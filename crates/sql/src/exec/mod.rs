@@ -1,7 +1,9 @@
-//! Running a bound query: subqueries that stand alone first, then one DataFusion plan.
+//! Running a bound query: subqueries that stand alone first, then all of it row by row if it is
+//! small, otherwise one DataFusion plan.
 //!
 //! ```text
 //!   Query -> inits: uncorrelated subqueries -> values
+//!         -> rowwise ---------------------------------------> rows
 //!         -> lower -> optimise -> physical plan -> batches -> rows
 //! ```
 //!
@@ -45,7 +47,6 @@ mod apply_exec;
 mod collect_agg;
 mod condition;
 mod engine;
-mod fast;
 mod hoist;
 mod inits;
 pub(crate) mod lock;
@@ -53,6 +54,7 @@ mod plan;
 pub(crate) mod provider;
 mod reader;
 mod rows;
+mod rowwise;
 pub(crate) mod scan;
 mod yielding;
 
@@ -86,6 +88,8 @@ pub struct ExecContext {
     pub params: Arc<[Datum]>,
     /// Whatever the session wants its [`crate::ir::VirtualTable`]s to find.
     pub session: Arc<dyn Any + Send + Sync>,
+    /// Small queries are run row by row, without a plan.
+    pub row_execution: bool,
 }
 
 impl fmt::Debug for ExecContext {
@@ -104,9 +108,11 @@ pub async fn run_rel(ctx: &ExecContext, rel: &Rel) -> Result<Rows, SqlError> {
     if let Some(rel) = advisory_hoist::hoisted(rel)? {
         return plan::plan_rel(ctx, &rel).await?.run(ctx);
     }
-    if let Some(rows) = fast::rows(ctx, rel)? {
+    let rel = inits::run(ctx, rel).await?;
+    if ctx.row_execution
+        && let Some(rows) = rowwise::rows(ctx, &rel).await?
+    {
         return Ok(rows);
     }
-    let planned = plan::plan_rel(ctx, rel).await?;
-    planned.run(ctx)
+    plan::plan_alone(ctx, &rel).await?.run(ctx)
 }

@@ -30,7 +30,12 @@ pub async fn plan(ctx: &ExecContext, query: &Query) -> Result<Planned, SqlError>
 /// and they are evaluated row by row.
 pub async fn plan_rel(ctx: &ExecContext, rel: &Rel) -> Result<Planned, SqlError> {
     let rel = inits::run(ctx, rel).await?;
-    let rel = hoist::hoisted(&rel, hoist::Which::Unjoinable);
+    plan_alone(ctx, &rel).await
+}
+
+/// Plans a relation in which no uncorrelated subquery is left.
+pub(super) async fn plan_alone(ctx: &ExecContext, rel: &Rel) -> Result<Planned, SqlError> {
+    let rel = hoist::hoisted(rel, hoist::Which::Unjoinable);
     let computed = inits::computed(ctx, &rel).await?;
     let (result, correlated) = attempt(ctx, &rel, &computed).await;
     let types = rel.columns().iter().map(|column| column.ty).collect();

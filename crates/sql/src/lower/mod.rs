@@ -19,6 +19,7 @@ mod scalar;
 mod series;
 mod series_stream;
 mod set_op;
+mod sorted_input;
 mod udf;
 mod window;
 

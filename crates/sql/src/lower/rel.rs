@@ -51,10 +51,16 @@ impl Lowerer<'_> {
                 self.project(plan, exprs)
             }
             Rel::Join(join) => self.join(join),
-            Rel::Aggregate { input, group, aggs } => {
-                let plan = self.rel(input)?;
-                self.aggregate(plan, group, aggs)
-            }
+            Rel::Aggregate { input, group, aggs } => match self.with_input_order(input, aggs) {
+                Some((input, aggs)) => {
+                    let plan = self.rel(&input)?;
+                    self.aggregate(plan, group, &aggs)
+                }
+                None => {
+                    let plan = self.rel(input)?;
+                    self.aggregate(plan, group, aggs)
+                }
+            },
             Rel::Window { input, calls } => {
                 let plan = self.rel(input)?;
                 self.window(plan, calls)

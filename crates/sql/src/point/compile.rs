@@ -242,32 +242,43 @@ fn comparison<'a>(
     table: &Table,
     layout: &Layout,
 ) -> Option<(usize, &'a str, &'a Scalar)> {
+    comparison_with(conjunct, table, &|id| layout.position_of(id), &Scalar::is_row_independent)
+}
+
+/// The same, where others say which columns are the table's and which values are known.
+pub(crate) fn comparison_with<'a>(
+    conjunct: &'a Scalar,
+    table: &Table,
+    position: &dyn Fn(ColId) -> Option<usize>,
+    known: &dyn Fn(&Scalar) -> bool,
+) -> Option<(usize, &'a str, &'a Scalar)> {
     let Scalar::Call { func, args, .. } = conjunct else { return None };
     let [left, right] = args.as_slice() else { return None };
-    let column = |s: &Scalar| match s {
-        Scalar::Column(id, _) => layout.position_of(*id),
-        Scalar::Relabel(inner, _) => match &**inner {
-            Scalar::Column(id, _) => layout.position_of(*id),
-            _ => None,
-        },
-        // `int4_column = $1::int8` compares as int8; integers of all widths look alike in a key.
-        Scalar::Cast { cast, arg, .. } if is_integer(cast.from) && is_integer(cast.to) => {
-            match &**arg {
-                Scalar::Column(id, _) => layout.position_of(*id),
-                _ => None,
-            }
-        }
-        _ => None,
-    };
     let op: &str = func.name;
-    let (position, op, value) = match (column(left), column(right)) {
+    let (position, op, value) = match (column_of(left, position), column_of(right, position)) {
         (Some(position), None) => (position, op, right),
         (None, Some(position)) => (position, mirrored(op)?, left),
         _ => return None,
     };
-    let known = value.is_row_independent();
-    (known && same_key_form(table.columns[position].ty, value.ty()))
+    (known(value) && same_key_form(table.columns[position].ty, value.ty()))
         .then_some((position, op, value))
+}
+
+/// The column that an expression compares as.
+pub(crate) fn column_of(
+    scalar: &Scalar,
+    position: &dyn Fn(ColId) -> Option<usize>,
+) -> Option<usize> {
+    let inner = match scalar {
+        Scalar::Relabel(inner, _) => inner,
+        // `int4_column = $1::int8` compares as int8; integers of all widths look alike in a key.
+        Scalar::Cast { cast, arg, .. } if is_integer(cast.from) && is_integer(cast.to) => arg,
+        column => column,
+    };
+    match inner {
+        Scalar::Column(id, _) => position(*id),
+        _ => None,
+    }
 }
 
 fn is_integer(ty: PgType) -> bool {
@@ -286,7 +297,7 @@ fn mirrored(op: &str) -> Option<&'static str> {
 }
 
 /// Whether a value of type `value` is encoded in a key as an equal one of type `column` is.
-fn same_key_form(column: PgType, value: PgType) -> bool {
+pub(crate) fn same_key_form(column: PgType, value: PgType) -> bool {
     let class = |t: PgType| match t.id {
         _ if t.array => 0,
         TypeId::Int2 | TypeId::Int4 | TypeId::Int8 => 1,

@@ -40,7 +40,7 @@ use crate::ir::{self, LockStrength, LockWait, Scalar};
 use crate::session::api::{ResultColumn, Sink};
 use crate::session::{Sequences, catalog_error};
 
-pub(crate) use compile::{Defaults, compile};
+pub(crate) use compile::{Defaults, column_of, comparison_with, compile, same_key_form};
 pub(crate) use insert::row_ids;
 
 /// A compiled statement.

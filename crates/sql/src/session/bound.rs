@@ -237,6 +237,7 @@ impl Session {
             env: self.env.clone(),
             params: params.clone(),
             session: Arc::new(view),
+            row_execution: self.hot.row_execution,
         }
     }
 

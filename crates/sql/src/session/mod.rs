@@ -126,6 +126,8 @@ struct Hot {
     idle_timeout: Option<Duration>,
     /// Bytes of results, and of statements, kept so that a transaction can be repeated.
     results_buffer: usize,
+    /// Small queries run without a plan.
+    row_execution: bool,
 }
 
 impl Hot {
@@ -142,6 +144,7 @@ impl Hot {
             idle_timeout: timeout("idle_in_transaction_session_timeout"),
             results_buffer: crate::settings::parse_bytes(settings.known("results_buffer_size"))
                 .unwrap_or_default(),
+            row_execution: settings.known("row_execution") == "on",
         }
     }
 }

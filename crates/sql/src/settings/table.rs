@@ -97,6 +97,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Bytes,
         "Results, and statements, kept to repeat a transaction unnoticed.",
     ),
+    s("row_execution", "on", Kind::Bool, "Small queries run row by row, without a plan."),
     s("row_security", "on", Kind::Bool, "There is no row-level security: either is true."),
     s("search_path", "\"$user\", public", Kind::Names, "Schemas searched for unqualified names."),
     reported(s("server_encoding", "UTF8", Kind::ReadOnly, "Encoding of the data.")),

@@ -1,0 +1,344 @@
+//! Joins, and the conditions among them.
+//!
+//! Inner joins and filters, however nested, are one set of inputs and one set of conjuncts. The input
+//! that is found best by constants is read first; then, again and again, the one that is found best
+//! by what is known already: by keys, if an index begins with the columns that it is joined by.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pgtypes::Datum;
+
+use super::scan::{Known, Source};
+use super::{PAIRS_MAX, Run, Stop, Table, identity};
+use crate::error::SqlError;
+use crate::exec::access::Access;
+use crate::ir::{ColId, Join, JoinKind, Rel, Scalar};
+
+/// Most different keys that an input is looked up by, unless a single visit serves all.
+const LOOKUPS_MAX: usize = 200;
+
+/// Inputs of inner joins, and all that must hold of their rows.
+#[derive(Default)]
+struct Inputs<'a> {
+    rels: Vec<&'a Rel>,
+    conjuncts: Vec<&'a Scalar>,
+}
+
+impl<'a> Inputs<'a> {
+    fn add(&mut self, rel: &'a Rel) {
+        match rel {
+            Rel::Filter { input, predicate } => {
+                self.add(input);
+                self.conjuncts.extend(predicate.conjuncts());
+            }
+            Rel::Join(join) if join.kind == JoinKind::Inner => {
+                self.add(&join.left);
+                self.add(&join.right);
+                self.conjuncts.extend(join.on.iter().flat_map(Scalar::conjuncts));
+            }
+            other => self.rels.push(other),
+        }
+    }
+
+    /// Takes the conjuncts that mention nothing but these columns.
+    fn take(&mut self, layout: &[ColId]) -> Vec<&'a Scalar> {
+        let (ready, left) = self.conjuncts.iter().partition(|c| mentions_only(c, layout));
+        self.conjuncts = left;
+        ready
+    }
+}
+
+fn mentions_only(scalar: &Scalar, layout: &[ColId]) -> bool {
+    !scalar.any(&mut |node| matches!(node, Scalar::Column(id, _) if !layout.contains(id)))
+}
+
+fn over(conjuncts: &[&Scalar], layout: &[ColId]) -> Result<Vec<Scalar>, SqlError> {
+    conjuncts.iter().map(|conjunct| conjunct.over(layout)).collect()
+}
+
+/// How well an input is found: the more, the better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// All of it has to be read.
+    Whole,
+    /// A query of its own, whose result may be small.
+    Derived,
+    Bounded,
+    Points,
+}
+
+fn rank(access: &Access) -> Rank {
+    match access {
+        Access { points: true, .. } => Rank::Points,
+        Access { bounded: true, .. } => Rank::Bounded,
+        Access { .. } => Rank::Whole,
+    }
+}
+
+impl Run<'_> {
+    /// The rows of a scan, or of joins and filters.
+    pub(super) async fn joined(&self, rel: &Rel, goal: Option<usize>) -> Result<Table, Stop> {
+        if let Rel::Join(join) = rel
+            && join.kind == JoinKind::Left
+        {
+            return self.left_join(join).await;
+        }
+        let mut inputs = Inputs::default();
+        inputs.add(rel);
+        // A goal can be kept to where no row of the only input is dropped later.
+        let goal = goal.filter(|_| inputs.rels.len() == 1);
+        let mut table = self.first(&mut inputs, goal).await?;
+        while !inputs.rels.is_empty() {
+            table = self.next(&mut inputs, table).await?;
+        }
+        Ok(table)
+    }
+
+    /// Reads the input that is found best by itself.
+    async fn first(&self, inputs: &mut Inputs<'_>, goal: Option<usize>) -> Result<Table, Stop> {
+        let mut best = (0, None);
+        for (at, rel) in inputs.rels.iter().enumerate() {
+            let found = match rel {
+                Rel::Scan(scan) => {
+                    let conjuncts = inputs.conjuncts.iter().copied();
+                    rank(&self.access(&Source::new(scan), conjuncts, Known::NOTHING)?)
+                }
+                _ => Rank::Derived,
+            };
+            if best.1.is_none_or(|known| found > known) {
+                best = (at, Some(found));
+            }
+        }
+        let rel = inputs.rels.remove(best.0);
+        self.alone(inputs, rel, goal).await
+    }
+
+    /// The rows of an input for which the conjuncts hold that are about it alone.
+    async fn alone<'a>(
+        &self,
+        inputs: &mut Inputs<'a>,
+        rel: &'a Rel,
+        goal: Option<usize>,
+    ) -> Result<Table, Stop> {
+        if let Rel::Scan(scan) = rel {
+            let source = Source::new(scan);
+            let conjuncts = inputs.take(&source.layout);
+            let access = self.access(&source, conjuncts.iter().copied(), Known::NOTHING)?;
+            let residual = over(&conjuncts, &source.layout)?;
+            let rows = self.read(&source, &access, &residual, goal).await?;
+            return Ok(Table { layout: source.layout, rows });
+        }
+        let layout: Vec<ColId> = rel.columns().iter().map(|column| column.id).collect();
+        let conjuncts = inputs.take(&layout);
+        let goal = goal.filter(|_| conjuncts.is_empty());
+        let mut table = self.evaluate(rel, goal).await?;
+        self.keep_if(&mut table, &conjuncts)?;
+        Ok(table)
+    }
+
+    fn keep_if(&self, table: &mut Table, conjuncts: &[&Scalar]) -> Result<(), Stop> {
+        let conditions = over(conjuncts, &table.layout)?;
+        if conditions.is_empty() {
+            return Ok(());
+        }
+        let mut kept = Vec::with_capacity(table.rows.len());
+        for row in std::mem::take(&mut table.rows) {
+            if self.passes(&conditions, &row)? {
+                kept.push(row);
+            }
+        }
+        table.rows = kept;
+        Ok(())
+    }
+
+    /// Joins the input that is found best by the rows that there are.
+    async fn next(&self, inputs: &mut Inputs<'_>, table: Table) -> Result<Table, Stop> {
+        let mut best = (0, None);
+        for (at, rel) in inputs.rels.iter().enumerate() {
+            let found = match (rel, table.rows.first()) {
+                (Rel::Scan(scan), Some(row)) => {
+                    let known = Known { layout: &table.layout, row };
+                    let conjuncts = inputs.conjuncts.iter().copied();
+                    rank(&self.access(&Source::new(scan), conjuncts, known)?)
+                }
+                (Rel::Scan(_), None) => Rank::Points,
+                _ => Rank::Derived,
+            };
+            if best.1.is_none_or(|known| found > known) {
+                best = (at, Some(found));
+            }
+        }
+        let rel = inputs.rels.remove(best.0);
+        let right = match rel {
+            Rel::Scan(scan) if best.1 > Some(Rank::Derived) => {
+                let source = Source::new(scan);
+                let alone = inputs.take(&source.layout);
+                let links: Vec<&Scalar> = inputs
+                    .conjuncts
+                    .iter()
+                    .copied()
+                    .filter(|c| about(c, &source, &table))
+                    .collect();
+                self.look_up(&source, &alone, &links, &table).await?
+            }
+            rel => Partners::All(self.alone(inputs, rel, None).await?),
+        };
+        let mut layout = table.layout.clone();
+        layout.extend_from_slice(right.layout());
+        let conditions = over(&inputs.take(&layout), &layout)?;
+        let rows = self.pair(&table, &right, &conditions, false)?;
+        Ok(Table { layout, rows })
+    }
+
+    async fn left_join(&self, join: &Join) -> Result<Table, Stop> {
+        let left = self.evaluate(&join.left, None).await?;
+        let on: Vec<&Scalar> = join.on.iter().flat_map(Scalar::conjuncts).collect();
+        let right = match scan_under_filters(&join.right) {
+            Some((scan, mut alone)) if !left.rows.is_empty() => {
+                let source = Source::new(scan);
+                // What ON says of the right side alone decides about partners too.
+                alone.extend(on.iter().copied().filter(|c| mentions_only(c, &source.layout)));
+                let links: Vec<&Scalar> =
+                    on.iter().copied().filter(|c| about(c, &source, &left)).collect();
+                self.look_up(&source, &alone, &links, &left).await?
+            }
+            _ => Partners::All(self.evaluate(&join.right, None).await?),
+        };
+        let mut layout = left.layout.clone();
+        layout.extend_from_slice(right.layout());
+        let conditions = over(&on, &layout)?;
+        let rows = self.pair(&left, &right, &conditions, true)?;
+        Ok(Table { layout, rows })
+    }
+
+    /// Reads a table by the rows of another.
+    async fn look_up(
+        &self,
+        source: &Source<'_>,
+        alone: &[&Scalar],
+        links: &[&Scalar],
+        table: &Table,
+    ) -> Result<Partners, Stop> {
+        let residual = over(alone, &source.layout)?;
+        let mut partners = Vec::with_capacity(table.rows.len());
+        // Rows that agree in what the links mention have the same partners.
+        let slots = mentioned(links, &table.layout);
+        let mut known: HashMap<Vec<u8>, Arc<Vec<Vec<Datum>>>> = HashMap::new();
+        for row in &table.rows {
+            let key = identity(slots.iter().map(|&(slot, ty)| (&row[slot], ty)));
+            let found = match known.get(&key) {
+                Some(found) => Arc::clone(found),
+                None => {
+                    if known.len() >= LOOKUPS_MAX {
+                        return Err(Stop::GivenUp);
+                    }
+                    let conjuncts = alone.iter().chain(links).copied();
+                    let with = Known { layout: &table.layout, row };
+                    let access = self.access(source, conjuncts, with)?;
+                    let found = Arc::new(self.read(source, &access, &residual, None).await?);
+                    known.insert(key, Arc::clone(&found));
+                    found
+                }
+            };
+            partners.push(found);
+        }
+        Ok(Partners::Each { layout: source.layout.clone(), partners })
+    }
+
+    /// Rows side by side for which all conditions hold. `keep`: those without a partner too.
+    fn pair(
+        &self,
+        left: &Table,
+        right: &Partners,
+        conditions: &[Scalar],
+        keep: bool,
+    ) -> Result<Vec<Vec<Datum>>, Stop> {
+        let width = right.layout().len();
+        let (mut rows, mut pairs) = (Vec::new(), 0);
+        for (nth, row) in left.rows.iter().enumerate() {
+            let candidates = right.of(nth);
+            pairs += candidates.len();
+            if pairs > PAIRS_MAX {
+                return Err(Stop::GivenUp);
+            }
+            let before = rows.len();
+            for candidate in candidates {
+                let mut pair = Vec::with_capacity(row.len() + width);
+                pair.extend_from_slice(row);
+                pair.extend_from_slice(candidate);
+                if self.passes(conditions, &pair)? {
+                    rows.push(pair);
+                }
+            }
+            if keep && rows.len() == before {
+                let mut lonely = row.clone();
+                lonely.resize(row.len() + width, Datum::Null);
+                rows.push(lonely);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// The right side of a join.
+enum Partners {
+    /// Any of these, for each row of the left side.
+    All(Table),
+    /// For each row of the left side its own.
+    Each { layout: Vec<ColId>, partners: Vec<Arc<Vec<Vec<Datum>>>> },
+}
+
+impl Partners {
+    fn layout(&self) -> &[ColId] {
+        match self {
+            Partners::All(table) => &table.layout,
+            Partners::Each { layout, .. } => layout,
+        }
+    }
+
+    fn of(&self, nth: usize) -> &[Vec<Datum>] {
+        match self {
+            Partners::All(table) => &table.rows,
+            Partners::Each { partners, .. } => &partners[nth],
+        }
+    }
+}
+
+/// Whether a conjunct is about both a source and what is joined to it, and nothing else.
+fn about(conjunct: &Scalar, source: &Source<'_>, table: &Table) -> bool {
+    let both: Vec<ColId> = source.layout.iter().chain(&table.layout).copied().collect();
+    mentions_only(conjunct, &both)
+        && !mentions_only(conjunct, &table.layout)
+        && !mentions_only(conjunct, &source.layout)
+}
+
+/// Slots of the columns of `layout` that conjuncts mention.
+fn mentioned(conjuncts: &[&Scalar], layout: &[ColId]) -> Vec<(usize, pgtypes::PgType)> {
+    let mut slots: Vec<(usize, pgtypes::PgType)> = Vec::new();
+    for conjunct in conjuncts {
+        conjunct.any(&mut |node| {
+            if let Scalar::Column(id, ty) = node
+                && let Some(slot) = layout.iter().position(|known| known == id)
+                && slots.iter().all(|(known, _)| *known != slot)
+            {
+                slots.push((slot, *ty));
+            }
+            false
+        });
+    }
+    slots
+}
+
+/// A scan, and what filters around it demand.
+fn scan_under_filters(rel: &Rel) -> Option<(&crate::ir::Scan, Vec<&Scalar>)> {
+    match rel {
+        Rel::Scan(scan) => Some((scan, Vec::new())),
+        Rel::Filter { input, predicate } => {
+            let (scan, mut conjuncts) = scan_under_filters(input)?;
+            conjuncts.extend(predicate.conjuncts());
+            Some((scan, conjuncts))
+        }
+        _ => None,
+    }
+}
