@@ -32,7 +32,8 @@ else
 endif
 
 sim: ## Simulated clusters under every fault, SEEDS=1000 of them per workload; FROM=0 is the first seed.
-	SIM_SEED=$(or $(FROM),0) SIM_SEEDS=$(or $(SEEDS),1000) $(CARGO) test -p sim --test histories --test bank --no-fail-fast
+	SIM_SEED=$(or $(FROM),0) SIM_SEEDS=$(or $(SEEDS),1000) $(CARGO) test --quiet -p sim --test histories --test bank \
+		--no-fail-fast -- --nocapture
 
 release: setup ## Builds `conclave` for use: target/release/conclave.
 	$(CARGO) build --release --bin conclave

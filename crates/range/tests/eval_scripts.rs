@@ -15,6 +15,7 @@ use goldenscript::{ArgumentConsumer, Command, Context, Runner};
 use proto::kv::{self, kv_error::Error as E, range_request::Request, range_response::Response};
 use range::eval::{Config, Effect, Evaluator, ProposalId, Token, read_closed};
 use storage::{Engine, MemEngine, WriteBatch, mvcc};
+use txn::Rules;
 use txn::lock_table::Strength;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -168,7 +169,7 @@ impl Runner for Range {
                 let closed = Timestamp(number(&mut args, "closed")?);
                 let name = args.next_pos().ok_or("request")?.to_owned();
                 let (who, request) = self.request(&name, &mut args)?;
-                match read_closed(&self.engine, &Key::MIN, closed, &request)? {
+                match read_closed(&self.engine, &Key::MIN, closed, &Rules::ALL, &request)? {
                     Some(response) => writeln!(out, "{who}: {}", shown(response))?,
                     None => writeln!(out, "{who}: ask the leader")?,
                 }

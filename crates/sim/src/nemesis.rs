@@ -1,5 +1,7 @@
 //! What goes wrong, and when: drawn by lot, and over when the time is up.
 
+use std::collections::BTreeMap;
+
 use base::RangeId;
 use proto::kv::range_request::Request;
 use proto::kv::{ChangeReplicas, Split, TransferLeader};
@@ -13,10 +15,13 @@ const SECOND: Micros = 1_000_000;
 const HOUR_MS: i64 = 3_600_000;
 
 /// Kinds of faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// A process ends; what it has not synced is lost. It starts again.
     Kill,
+    /// The power fails between two writes to a disk, in the middle of whatever the process does. It
+    /// starts again.
+    Power,
     /// All processes end at once.
     KillAll,
     /// A process stops for a while, sometimes in the middle of something.
@@ -37,6 +42,9 @@ pub enum Fault {
     Move,
 }
 
+/// Which faults struck, and how often.
+pub type Struck = BTreeMap<Fault, u64>;
+
 /// Which faults, how often.
 #[derive(Debug, Clone)]
 pub struct Nemesis {
@@ -56,9 +64,11 @@ impl Nemesis {
     /// Everything, often.
     #[must_use]
     pub fn everything(rows: u64) -> Self {
-        use Fault::{Clock, Disk, Kill, KillAll, Leader, Move, Partition, Pause, Spike, Split};
+        use Fault::{
+            Clock, Disk, Kill, KillAll, Leader, Move, Partition, Pause, Power, Spike, Split,
+        };
         let all = [
-            Kill, Kill, KillAll, Pause, Pause, Partition, Partition, Spike, Clock, Disk, Leader,
+            Kill, Power, KillAll, Pause, Pause, Partition, Partition, Spike, Clock, Disk, Leader,
             Leader, Split, Move,
         ];
         Nemesis::new(&all, 700 * MS, rows)
@@ -67,19 +77,20 @@ impl Nemesis {
     /// Everything, or a few kinds and more of them: some orders of events need quiet in all else.
     #[must_use]
     pub fn drawn(rng: &mut Rng, rows: u64) -> Self {
-        use Fault::{Clock, Disk, Kill, Leader, Move, Partition, Pause, Spike, Split};
+        use Fault::{Clock, Disk, Kill, Leader, Move, Partition, Pause, Power, Spike, Split};
         match rng.below(8) {
             0 => Nemesis::new(&[Pause], 400 * MS, rows),
             1 => Nemesis::new(&[Partition, Spike, Leader], 500 * MS, rows),
-            2 => Nemesis::new(&[Leader, Split, Move], 200 * MS, rows),
-            3 => Nemesis::new(&[Kill, Disk, Clock], 600 * MS, rows),
+            2 => Nemesis::new(&[Leader, Split, Move, Power], 200 * MS, rows),
+            3 => Nemesis::new(&[Kill, Power, Disk, Clock], 600 * MS, rows),
             _ => Nemesis::everything(rows),
         }
     }
 
-    /// Torments a world for so long, and then leaves it in peace.
-    pub fn run(&self, world: &mut World, rng: &mut Rng, micros: Micros) {
+    /// Torments a world for so long, and then leaves it in peace. Returns what it did.
+    pub fn run(&self, world: &mut World, rng: &mut Rng, micros: Micros) -> Struck {
         let end = world.now() + micros;
+        let mut struck = Struck::new();
         let mut undo: Vec<(Micros, Undo)> = Vec::new();
         loop {
             let next = world.now() + rng.between(self.every / 2, self.every * 3 / 2);
@@ -96,10 +107,12 @@ impl Nemesis {
             world.run_for(next - world.now());
             if !self.faults.is_empty() {
                 let fault = self.faults[rng.index(self.faults.len())];
+                *struck.entry(fault).or_default() += 1;
                 self.strike(fault, world, rng, &mut undo);
             }
         }
         heal(world);
+        struck
     }
 
     fn strike(
@@ -115,6 +128,11 @@ impl Nemesis {
         match fault {
             Fault::Kill => {
                 world.kill(node);
+                undo.push((now + rng.between(50 * MS, 4 * SECOND), Undo::Start(node)));
+            }
+            Fault::Power => {
+                // Where nothing is written, it fails when something is.
+                world.cut_power(node, rng.below(12));
                 undo.push((now + rng.between(50 * MS, 4 * SECOND), Undo::Start(node)));
             }
             Fault::KillAll => {
@@ -171,6 +189,7 @@ pub fn heal(world: &mut World) {
     world.mend();
     for node in 0..world.client().nodes() {
         world.resume(node);
+        world.restore_power(node);
         world.set_disk(node, (50, 400));
         world.start(node);
     }

@@ -5,7 +5,7 @@ use txn::Rules;
 
 use crate::workload::mixed::{Kind, Mixed};
 use crate::workload::sweep;
-use crate::{Micros, Nemesis, Network, Rng, Settings, World};
+use crate::{Duties, Micros, Nemesis, Network, Retention, Rng, Settings, Tally, World};
 
 const SECOND: Micros = 1_000_000;
 
@@ -28,6 +28,10 @@ pub struct Run {
     pub network: Network,
     /// The rules that are kept.
     pub rules: Rules,
+    /// What is done for replicas.
+    pub duties: Duties,
+    /// What else is unlike other runs.
+    pub tweak: fn(&mut Settings),
 }
 
 /// What came of it.
@@ -35,10 +39,8 @@ pub struct Run {
 pub struct Verdict {
     /// What should not be.
     pub wrong: Vec<String>,
-    /// Transactions acknowledged.
-    pub acknowledged: usize,
-    /// Transactions refused.
-    pub failed: usize,
+    /// What was done.
+    pub tally: Tally,
     /// Stands for all that happened.
     pub digest: (u64, u64),
 }
@@ -56,6 +58,8 @@ impl Run {
             nodes: None,
             network: Network::ROUGH,
             rules: Rules::ALL,
+            duties: Duties::ALL,
+            tweak: |_| {},
         }
     }
 
@@ -65,6 +69,17 @@ impl Run {
         let mut settings = Settings::new(self.seed);
         settings.nodes = self.nodes.unwrap_or(3 + rng.index(3));
         settings.network = self.network;
+        settings.retention = match rng.below(3) {
+            0 => None,
+            1 => Some(Retention { ttl_ms: 1_500, records_ttl_ms: 2_500, hold_max_ms: 3_000 }),
+            _ => Some(Retention { ttl_ms: 4_000, records_ttl_ms: 4_000, hold_max_ms: 4_000 }),
+        };
+        if rng.chance(250_000) {
+            // Commits over several ranges are plain two-phase ones.
+            settings.kv.parallel_commit_keys = 1;
+        }
+        settings.duties = self.duties;
+        (self.tweak)(&mut settings);
         settings.set_rules(self.rules);
         settings
     }
@@ -80,7 +95,7 @@ impl Run {
         let record = mixed.start(&mut world);
         let rows = mixed.rows();
         let nemesis = self.nemesis.clone().unwrap_or_else(|| Nemesis::drawn(&mut rng, rows));
-        nemesis.run(&mut world, &mut rng, self.torment);
+        let struck = nemesis.run(&mut world, &mut rng, self.torment);
         world.set_network(Network::CALM);
         let healed = world.now();
         world.run_for(calm + SECOND);
@@ -92,14 +107,13 @@ impl Run {
         if !progress {
             wrong.push("nothing was committed when all was well again".to_owned());
         }
-        let acknowledged = record.history.count(checker::Outcome::Ok);
-        let failed = record.history.count(checker::Outcome::Failed);
+        let tally = Tally::of(&record.history, struck, world.deeds());
         drop(record);
         if !sweep(&mut world, mixed.rows()) {
             wrong.push(format!("locks are left: {:?}", world.locks()));
         }
         world.check_invariants();
         let digest = world.digest();
-        Verdict { wrong, acknowledged, failed, digest }
+        Verdict { wrong, tally, digest }
     }
 }

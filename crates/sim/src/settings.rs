@@ -31,6 +31,33 @@ impl Network {
     };
 }
 
+/// What whoever drives replicas owes them (`node::store`), each with a switch, as [`txn::Rules`] has for
+/// what they do by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Duties {
+    /// The log is synced before anything is promised on the strength of it.
+    pub syncs_first: bool,
+    /// A process that ran before says so, and keeps from voting while its promises may last
+    /// (`consensus::liveness`, P5).
+    pub restarts_abstain: bool,
+}
+
+impl Duties {
+    /// All of them.
+    pub const ALL: Duties = Duties { syncs_first: true, restarts_abstain: true };
+}
+
+/// How long the past is kept, in milliseconds of the oracle: `node::store::garbage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Versions.
+    pub ttl_ms: u64,
+    /// Records of transactions; they are kept for as long as versions at least.
+    pub records_ttl_ms: u64,
+    /// How much longer open snapshots keep versions.
+    pub hold_max_ms: u64,
+}
+
 /// What a world is made of.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -48,6 +75,10 @@ pub struct Settings {
     pub flush_chance: u64,
     /// Deadlock probes are delivered.
     pub probes: bool,
+    /// The past is collected; if not, it is kept for ever.
+    pub retention: Option<Retention>,
+    /// What is done for replicas.
+    pub duties: Duties,
     /// The replicas'.
     pub range: Arc<range::Config>,
     /// The coordinators'.
@@ -62,6 +93,11 @@ impl Settings {
             log_entries_kept: 20,
             log_entries_min: 16,
             truncate_ticks: 10,
+            eval: range::eval::Config {
+                // Promises meet writes that way.
+                close_lag_ms: 500,
+                ..range::eval::Config::default()
+            },
             ..range::Config::default()
         };
         Settings {
@@ -72,6 +108,8 @@ impl Settings {
             dead_after_ms: 300_000,
             flush_chance: 200_000,
             probes: true,
+            retention: None,
+            duties: Duties::ALL,
             range: Arc::new(range),
             kv: kv::Config::default(),
         }

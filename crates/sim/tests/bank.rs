@@ -1,20 +1,22 @@
 //! Money is neither made nor lost while nodes die, clocks jump, ranges split and replicas move.
 
 use kv::Isolation;
-use sim::workload::bank::{Bank, Outcome};
-use sim::{Nemesis, Network, Rng, Settings, World, for_each};
+use sim::workload::bank::Bank;
+use sim::{Nemesis, Network, Retention, Rng, Settings, Tally, World, survey};
 
 const SECOND: u64 = 1_000_000;
 
 /// A run: what came of it, and the number that stands for all that happened.
-fn run(seed: u64, level: Isolation) -> (Outcome, (u64, u64)) {
+fn run(seed: u64, level: Isolation) -> (Tally, (u64, u64)) {
     let mut rng = Rng::new(seed);
     let nodes = 3 + rng.index(3);
-    let settings = Settings { nodes, network: Network::ROUGH, ..Settings::new(seed) };
+    let retention = Retention { ttl_ms: 3_000, records_ttl_ms: 4_000, hold_max_ms: 3_000 };
+    let retention = rng.chance(500_000).then_some(retention);
+    let settings = Settings { nodes, network: Network::ROUGH, retention, ..Settings::new(seed) };
     let mut world = World::new(settings);
     let bank = Bank { accounts: 16, clients: 5, micros: 18 * SECOND, level };
     let shared = bank.start(&mut world);
-    Nemesis::everything(bank.accounts).run(&mut world, &mut rng, 10 * SECOND);
+    let struck = Nemesis::everything(bank.accounts).run(&mut world, &mut rng, 10 * SECOND);
     let healed = world.now();
     world.run_for(9 * SECOND);
     let outcome = bank.finish(&mut world, &shared);
@@ -24,22 +26,30 @@ fn run(seed: u64, level: Isolation) -> (Outcome, (u64, u64)) {
     let progress = outcome.last_commit > healed + 5 * SECOND;
     assert!(progress, "nothing was committed when all was well again: {outcome:?}");
     world.check_invariants();
-    (outcome, world.digest())
+    let tally = Tally {
+        runs: 1,
+        acknowledged: outcome.committed + outcome.looks,
+        refused: outcome.failed,
+        unknown: outcome.unknown,
+        struck,
+        deeds: world.deeds(),
+    };
+    (tally, world.digest())
 }
 
 #[test]
 fn transfers_keep_the_total_at_serializable() {
-    for_each(8, |seed| drop(run(seed, Isolation::Serializable)));
+    survey("bank_at_serializable", 8, |seed| run(seed, Isolation::Serializable).0);
 }
 
 #[test]
 fn transfers_keep_the_total_at_repeatable_read() {
-    for_each(8, |seed| drop(run(seed, Isolation::RepeatableRead)));
+    survey("bank_at_repeatable_read", 8, |seed| run(seed, Isolation::RepeatableRead).0);
 }
 
 #[test]
 fn transfers_keep_the_total_at_read_committed() {
-    for_each(8, |seed| drop(run(seed, Isolation::ReadCommitted)));
+    survey("bank_at_read_committed", 8, |seed| run(seed, Isolation::ReadCommitted).0);
 }
 
 #[test]

@@ -2,20 +2,22 @@
 
 use kv::Isolation;
 use sim::workload::mixed::Kind;
-use sim::{Run, for_each};
+use sim::{Run, Tally, survey};
 
-fn judge(seed: u64, kind: Kind, level: Isolation) {
-    let verdict = Run::new(seed, kind, level).go();
+fn judge(run: &Run) -> Tally {
+    let verdict = run.go();
     assert!(verdict.wrong.is_empty(), "{}", verdict.wrong.join("\n"));
-    let few = verdict.acknowledged < 10;
-    assert!(!few, "only {} transactions were acknowledged", verdict.acknowledged);
+    let few = verdict.tally.acknowledged < 10;
+    assert!(!few, "only {} transactions were acknowledged", verdict.tally.acknowledged);
+    verdict.tally
 }
 
 macro_rules! histories {
     ($($name:ident: $kind:ident at $level:ident, $seeds:literal;)*) => {
         $(#[test]
         fn $name() {
-            for_each($seeds, |seed| judge(seed, Kind::$kind, Isolation::$level));
+            let run = |seed| Run::new(seed, Kind::$kind, Isolation::$level);
+            survey(stringify!($name), $seeds, |seed| judge(&run(seed)));
         })*
     };
 }

@@ -21,6 +21,7 @@ mod log;
 mod mem_engine;
 mod mem_iter;
 mod mem_log;
+mod mem_power;
 pub mod mvcc;
 mod varint;
 
@@ -33,3 +34,4 @@ pub use local::{local_key, local_range_of, local_ranges_span, local_span, node_k
 pub use log::{HardState, LogBatch, LogEntry, LogOp, LogPosition, LogState, LogStore};
 pub use mem_engine::MemEngine;
 pub use mem_log::MemLogStore;
+pub use mem_power::MemPower;

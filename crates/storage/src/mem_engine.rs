@@ -2,7 +2,9 @@
 //!
 //! Each key keeps the versions that some snapshot or the present still needs, tagged with the
 //! number of the write that made them. What a crash would restore is remembered per key changed
-//! since the last flush, so that flushing costs nothing and crashing costs what it loses.
+//! since the last flush, so that flushing costs nothing and crashing costs what it loses. On a machine
+//! whose power may fail ([`MemEngine::on`]) the writes since then are kept as well: a crash may keep any
+//! number of the first of them (E2).
 //!
 //! # Invariants
 //!
@@ -22,8 +24,8 @@ use smallvec::SmallVec;
 
 use crate::mem_iter::{MemIter, MemSnapshot};
 use crate::{
-    BulkWriter, Engine, EngineError, EngineIter, EngineRead, EngineStats, Family, IterOptions, Op,
-    ValueRef, WriteBatch,
+    BulkWriter, Engine, EngineError, EngineIter, EngineRead, EngineStats, Family, IterOptions,
+    MemPower, Op, ValueRef, WriteBatch,
 };
 
 /// The engine in memory. Clones share the same state, as two openings of one directory would.
@@ -46,6 +48,31 @@ pub(crate) struct State {
     superseded: Vec<(Family, Bytes)>,
     durable: [BTreeMap<Bytes, Option<Bytes>>; 4],
     unflushed_bytes: usize,
+    journal: Option<Journal>,
+}
+
+/// The writes since the last flush, on a machine whose power may fail.
+#[derive(Default)]
+struct Journal {
+    power: Arc<MemPower>,
+    writes: Vec<WriteBatch>,
+    /// From this one on they came without power.
+    lost_from: Option<usize>,
+}
+
+impl Journal {
+    /// Whether what is about to happen reaches the disk.
+    fn spend(&mut self) -> bool {
+        let reaches = self.power.spend();
+        if !reaches {
+            self.lost_from.get_or_insert(self.writes.len());
+        }
+        reaches
+    }
+
+    fn may_survive(&self) -> usize {
+        self.lost_from.unwrap_or(self.writes.len())
+    }
 }
 
 impl MemEngine {
@@ -61,9 +88,30 @@ impl MemEngine {
         MemEngine { write_buffer_bytes: Some(bytes), ..Self::default() }
     }
 
+    /// Empty, on a machine whose power may fail; flushes only when told to.
+    #[must_use]
+    pub fn on(power: Arc<MemPower>) -> Self {
+        let engine = MemEngine::default();
+        engine.shared.write().journal = Some(Journal { power, ..Journal::default() });
+        engine
+    }
+
+    /// How many of the writes since the last flush a crash may keep: none are known of, unless the engine
+    /// is [`MemEngine::on`] a machine.
+    #[must_use]
+    pub fn unflushed(&self) -> usize {
+        self.shared.read().journal.as_ref().map_or(0, Journal::may_survive)
+    }
+
     /// Loses everything written since the last flush, over all families. Snapshots and iterators
     /// must be gone: no process outlives its own crash.
     pub fn crash(&self) {
+        self.crash_keeping(0);
+    }
+
+    /// The same, but for the first `kept` writes since the last flush: an engine may have made them
+    /// durable by itself. Never more than [`MemEngine::unflushed`] of them.
+    pub fn crash_keeping(&self, kept: usize) {
         let mut state = self.shared.write();
         assert!(state.snapshots.is_empty(), "a snapshot outlives the crash: {:?}", state.snapshots);
         for family in Family::ALL {
@@ -81,6 +129,14 @@ impl MemEngine {
         }
         state.superseded.clear();
         state.unflushed_bytes = 0;
+        let Some(journal) = &mut state.journal else { return };
+        let kept = kept.min(journal.may_survive());
+        let writes = std::mem::take(&mut journal.writes);
+        journal.lost_from = None;
+        for batch in writes.iter().take(kept) {
+            state.apply(batch);
+        }
+        state.flush();
     }
 
     /// Asserts M1 and M2. Linear in the data.
@@ -178,9 +234,20 @@ impl State {
         }
     }
 
+    fn write(&mut self, batch: &WriteBatch) {
+        if let Some(journal) = &mut self.journal {
+            journal.spend();
+            journal.writes.push(batch.clone());
+        }
+        self.apply(batch);
+    }
+
     fn flush(&mut self) {
         self.durable = Default::default();
         self.unflushed_bytes = 0;
+        if let Some(journal) = &mut self.journal {
+            journal.writes.clear();
+        }
     }
 }
 
@@ -280,7 +347,7 @@ impl Engine for MemEngine {
 
     fn write(&self, batch: &WriteBatch) -> Result<(), EngineError> {
         let mut state = self.shared.write();
-        state.apply(batch);
+        state.write(batch);
         if self.write_buffer_bytes.is_some_and(|limit| state.unflushed_bytes > limit) {
             state.flush();
         }
@@ -288,7 +355,10 @@ impl Engine for MemEngine {
     }
 
     fn flush(&self) -> Result<(), EngineError> {
-        self.shared.write().flush();
+        let mut state = self.shared.write();
+        if state.journal.as_mut().is_none_or(Journal::spend) {
+            state.flush();
+        }
         Ok(())
     }
 

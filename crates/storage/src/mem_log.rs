@@ -2,19 +2,21 @@
 //!
 //! The promises to callers are G1 to G4 of [`crate::LogStore`]. The rules for one range's log live
 //! in [`RangeLog`]; batches that were not synced are kept beside the durable state, so a crash can
-//! keep any prefix of them.
+//! keep any prefix of them. Without power ([`MemPower`]) nothing is synced any more.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use base::RangeId;
 use parking_lot::RwLock;
 
-use crate::{EngineError, LogBatch, LogEntry, LogOp, LogPosition, LogState, LogStore};
+use crate::{EngineError, LogBatch, LogEntry, LogOp, LogPosition, LogState, LogStore, MemPower};
 
 /// The log store in memory.
 #[derive(Default)]
 pub struct MemLogStore {
     state: RwLock<State>,
+    power: Arc<MemPower>,
 }
 
 #[derive(Default)]
@@ -22,6 +24,23 @@ struct State {
     current: BTreeMap<RangeId, RangeLog>,
     durable: BTreeMap<RangeId, RangeLog>,
     unsynced: Vec<LogBatch>,
+    /// From this one on they came without power.
+    lost_from: Option<usize>,
+}
+
+impl State {
+    fn may_survive(&self) -> usize {
+        self.lost_from.unwrap_or(self.unsynced.len())
+    }
+
+    /// Whether what is about to happen reaches the disk.
+    fn spend(&mut self, power: &MemPower) -> bool {
+        let reaches = power.spend();
+        if !reaches {
+            self.lost_from.get_or_insert(self.unsynced.len());
+        }
+        reaches
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -37,21 +56,29 @@ impl MemLogStore {
         Self::default()
     }
 
+    /// Empty, on a machine whose power may fail.
+    #[must_use]
+    pub fn on(power: Arc<MemPower>) -> Self {
+        MemLogStore { power, ..Self::default() }
+    }
+
     /// Loses what was not synced, but for the first `kept` of those appends: a crash may fall at
     /// any point of writing.
     pub fn crash(&self, kept: usize) {
         let mut state = self.state.write();
+        let kept = kept.min(state.may_survive());
         let unsynced = std::mem::take(&mut state.unsynced);
+        state.lost_from = None;
         for batch in unsynced.iter().take(kept) {
             apply(&mut state.durable, batch);
         }
         state.current = state.durable.clone();
     }
 
-    /// How many appends a crash could lose.
+    /// How many of the appends that were not synced a crash may keep.
     #[must_use]
     pub fn unsynced(&self) -> usize {
-        self.state.read().unsynced.len()
+        self.state.read().may_survive()
     }
 }
 
@@ -100,6 +127,7 @@ impl RangeLog {
 impl LogStore for MemLogStore {
     fn append(&self, batch: &LogBatch, sync: bool) -> Result<(), EngineError> {
         let mut state = self.state.write();
+        state.spend(&self.power);
         apply(&mut state.current, batch);
         state.unsynced.push(batch.clone());
         drop(state);
@@ -150,6 +178,9 @@ impl LogStore for MemLogStore {
     fn sync(&self) -> Result<(), EngineError> {
         let mut guard = self.state.write();
         let state = &mut *guard;
+        if !state.spend(&self.power) {
+            return Ok(());
+        }
         for batch in state.unsynced.drain(..) {
             apply(&mut state.durable, &batch);
         }

@@ -11,6 +11,7 @@ use proto::kv::range_response::Response;
 use proto::kv::{self, kv_error::Error};
 use storage::mvcc::{self, ScanOptions};
 use storage::{EngineError, EngineRead};
+use txn::Rules;
 
 use super::Evaluator;
 use super::collect::gc_point;
@@ -30,7 +31,10 @@ impl Evaluator {
     /// Promises not to place anything at or below `wanted`, or as near to it as is possible now.
     /// Returns what is promised.
     pub fn close_at(&mut self, wanted: Timestamp) -> Timestamp {
-        let in_flight = self.latches.lowest_commit();
+        let in_flight = match self.config.rules.closing_waits_for_commands {
+            true => self.latches.lowest_commit(),
+            false => Timestamp::MAX,
+        };
         self.closed = self.closed.max(wanted.min(self.issued).min(in_flight.prev()));
         self.closed
     }
@@ -42,6 +46,7 @@ pub fn read_closed(
     engine: &dyn EngineRead,
     start: &Key,
     closed: Timestamp,
+    rules: &Rules,
     request: &kv::RangeRequest,
 ) -> Result<Option<kv::RangeResponse>, EngineError> {
     // What a transaction reads at its own snapshot is the leader's business: it may hold locks there.
@@ -58,7 +63,7 @@ pub fn read_closed(
         return Ok(None);
     }
     let safe_point = gc_point(engine, start)?;
-    if ts < safe_point {
+    if ts < safe_point && rules.collected_reads_are_refused {
         let below = Error::BelowGc(kv::BelowGc { safe_point: safe_point.0 });
         return Ok(Some(super::common::error_response(below)));
     }

@@ -143,7 +143,11 @@ impl Evaluator {
     ) -> Evaluated<Timestamp> {
         // At least the id, so that settlement knows where to stop looking for a version.
         let own = writing.owner.start.max(Timestamp(writing.owner.txn.0));
-        let mut at = writing.read_ts.max(own).max(self.closed.next());
+        let closed = match self.config.rules.closed_is_closed {
+            true => self.closed,
+            false => Timestamp::ZERO,
+        };
+        let mut at = writing.read_ts.max(own).max(closed.next());
         for (write, newest) in writing.writes.iter().zip(newest) {
             let read = self.cache.get(&write.key, writing.owner.txn);
             at = at.max(read.next());
@@ -155,7 +159,10 @@ impl Evaluator {
             return Ok(at);
         }
         if at > writing.exact_ts {
-            return Err(too_low(at));
+            return match self.config.rules.commits_land_where_verified {
+                true => Err(too_low(at)),
+                false => Ok(at),
+            };
         }
         Ok(writing.exact_ts)
     }

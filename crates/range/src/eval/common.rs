@@ -233,7 +233,7 @@ impl Evaluator {
     pub(super) fn check_alive(&mut self, engine: &dyn EngineRead, txn: TxnId) -> Evaluated<()> {
         self.check_not_ended(txn)?;
         let safe_point = self.gc_point(engine)?.0;
-        if txn.0 < safe_point {
+        if txn.0 < safe_point && self.config.rules.collected_writes_are_refused {
             return Err(Refusal::new(Error::BelowGc(kv::BelowGc { safe_point })));
         }
         Ok(())

@@ -88,7 +88,7 @@ impl Evaluator {
             return Err(Refusal::invalid("a read needs a timestamp from the oracle"));
         }
         let gc_point = self.gc_point(engine)?;
-        if ts < gc_point {
+        if ts < gc_point && self.config.rules.collected_reads_are_refused {
             return Err(Refusal::new(Error::BelowGc(kv::BelowGc { safe_point: gc_point.0 })));
         }
         self.note_issued(ts);

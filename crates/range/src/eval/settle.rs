@@ -131,7 +131,9 @@ impl Evaluator {
         let ttl = lock.ttl_ms.max(1) * 1000;
         let silent = self.is_silent(now, txn, (owner.coordinator, owner.incarnation), ttl);
         let push_above = Timestamp(query.push_above_ts);
-        match (silent, lock.parallel) {
+        let rules = self.config.rules;
+        let pushable = !lock.parallel || !rules.parallel_commits_are_not_pushed;
+        match (silent, lock.parallel && rules.parallel_commits_are_recovered) {
             (true, false) => self.record(&query.primary, txn, TxnRecord::RolledBack, Some(&lock)),
             (true, true) => Ok(Step::Done(Response::TxnState(kv::TxnState {
                 state: State::Staging as i32,
@@ -139,7 +141,7 @@ impl Evaluator {
                 min_commit_ts: lock.min_commit_ts.0,
                 secondaries: lock.secondaries.iter().map(|key| key.0.clone()).collect(),
             }))),
-            (false, false) if lock.min_commit_ts <= push_above => {
+            (false, _) if pushable && lock.min_commit_ts <= push_above => {
                 let mut pushed = lock;
                 pushed.min_commit_ts = push_above.next();
                 let mut batch = WriteBatch::new();

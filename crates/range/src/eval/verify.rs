@@ -100,6 +100,7 @@ impl Evaluator {
 
     /// Keeps others from committing in verified spans at or below `to` (E1).
     pub(super) fn remember_verified(&mut self, spans: &[kv::Span], to: Timestamp, reader: TxnId) {
+        let spans = if self.config.rules.verified_reads_are_remembered { spans } else { &[] };
         for span in spans {
             let span = span_of(span);
             match point_of(&span) {

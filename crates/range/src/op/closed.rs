@@ -23,6 +23,8 @@ impl Replica {
 
     /// A leader has promised that nothing is placed at or below `ts` behind `index` of the log.
     pub fn promised(&mut self, index: u64, ts: Timestamp) {
+        let waits = self.config.eval.rules.followers_wait_for_the_log;
+        let index = if waits { index } else { 0 };
         self.closed.promised(index, ts, self.applied.index);
     }
 
@@ -54,7 +56,8 @@ impl Replica {
         if !crate::route::is_inside(&span, request) {
             return None;
         }
-        match eval::read_closed(ctx.engine, &span.start, self.closed.closed(), request) {
+        let (closed, rules) = (self.closed.closed(), &self.config.eval.rules);
+        match eval::read_closed(ctx.engine, &span.start, closed, rules, request) {
             Ok(answer) => answer,
             Err(error) => {
                 self.stop(ctx, error, out);

@@ -91,8 +91,7 @@ impl Replica {
         count: u32,
         out: &mut Vec<Effect>,
     ) {
-        let checked = self.config.eval.rules.leases_are_checked_after;
-        match !checked || self.holds_lease(ctx) {
+        match self.holds_lease(ctx) {
             true => respond(token, Response::Oracle(OracleResult { first: first.0, count }), out),
             false => refuse(token, not_leader(self.id, None), out),
         }

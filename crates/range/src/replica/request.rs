@@ -124,8 +124,7 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         // N1: after the reading.
-        let checked = self.config.eval.rules.leases_are_checked_after;
-        let leased = (!checked || self.holds_lease(ctx)) && !self.is_splitting();
+        let leased = self.holds_lease(ctx) && !self.is_splitting();
         let mut refused: Vec<ProposalId> = Vec::new();
         for effect in effects {
             match effect {

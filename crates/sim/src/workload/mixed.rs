@@ -8,8 +8,10 @@
 //! | set | insert a row, scan them all | lost rows, long fork, causal reverse |
 //! | ids | take ids | none twice |
 //!
-//! Beside them, in each: snapshots of now that stay open over many commits, and snapshots of then.
+//! Beside them, in each: snapshots of now that stay open over many commits, and snapshots of then, of any
+//! age; each must show what was committed up to its timestamp (`snapshots`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::Timestamp;
@@ -19,7 +21,7 @@ use kv::{IdKind, Isolation, KvError, TxnOptions};
 use parking_lot::Mutex;
 
 use super::plan::{Plan, Ran, Seen, Statement};
-use super::row;
+use super::{row, snapshots};
 use crate::{Client, Lost, Micros, Rng, World};
 
 /// What transactions do.
@@ -67,6 +69,8 @@ pub struct Record {
     /// When a transaction that wrote was last acknowledged.
     pub last_commit: Micros,
     snapshots: Vec<(Timestamp, Micros)>,
+    /// At which timestamp read-only transactions have read.
+    read_at: BTreeMap<u64, Timestamp>,
     next_value: i64,
     next_process: u32,
 }
@@ -119,11 +123,7 @@ impl Mixed {
     fn plan(self, rng: &mut Rng, record: &Shared) -> Plan {
         let dice = rng.below(100);
         if dice >= 80 && self.kind != Kind::Ids {
-            let then = {
-                let record = record.lock();
-                let many = record.snapshots.len();
-                (dice >= 92 && many > 0).then(|| record.snapshots[rng.index(many)])
-            };
+            let then = if dice >= 90 { record.lock().then(rng) } else { None };
             let rest = if rng.chance(500_000) { 1_500_000 } else { 20_000 };
             let statements = self.look(rng, rest);
             // At READ COMMITTED each statement has a snapshot of its own.
@@ -218,20 +218,22 @@ impl Mixed {
                 client.sleep(100_000).await;
             }
         });
-        let mut wrong = self.judge(&record.lock().history);
+        let mut wrong = self.judge(&record.lock());
         if read.is_none() {
             wrong.push("the last read did not end within 30 s of peace".to_owned());
         }
         wrong
     }
 
-    fn judge(self, history: &History) -> Vec<String> {
+    fn judge(self, record: &Record) -> Vec<String> {
+        let history = &record.history;
+        let mut wrong = snapshots::check(history, &record.read_at);
         let mut violations = Vec::new();
         match self.kind {
             Kind::Lists | Kind::Registers => {
                 let report = checker::check(history, &checker::Options::default());
                 let report = report.expect("a history that can be judged");
-                return report.anomalies.iter().map(ToString::to_string).collect();
+                wrong.extend(report.anomalies.iter().map(ToString::to_string));
             }
             Kind::Skew => {
                 if self.level == Isolation::Serializable {
@@ -252,7 +254,24 @@ impl Mixed {
                 violations.extend(values::duplicate_ids(&only(history, kind)));
             }
         }
-        violations.into_iter().map(|violation| violation.text).collect()
+        wrong.extend(violations.into_iter().map(|violation| violation.text));
+        wrong
+    }
+}
+
+impl Record {
+    /// A snapshot of the past, lately or at any time, and an instant before which what was acknowledged
+    /// is in it: any timestamp between one that was drawn then and the newest.
+    fn then(&self, rng: &mut Rng) -> Option<(Timestamp, Micros)> {
+        let many = self.snapshots.len();
+        let newest = self.snapshots.iter().map(|(ts, _)| ts.0).max()?;
+        let oldest = if rng.chance(700_000) { many.saturating_sub(60) } else { 0 };
+        let (drawn, since) = self.snapshots[oldest + rng.index(many - oldest)];
+        let ts = match rng.chance(300_000) {
+            true => drawn,
+            false => Timestamp(rng.between(drawn.0, newest)),
+        };
+        Some((ts, since))
     }
 }
 
@@ -297,6 +316,9 @@ async fn transact(
         }
     }
     let id = record.history.txns.len() as u64;
+    if let (Some(ran), Some(_)) = (&ran, snapshot) {
+        record.read_at.insert(id, ran.read_ts);
+    }
     let commit_ts = ran.and_then(|ran| ran.commit_ts);
     let ops = std::mem::take(&mut *seen.lock());
     client.say(|| format!("T{id} {outcome:?} {commit_ts:?} at {invoked} on {node}: {ops:?}"));

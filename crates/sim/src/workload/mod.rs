@@ -7,6 +7,7 @@
 pub mod bank;
 pub mod mixed;
 pub mod plan;
+mod snapshots;
 
 use std::sync::Arc;
 

@@ -87,7 +87,7 @@ pub struct Ran {
     pub outcome: Outcome,
     /// At which timestamp it is committed.
     pub commit_ts: Option<u64>,
-    /// The first snapshot that it read.
+    /// The first snapshot that it read; of a read-only one, the only one.
     pub read_ts: Timestamp,
 }
 
@@ -127,6 +127,7 @@ impl Plan {
         let mut read_ts = Timestamp::ZERO;
         for _ in 0..ATTEMPTS {
             seen.lock().clear();
+            read_ts = Timestamp::ZERO;
             let error = match self.attempt(&db, &txn, &client, &seen, &mut read_ts).await {
                 Ok(()) => match txn.commit().await {
                     Ok(ts) => {

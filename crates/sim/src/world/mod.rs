@@ -14,12 +14,14 @@
 //! - **W1** Everything that happens is decided by the seed: no clock, no thread, no hash order.
 //! - **W2** The process on a node sees of the world what arrives there, and nothing while it is paused.
 //! - **W3** A killed process leaves what its disks hold; it sends nothing after its death, and what it
-//!   sent before may still arrive.
+//!   sent before may still arrive. One whose power fails in the middle of a call sends nothing of what
+//!   that call would have sent.
 
 mod errands;
 mod maintenance;
 mod net;
 mod node;
+mod past;
 mod state;
 mod store;
 mod tasks;
@@ -68,6 +70,7 @@ impl Sim {
     fn run_until(self: &Arc<Self>, until: Micros) {
         loop {
             self.run_tasks();
+            self.end_without_power();
             let outside = {
                 let mut state = self.state.lock();
                 match state.next_at() {
@@ -81,6 +84,14 @@ impl Sim {
             if let Some(outside) = outside {
                 self.carry_out(outside);
             }
+            self.end_without_power();
+        }
+    }
+
+    fn end_without_power(self: &Arc<Self>) {
+        let ended = self.state.lock().end_without_power();
+        if let Some(ended) = ended {
+            self.carry_out(ended);
         }
     }
 
@@ -110,6 +121,10 @@ impl Sim {
         if let Some(process) = self.state.lock().nodes[owner.node].process.as_deref_mut() {
             process.db = Some(db.clone());
         }
+        let closing = past::keep_closed(Arc::clone(self), owner, db.clone());
+        self.spawn(Some(owner), Box::pin(closing));
+        let collecting = past::collect_garbage(Arc::clone(self), owner, db.clone());
+        self.spawn(Some(owner), Box::pin(collecting));
         if owner.incarnation > 1 {
             let task = async move {
                 while register(&db, owner.node as u64 + 1, owner.incarnation).await.is_err() {

@@ -28,6 +28,9 @@ pub(crate) enum Packet {
     Reply { caller: Owner, id: u64, response: kv::RangeResponse },
     Notice(kv::WaitNotice),
     Probe(kv::Probe),
+    Closed { incarnation: u64, message: node::Closed },
+    /// Some of the above was missed.
+    ClosedAgain,
     Snapshot { source: Place, header: node::SnapshotHeader, chunks: Vec<Bytes> },
     SnapshotAnswer { source: Place, to: NodeId, accepted: bool },
 }
@@ -41,6 +44,8 @@ impl Packet {
             Packet::Reply { .. } => "reply",
             Packet::Notice(_) => "wait notice",
             Packet::Probe(_) => "deadlock probe",
+            Packet::Closed { .. } => "closed",
+            Packet::ClosedAgain => "closed again",
             Packet::Snapshot { .. } => "snapshot",
             Packet::SnapshotAnswer { .. } => "snapshot answer",
         }
@@ -61,6 +66,8 @@ impl Packet {
             Packet::Liveness { message, .. } => format!("{message:?}"),
             Packet::Notice(notice) => format!("{notice:?}"),
             Packet::Probe(probe) => format!("{probe:?}"),
+            Packet::Closed { message, .. } => format!("{message:?}"),
+            Packet::ClosedAgain => String::new(),
         }
     }
 
@@ -72,6 +79,8 @@ impl Packet {
             Packet::Reply { response, .. } => response.encode_to_vec(),
             Packet::Notice(notice) => notice.encode_to_vec(),
             Packet::Probe(probe) => probe.encode_to_vec(),
+            Packet::Closed { message, .. } => message.encode_to_vec(),
+            Packet::ClosedAgain => Vec::new(),
             Packet::Snapshot { header, .. } => header.encode_to_vec(),
             Packet::SnapshotAnswer { accepted, .. } => vec![u8::from(*accepted)],
         }
@@ -97,6 +106,9 @@ impl Links {
 impl State {
     pub(crate) fn send(&mut self, from: usize, to: usize, packet: Packet) {
         let usual = self.links.usual;
+        if self.nodes[from].power.has_failed() {
+            return;
+        }
         if self.links.cut.contains(&(from, to)) || self.rng.chance(usual.loss) {
             return self.lost(packet);
         }
@@ -132,7 +144,12 @@ impl State {
             Packet::SnapshotAnswer { source, to, .. } => {
                 self.after(noticed, Event::SnapshotSent { place: source, to, arrived: false });
             }
-            Packet::Raft(_) | Packet::Liveness { .. } | Packet::Notice(_) | Packet::Probe(_) => {}
+            Packet::Raft(_)
+            | Packet::Liveness { .. }
+            | Packet::Notice(_)
+            | Packet::Probe(_)
+            | Packet::Closed { .. }
+            | Packet::ClosedAgain => {}
         }
     }
 
@@ -168,6 +185,10 @@ impl State {
             }
             Packet::Notice(notice) => return Some(Outside::Notice(self.db_of(owner)?, notice)),
             Packet::Probe(probe) => return Some(Outside::Probe(self.db_of(owner)?, probe)),
+            Packet::Closed { incarnation, message } => {
+                self.on_closed(owner, from, incarnation, &message);
+            }
+            Packet::ClosedAgain => self.closed_again(owner, from),
             Packet::Snapshot { source, header, chunks } => {
                 let accepted = self.receive_snapshot(owner, header, chunks);
                 let packet = Packet::SnapshotAnswer { source, to: NodeId(to as u64 + 1), accepted };

@@ -10,8 +10,9 @@ use futures::channel::oneshot;
 use kv::Db;
 use proto::kv::RangeResponse;
 use range::{Ctx, Effect, Open, Replica, Token};
-use storage::{Engine, LogStore, MemEngine, MemLogStore, mvcc};
+use storage::{Engine, LogStore, MemEngine, MemLogStore, MemPower, mvcc};
 
+use super::past::Closing;
 use super::state::{Event, Micros, Outside, Owner, Place, State};
 use crate::rng::Rng;
 
@@ -24,6 +25,8 @@ const CHECK_EVERY: u64 = 61;
 pub(crate) struct Node {
     pub id: NodeId,
     pub incarnation: u64,
+    /// Of both disks.
+    pub power: Arc<MemPower>,
     pub engine: Arc<MemEngine>,
     pub logs: Arc<MemLogStore>,
     pub process: Option<Box<Process>>,
@@ -84,15 +87,18 @@ pub(crate) struct Process {
     pub turn_due: bool,
     pub heard: BTreeMap<usize, Heard>,
     pub turns: u64,
+    pub closing: Closing,
 }
 
 impl Node {
     pub(crate) fn new(index: usize, rng: &mut Rng) -> Self {
+        let power = Arc::new(MemPower::default());
         Node {
             id: NodeId(index as u64 + 1),
             incarnation: 0,
-            engine: Arc::new(MemEngine::new()),
-            logs: Arc::new(MemLogStore::new()),
+            engine: Arc::new(MemEngine::on(Arc::clone(&power))),
+            logs: Arc::new(MemLogStore::on(Arc::clone(&power))),
+            power,
             process: None,
             paused_until: 0,
             stall: None,
@@ -140,7 +146,8 @@ impl State {
         }
         node.incarnation += 1;
         node.paused_until = 0;
-        let (clock, fresh) = (node.clock(self.now), node.incarnation == 1);
+        let first = node.incarnation == 1;
+        let (clock, fresh) = (node.clock(self.now), first || !self.settings.duties.restarts_abstain);
         let promises = LivenessConfig::default();
         let mut liveness = Liveness::new(node.id, node.incarnation, clock, promises, fresh);
         liveness.set_peers((1..=count).map(NodeId));
@@ -167,6 +174,7 @@ impl State {
             turn_due: false,
             heard: BTreeMap::new(),
             turns: 0,
+            closing: Closing::default(),
         };
         for mut replica in replicas {
             replica.set_size(size_of(&*node.engine, &replica));
@@ -188,17 +196,21 @@ impl State {
         Some(Outside::Begun(owner))
     }
 
-    /// Ends the life of a node. The engine loses what is not flushed; of the log's unsynced appends
+    /// Ends the life of a node. Of what the engine has not flushed, and of what the log has not synced,
     /// some prefix may have survived.
     pub(crate) fn kill(&mut self, index: usize) -> Option<Outside> {
         let owner = self.nodes[index].owner();
         let process = self.nodes[index].process.take()?;
         let node = &mut self.nodes[index];
         (node.stall, node.paused_until) = (None, 0);
-        node.engine.crash();
-        let unsynced = node.logs.unsynced();
+        node.power.restore();
+        let (unflushed, unsynced) = (node.engine.unflushed(), node.logs.unsynced());
+        let lost = self.rng.chance(500_000);
+        let kept = if lost { 0 } else { self.rng.index(unflushed + 1) };
+        self.nodes[index].engine.crash_keeping(kept);
         let kept = self.rng.index(unsynced + 1);
         self.nodes[index].logs.crash(kept);
+        self.note_deeds(&process);
         let mut broken = Vec::new();
         for other in self.nodes.iter().filter(|node| node.process.is_some()) {
             let calls = other.process.iter().flat_map(|process| &process.calls);

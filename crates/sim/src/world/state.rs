@@ -15,6 +15,7 @@ use super::net::{Links, Packet};
 use super::node::{Node, Process};
 use crate::rng::Rng;
 use crate::settings::Settings;
+use crate::tally::Deeds;
 use crate::trace::Trace;
 
 /// Microseconds of the world's own clock.
@@ -128,6 +129,8 @@ pub(crate) struct State {
     /// What should not have happened.
     pub failures: Vec<String>,
     pub touched: u64,
+    /// Of processes that have ended.
+    pub deeds: Deeds,
     events: BTreeMap<(Micros, u64), Event>,
     sequence: u64,
 }
@@ -145,6 +148,7 @@ impl State {
             trap: None,
             failures: Vec::new(),
             touched: 0,
+            deeds: Deeds::default(),
             events: BTreeMap::new(),
             sequence: 0,
             settings,
@@ -177,7 +181,21 @@ impl State {
 
     pub(crate) fn alive(&self, owner: Owner) -> bool {
         let node = &self.nodes[owner.node];
-        node.process.is_some() && node.incarnation == owner.incarnation
+        let powered = !node.power.has_failed();
+        powered && node.process.is_some() && node.incarnation == owner.incarnation
+    }
+
+    /// Ends a process that has written something without power.
+    pub(crate) fn end_without_power(&mut self) -> Option<Outside> {
+        let node = self.nodes.iter().position(|node| node.power.has_failed())?;
+        self.trace.note(self.now, "power failed", &[node as u64], &[]);
+        match self.nodes[node].process {
+            Some(_) => self.kill(node),
+            None => {
+                self.nodes[node].power.restore();
+                None
+            }
+        }
     }
 
     /// The client of a process, while it lives.

@@ -39,8 +39,13 @@ impl State {
         let process = self.nodes[owner.node].process.as_deref_mut()?;
         process.tokens += 1;
         let token = Token(process.tokens);
-        let served =
-            self.call(place, |replica, ctx, out| replica.request(ctx, token, request, out));
+        let promise = process.closing.promise_for(&request);
+        let served = self.call(place, |replica, ctx, out| {
+            if let Some(promise) = promise {
+                replica.promised(promise.index, promise.ts);
+            }
+            replica.request(ctx, token, request, out);
+        });
         let ((), mut effects, paused) = served?;
         let mut answer = None;
         if !paused {
@@ -183,6 +188,9 @@ impl State {
         if !log.is_empty() {
             self.nodes[owner.node].logs.append(&log, false).expect("memory");
         }
+        if !self.settings.duties.syncs_first {
+            self.persisted(owner, false);
+        }
         let begun = self.now.max(self.nodes[owner.node].paused_until);
         self.at(begun + disk, Event::Synced(owner));
     }
@@ -190,8 +198,17 @@ impl State {
     pub(crate) fn synced(&mut self, owner: Owner) {
         let node = &mut self.nodes[owner.node];
         node.logs.sync().expect("memory");
-        let process = node.process.as_deref_mut().expect("it lives");
-        let touched = process.turning.take().expect("a turn was begun");
+        self.persisted(owner, true);
+    }
+
+    /// What was appended is durable, or taken for it.
+    fn persisted(&mut self, owner: Owner, ends: bool) {
+        let process = self.nodes[owner.node].process.as_deref_mut().expect("it lives");
+        let turning = process.turning.as_mut().expect("a turn was begun");
+        let touched = std::mem::take(turning);
+        if ends {
+            process.turning = None;
+        }
         for (range, cell, persists) in touched {
             let place = Place { owner, range, cell };
             self.touch(place, |replica, ctx, out| {
@@ -207,7 +224,7 @@ impl State {
             }
         }
         let process = self.nodes[owner.node].process.as_deref_mut().expect("it lives");
-        if !process.queue.is_empty() && !process.turn_due {
+        if ends && !process.queue.is_empty() && !process.turn_due {
             process.turn_due = true;
             self.after(1, Event::Turn(owner));
         }

@@ -69,6 +69,11 @@ impl Sim {
     pub(crate) fn run_tasks(self: &Arc<Self>) {
         while let Some(id) = self.next_ready() {
             let Some((owner, future, waker)) = self.take(id) else { continue };
+            if owner.is_some_and(|owner| !self.state.lock().alive(owner)) {
+                // It has just lost its power, and goes with its process.
+                self.put_back(id, future);
+                continue;
+            }
             if let Some(until) = self.paused(owner) {
                 self.put_back(id, future);
                 let again = Waker::from(waker);

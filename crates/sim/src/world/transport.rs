@@ -44,7 +44,7 @@ impl Drop for Open {
 }
 
 impl SimTransport {
-    fn local(&self, to: NodeId, request: RangeRequest) -> BoxFuture<'static, Answer> {
+    pub(crate) fn local(&self, to: NodeId, request: RangeRequest) -> BoxFuture<'static, Answer> {
         let (sender, receiver) = oneshot::channel();
         let served = self.sim.state.lock().serve(self.owner, request, Waiter::Local(sender));
         match served {

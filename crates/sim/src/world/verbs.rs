@@ -19,6 +19,7 @@ use super::tasks::SimRuntime;
 use super::{Micros, Sim, World};
 use crate::fault::Trap;
 use crate::rng::Rng;
+use crate::tally::Deeds;
 
 /// The node that somebody was talking to died, or was not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +187,16 @@ impl World {
         self.run_for(1);
     }
 
+    /// Lets the power of a node fail at the write to its disks after so many more.
+    pub fn cut_power(&mut self, node: usize, writes: u64) {
+        self.sim.state.lock().nodes[node].power.fail_after(writes);
+    }
+
+    /// Power that has not failed yet stays.
+    pub fn restore_power(&mut self, node: usize) {
+        self.sim.state.lock().nodes[node].power.restore();
+    }
+
     /// Whether a process runs on a node.
     #[must_use]
     pub fn is_up(&self, node: usize) -> bool {
@@ -313,6 +324,12 @@ impl World {
             in_memory += evaluator.map_or(0, |evaluator| evaluator.lock_rows().count());
         }
         (replicated, in_memory)
+    }
+
+    /// What nodes have done so far.
+    #[must_use]
+    pub fn deeds(&self) -> Deeds {
+        self.sim.state.lock().all_deeds()
     }
 
     /// Asserts what must hold of every replica.

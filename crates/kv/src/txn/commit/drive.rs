@@ -100,6 +100,11 @@ impl Task {
                 }
             },
             Effect::Refresh { to } => Some(Input::Refreshed(self.verify(to, progress).await)),
+            Effect::Decide { outcome: outcome @ Outcome::Commit(_), .. }
+                if !self.inner.shared.router.config.rules.records_decide =>
+            {
+                Some(Input::Decided(Decided::Is(outcome)))
+            }
             Effect::Decide { outcome, .. } => {
                 let decided = self.with_heartbeats(self.decide(outcome, false)).await;
                 progress.recorded = matches!(decided, Decided::Is(_));
