@@ -75,6 +75,8 @@ pub struct Settings {
     pub flush_chance: u64,
     /// Deadlock probes are delivered.
     pub probes: bool,
+    /// Nodes tell each other what they close so often, in milliseconds.
+    pub close_every_ms: u64,
     /// The past is collected; if not, it is kept for ever.
     pub retention: Option<Retention>,
     /// What is done for replicas.
@@ -108,6 +110,7 @@ impl Settings {
             dead_after_ms: 300_000,
             flush_chance: 200_000,
             probes: true,
+            close_every_ms: 300,
             retention: None,
             duties: Duties::ALL,
             range: Arc::new(range),

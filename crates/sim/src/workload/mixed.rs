@@ -267,9 +267,10 @@ impl Record {
         let newest = self.snapshots.iter().map(|(ts, _)| ts.0).max()?;
         let oldest = if rng.chance(700_000) { many.saturating_sub(60) } else { 0 };
         let (drawn, since) = self.snapshots[oldest + rng.index(many - oldest)];
-        let ts = match rng.chance(300_000) {
-            true => drawn,
-            false => Timestamp(rng.between(drawn.0, newest)),
+        let ts = match rng.below(10) {
+            0..3 => drawn,
+            3..8 => Timestamp(rng.between(drawn.0, newest)),
+            _ => Timestamp(newest),
         };
         Some((ts, since))
     }

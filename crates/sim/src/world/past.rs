@@ -24,8 +24,6 @@ use super::transport::SimTransport;
 use crate::settings::Retention;
 use crate::tally::Deeds;
 
-/// Promises follow each other so fast.
-const CLOSED_INTERVAL: Duration = Duration::from_millis(300);
 /// How long the oracle is waited for. Without it nothing new can be closed.
 const DRAW_PATIENCE: Duration = Duration::from_secs(2);
 /// How long one step of garbage collection may take.
@@ -57,9 +55,10 @@ impl Closing {
 /// Runs for as long as the process.
 pub(crate) async fn keep_closed(sim: Arc<Sim>, owner: Owner, db: Db) {
     let runtime = SimRuntime::of(&sim, Some(owner));
+    let every = Duration::from_millis(sim.state.lock().settings.close_every_ms);
     let mut last = Timestamp::ZERO;
     loop {
-        runtime.sleep(CLOSED_INTERVAL).await;
+        runtime.sleep(every).await;
         if db.newest_known() == last {
             // No answer, or an error: next time.
             drop(select(Box::pin(db.now()), runtime.sleep(DRAW_PATIENCE)).await);
