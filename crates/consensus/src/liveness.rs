@@ -262,6 +262,13 @@ impl Liveness {
         self.peers.get(&node).map_or((0, 0), |p| (p.received.epoch, p.received.until))
     }
 
+    /// Processes that have ended, as later ones run on their nodes: the last incarnation of each.
+    pub fn ended(&self) -> impl Iterator<Item = (NodeId, u64)> + '_ {
+        let peers = self.peers.iter().map(|(node, peer)| (*node, peer.incarnation));
+        let all = peers.chain(std::iter::once((self.me, self.incarnation)));
+        all.filter(|(_, now)| *now > 1).map(|(node, now)| (node, now - 1))
+    }
+
     /// Whether a node answered lately.
     #[must_use]
     pub fn is_live(&self, node: NodeId, now: u64) -> bool {

@@ -105,6 +105,29 @@ fn a_restarted_follower_finds_a_quiet_leader() {
     assert_eq!(world.nodes[follower].groups[&R].leader(), Some(leader));
 }
 
+/// The leader's replica goes, and nobody hears of it: its node lives, so all go on trusting it, until
+/// somebody who was sent there comes back.
+#[test]
+fn a_leader_that_is_gone_is_doubted_and_replaced() {
+    let mut world = World::new(7, 3, 1);
+    world.run_for(5_000_000);
+    let old = world.holder(R).expect("somebody leads");
+    world.nodes[old.0 as usize - 1].groups.remove(&R);
+    world.run_for(10_000_000);
+    assert_eq!(world.holder(R), None, "a quiet group has nobody to miss it");
+    let doubter = NodeId(old.0 % 3 + 1);
+    world.group(doubter, R).doubt_leader();
+    world.drain(doubter.0 as usize - 1);
+    world.run_for(3_000_000);
+    let new = world.holder(R).expect("one of the others");
+    // Doubt does a leader no harm.
+    let doubter = NodeId(6 - old.0 - new.0);
+    world.group(doubter, R).doubt_leader();
+    world.drain(doubter.0 as usize - 1);
+    world.run_for(2_000_000);
+    assert_eq!(world.holder(R), Some(new));
+}
+
 /// A group of one voter serves at once after a restart: nobody else can have led.
 #[test]
 fn a_single_voter_leads_at_once() {

@@ -136,7 +136,19 @@ impl Group {
         }
     }
 
-    /// A follower is barred by its pledge to this replica as leader of `term`.
+    /// Somebody was sent on to the leader that this follower knows of, and came back. If that one's replica
+    /// was removed, its last messages may have been lost, or have come out of order: and as long as its
+    /// node lives nobody would ever replace it. So it is asked.
+    pub fn doubt_leader(&mut self) {
+        let raft = &self.raw.raft;
+        let known = raft.leader_id != 0 && raft.leader_id != self.config.node.0;
+        if known && raft.state == StateRole::Follower {
+            let (to, term) = (NodeId(raft.leader_id), raft.term);
+            self.notify(to, Kind::StillLeading, term);
+        }
+    }
+
+    /// A follower is barred by its pledge to this replica as leader of `term`, or doubts it.
     fn asked_whether_leading(&mut self, from: NodeId, term: &[u8]) {
         let asked = number(term);
         let raft = &self.raw.raft;

@@ -219,6 +219,8 @@ impl World {
             Packet::Raft(message) => {
                 if let Some(group) = node.groups.get_mut(&RangeId(message.range_id)) {
                     group.step(clock, &node.liveness, &message);
+                } else if let Some(answer) = consensus::answer_for_missing(&message) {
+                    self.send(to, from, Packet::Raft(answer));
                 }
                 self.drain(index);
             }
@@ -287,8 +289,10 @@ impl World {
     }
 
     pub fn holder(&self, range: RangeId) -> Option<NodeId> {
-        let holds =
-            |node: &&Node| node.groups[&range].lease_until(&node.liveness) > node.clock(self.now);
+        let holds = |node: &&Node| {
+            let until = node.groups.get(&range).map(|group| group.lease_until(&node.liveness));
+            until > Some(node.clock(self.now))
+        };
         self.nodes.iter().find(holds).map(|node| node.id)
     }
 

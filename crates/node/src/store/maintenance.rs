@@ -103,8 +103,8 @@ impl Store {
         if let Some(answer) = answer {
             peer.outbox.liveness(answer);
         }
-        if before != 0 && before < incarnation {
-            self.coordinator_gone(peer.id, before);
+        if before < incarnation && incarnation > 1 {
+            self.coordinator_gone(peer.id, incarnation - 1);
         }
     }
 

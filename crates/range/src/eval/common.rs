@@ -232,6 +232,11 @@ impl Evaluator {
     /// as long as a session lasts.
     pub(super) fn check_alive(&mut self, engine: &dyn EngineRead, txn: TxnId) -> Evaluated<()> {
         self.check_not_ended(txn)?;
+        self.check_collected(engine, txn)
+    }
+
+    /// Refuses a transaction of which nothing may be left here.
+    pub(super) fn check_collected(&mut self, engine: &dyn EngineRead, txn: TxnId) -> Evaluated<()> {
         let safe_point = self.gc_point(engine)?.0;
         if txn.0 < safe_point && self.config.rules.collected_writes_are_refused {
             return Err(Refusal::new(Error::BelowGc(kv::BelowGc { safe_point })));

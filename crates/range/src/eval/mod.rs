@@ -389,9 +389,14 @@ impl Evaluator {
         incarnation: u64,
         out: &mut Vec<Effect>,
     ) {
+        self.know_gone(node, incarnation);
+        self.node_silent(engine, now, node, incarnation, out);
+    }
+
+    /// For a leader that begins: this process had ended before.
+    pub fn know_gone(&mut self, node: NodeId, incarnation: u64) {
         let known = self.gone.entry(node).or_default();
         *known = (*known).max(incarnation);
-        self.node_silent(engine, now, node, incarnation, out);
     }
 
     /// A process was silent for long: what its transactions hold in memory is free. It may be heard

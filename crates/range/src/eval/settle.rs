@@ -9,6 +9,10 @@
 //!
 //! A transaction's versions lie at or above its id, so looking for one ends there.
 //!
+//! Of a transaction older than the collection point nothing may be left although it was committed: its
+//! version gave way to newer ones, its record was settled. Whoever asks to roll it back is told that this
+//! can't be known any more. (Not who has met one of its locks: where a lock is left the record is too.)
+//!
 //! Why the primary's lock is settled in the same batch as the record: nobody can then find the record
 //! missing and the lock gone, which would read as "never prewritten".
 
@@ -87,6 +91,7 @@ impl Evaluator {
         if let Some(ts) = mvcc::version_by(engine, &end.primary, txn, Timestamp(txn.0))? {
             return Ok(Step::Done(state(State::Committed, ts)));
         }
+        self.check_collected(engine, txn)?;
         self.record(&end.primary, txn, TxnRecord::RolledBack, None)
     }
 

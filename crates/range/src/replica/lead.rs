@@ -118,6 +118,9 @@ impl Replica {
             return;
         }
         self.group.tick(ctx.now(), ctx.liveness);
+        if std::mem::take(&mut self.doubted) {
+            self.group.doubt_leader();
+        }
         self.campaign_eagerly(ctx, out);
         self.tick_lead(ctx, out);
         self.consider_truncation();
@@ -234,6 +237,10 @@ impl Replica {
             }
             _ => Box::new(Evaluator::new(span, ts, config)),
         });
+        // What they left here need not wait until this leader has missed their heartbeats.
+        for (node, incarnation) in ctx.liveness.ended() {
+            lead.evaluator.as_mut().expect("just made").know_gone(node, incarnation);
+        }
         self.publish_again(ctx, out);
     }
 

@@ -133,6 +133,8 @@ pub struct Replica {
     pub(crate) eager: u32,
     pub(crate) ticks: u64,
     pub(crate) truncate_due: bool,
+    /// Somebody was sent on to the leader since the last tick.
+    pub(crate) doubted: bool,
     pub(crate) life: Life,
 }
 
@@ -321,6 +323,7 @@ impl Replica {
             eager: 0,
             ticks: 0,
             truncate_due: false,
+            doubted: false,
             life: Life::Active,
         })
     }

@@ -30,10 +30,11 @@ impl Replica {
             return self.answer_status(token, out);
         }
         if let Err(error) = self.admit(ctx, &request) {
-            return match self.read_closed(ctx, &request, out) {
-                Some(response) => out.push(Effect::Respond { token, response }),
-                None => refuse(token, error, out),
-            };
+            if let Some(response) = self.read_closed(ctx, &request, out) {
+                return out.push(Effect::Respond { token, response });
+            }
+            self.doubted |= matches!(error, Error::NotLeader(_));
+            return refuse(token, error, out);
         }
         let lead = self.lead.as_mut().expect("admitted under the lease");
         if lead.split.as_ref().is_some_and(|split| split.is_proposed()) {

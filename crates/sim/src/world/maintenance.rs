@@ -97,8 +97,8 @@ impl State {
             let packet = Packet::Liveness { incarnation: owner.incarnation, message };
             self.send(owner.node, from, packet);
         }
-        if before != 0 && before < incarnation {
-            self.coordinator_gone(owner, peer, before);
+        if before < incarnation && incarnation > 1 {
+            self.coordinator_gone(owner, peer, incarnation - 1);
         }
     }
 

@@ -164,6 +164,18 @@ impl State {
         self.at(self.now + delay, event);
     }
 
+    /// What a process was in the middle of when it was paused, it does now, before all else.
+    pub(crate) fn hasten(&mut self, node: usize) {
+        let due = self.events.iter().filter(|((at, _), event)| {
+            *at > self.now && matches!(event, Event::CarryOut(place, _) if place.owner.node == node)
+        });
+        let due: Vec<(Micros, u64)> = due.map(|(key, _)| *key).collect();
+        for key in due {
+            let event = self.events.remove(&key).expect("just found");
+            self.events.insert((self.now, key.1), event);
+        }
+    }
+
     /// When the next event is.
     pub(crate) fn next_at(&self) -> Option<Micros> {
         self.events.first_key_value().map(|((at, _), _)| *at)

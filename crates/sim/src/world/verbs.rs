@@ -219,6 +219,7 @@ impl World {
     pub fn resume(&mut self, node: usize) {
         let mut state = self.sim.state.lock();
         let now = state.now;
+        state.hasten(node);
         let node = &mut state.nodes[node];
         node.paused_until = node.paused_until.min(now);
         node.stall = None;
