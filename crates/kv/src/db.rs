@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use base::{Key, KeyRange, NodeId, Timestamp};
 use parking_lot::Mutex;
@@ -95,6 +96,11 @@ impl Db {
     /// A fresh timestamp: above every commit that was acknowledged before the call.
     pub async fn now(&self) -> Result<Timestamp, KvError> {
         self.shared.oracle.draw(&self.shared.router).await
+    }
+
+    /// A pause, by the clock that everything here goes by.
+    pub async fn sleep(&self, duration: Duration) {
+        self.shared.router.runtime.sleep(duration).await;
     }
 
     /// The newest timestamp that this node has drawn; zero before the first. Asks nobody.

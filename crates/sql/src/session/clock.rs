@@ -10,6 +10,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use kv::Db;
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
@@ -58,10 +59,10 @@ fn transaction_timeout() -> SqlError {
 }
 
 /// A pause that grows, so that a crowd of losers thins out.
-pub(super) async fn pause(attempt: u32) {
+pub(super) async fn pause(db: &Db, attempt: u32) {
     if attempt > ATTEMPTS_AT_ONCE {
         let millis = u64::from((attempt - ATTEMPTS_AT_ONCE).min(20));
-        tokio::time::sleep(Duration::from_millis(millis)).await;
+        db.sleep(Duration::from_millis(millis)).await;
     }
 }
 

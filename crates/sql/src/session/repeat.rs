@@ -168,9 +168,9 @@ impl Session {
 
     /// A pause between two runs, cut short by a cancel or the end of the statement's time.
     pub(super) async fn back_off(&mut self, attempt: u32) -> Result<(), SqlError> {
-        let cancel = self.cancel.clone();
+        let (cancel, db) = (self.cancel.clone(), self.engine.db.clone());
         let pausing = async {
-            pause(attempt).await;
+            pause(&db, attempt).await;
             Ok(())
         };
         guard(&cancel, self.deadline, pausing).await
