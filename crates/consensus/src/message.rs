@@ -9,6 +9,7 @@ use proto::node::RaftMessage;
 use proto::node::raft_message::Kind;
 use raft::eraftpb::{Message, MessageType};
 use raft_prost::Message as _;
+use storage::LogPosition;
 
 use crate::Epoch;
 
@@ -107,10 +108,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Message> {
 }
 
 /// What a node answers to a message for a range of which it has no replica, if anything: a leader
-/// that believes in one here must send a snapshot, and whoever is pledged to it is free.
+/// that believes in one here must send a snapshot, and whoever is pledged to it is free. `committed`
+/// is known of the log from a replica that was removed: who asks for its vote is told of that.
 #[must_use]
-pub fn answer_for_missing(message: &RaftMessage) -> Option<RaftMessage> {
-    let (kind, term) = match Kind::try_from(message.kind) {
+pub fn answer_for_missing(
+    message: &RaftMessage,
+    committed: Option<LogPosition>,
+) -> Option<RaftMessage> {
+    let (kind, content) = match Kind::try_from(message.kind) {
+        Ok(Kind::Raft) if asks_vote(&message.message) => {
+            let refusal = refuse_vote(&decode(&message.message)?, committed?);
+            (Kind::Raft, Bytes::from(refusal.encode_to_vec()))
+        }
         Ok(Kind::Raft) if wants_replica(&message.message) => (Kind::NoReplica, Bytes::new()),
         Ok(Kind::StillLeading) => (Kind::Resigned, message.message.clone()),
         Ok(Kind::Raft | Kind::Resigned | Kind::NoReplica | Kind::Removed) | Err(_) => return None,
@@ -120,9 +129,30 @@ pub fn answer_for_missing(message: &RaftMessage) -> Option<RaftMessage> {
         to: message.from,
         from: message.to,
         kind: kind as i32,
-        message: term,
+        message: content,
         ..Default::default()
     })
+}
+
+/// A refusal by which raft-rs' candidates learn what is committed.
+fn refuse_vote(asked: &Message, committed: LogPosition) -> Message {
+    let before = asked.get_msg_type() == MessageType::MsgRequestPreVote;
+    let kind = match before {
+        true => MessageType::MsgRequestPreVoteResponse,
+        false => MessageType::MsgRequestVoteResponse,
+    };
+    let mut refusal = Message {
+        to: asked.from,
+        from: asked.to,
+        // The candidate's own.
+        term: asked.term - u64::from(before),
+        commit: committed.index,
+        commit_term: committed.term,
+        reject: true,
+        ..Default::default()
+    };
+    refusal.set_msg_type(kind);
+    refusal
 }
 
 fn wants_replica(message: &[u8]) -> bool {

@@ -60,6 +60,12 @@ pub struct Tombstone {
     /// Its vote in that term: not even a replica that comes back may vote twice.
     #[prost(uint64, tag = "3")]
     pub vote: u64,
+    /// What it had applied, so that it is committed: index and term.
+    #[prost(uint64, tag = "4")]
+    pub applied_index: u64,
+    /// See `applied_index`.
+    #[prost(uint64, tag = "5")]
+    pub applied_term: u64,
 }
 
 /// The state of one replica as found in the engine.

@@ -205,6 +205,32 @@ fn a_stale_message_does_not_bring_a_removed_replica_back() {
     assert!(made.expect("memory").is_none(), "a snapshot of before the removal is refused");
 }
 
+/// Of two voters one is removed, and goes; the other, who led, crashes before it has noted that the removal is
+/// committed. It asks for a vote that nobody can give any more, and learns what it needs to know.
+#[test]
+fn a_removed_voter_is_not_missed() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 3);
+        world.spread();
+        let leader = world.holder(USER).expect("somebody leads");
+        let others = [(leader + 1) % 3, (leader + 2) % 3].map(|index| index as u64 + 1);
+        cluster_done(&world.change(USER, &[], &[others[0]]));
+        assert_eq!(world.put("a", "1"), Outcome::Done);
+        cluster_done(&world.change(USER, &[], &[others[1]]));
+        let gone = others[1] as usize - 1;
+        for _ in 0..1_000 {
+            world.collect_garbage();
+            if !world.nodes[gone].replicas.contains_key(&USER) {
+                break;
+            }
+            world.run_for(100);
+        }
+        world.restart(leader);
+        assert_eq!(world.put("a", "2"), Outcome::Done, "seed {seed}");
+        assert_eq!(world.get("a").as_deref(), Some("2"), "seed {seed}");
+    }
+}
+
 fn cluster_done(answer: &proto::kv::RangeResponse) {
     assert!(answer.error.is_none(), "refused: {:?}", answer.error);
 }

@@ -365,3 +365,26 @@ async fn no_single_statement_and_no_batch_is_told_to_try_again() {
         check!(s, "SELECT count(*) FROM u", "48\n-- SELECT 1");
     }
 }
+
+/// A row lock is lost with its leader, and the row changes: COMMIT says so, at every level. It must not find
+/// its transaction given up and commit nothing.
+#[tokio::test]
+async fn a_commit_that_cannot_be_repeated_fails() {
+    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        let cluster = FakeCluster::with_nodes(2);
+        let engine = Engine::new(cluster.db(), EngineConfig::default());
+        let (mut a, mut b) = (connect(&engine).await, connect(&engine).await);
+        let setup = "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 10), (2, 20)";
+        check!(a, setup, "-- CREATE TABLE\n-- INSERT 0 2");
+        check!(a, &format!("BEGIN ISOLATION LEVEL {level}"), "-- BEGIN");
+        check!(a, "SELECT n FROM t WHERE id = 1 FOR UPDATE", "10\n-- SELECT 1");
+        check!(a, "UPDATE t SET n = 0 WHERE id = 2", "-- UPDATE 1");
+        for (range, leader) in cluster.ranges() {
+            cluster.move_leader(range, base::NodeId(3 - leader.0));
+        }
+        check!(b, "UPDATE t SET n = 11 WHERE id = 1", "-- UPDATE 1");
+        let told = run(&mut a, "COMMIT").await;
+        assert!(told.starts_with("ERROR 40001"), "{level}: {told}");
+        check!(b, "SELECT n FROM t ORDER BY id", "11\n20\n-- SELECT 2");
+    }
+}

@@ -194,7 +194,7 @@ impl Shared {
         };
         let done = result.await;
         let done = match done {
-            Ok(()) if !alone => execute(session, "COMMIT").await.map(drop),
+            Ok(()) if !alone => commit(session).await,
             Ok(()) => Ok(()),
             Err(error) if alone => Err(error),
             Err(error) => {
@@ -261,6 +261,14 @@ async fn look(session: &mut Session, seen: &Mutex<Vec<Op>>) -> End {
 
 fn list(text: &str) -> Vec<i64> {
     text.split(',').map(|value| value.parse().expect("a number")).collect()
+}
+
+/// COMMIT, which after an error that nobody heard of would be a ROLLBACK.
+async fn commit(session: &mut Session) -> Result<(), SqlError> {
+    let mut sink = TextSink::default();
+    session.simple("COMMIT", &mut sink).await?;
+    assert_eq!(sink.lines, ["-- COMMIT"]);
+    Ok(())
 }
 
 /// The rows of a script.

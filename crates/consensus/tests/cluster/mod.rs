@@ -219,7 +219,7 @@ impl World {
             Packet::Raft(message) => {
                 if let Some(group) = node.groups.get_mut(&RangeId(message.range_id)) {
                     group.step(clock, &node.liveness, &message);
-                } else if let Some(answer) = consensus::answer_for_missing(&message) {
+                } else if let Some(answer) = consensus::answer_for_missing(&message, None) {
                     self.send(to, from, Packet::Raft(answer));
                 }
                 self.drain(index);

@@ -11,6 +11,7 @@ use proto::kv::range_request::Request;
 use proto::kv::{ChangeReplicas, RangeRequest, TransferLeader};
 use proto::meta::Replica as Member;
 use proto::node::{Liveness as Message, RaftMessage, StatusRequest};
+use range::Replica;
 use storage::{Engine, Family};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -138,8 +139,10 @@ impl Store {
 
     /// A leader that believes in a replica here is told that there is none, and sends a snapshot.
     fn no_replica(&self, message: &RaftMessage) {
-        if let Some(answer) = consensus::answer_for_missing(message) {
-            self.peers.raft(NodeId(message.from), [answer]);
+        match Replica::answer_for_missing(&*self.engine, message) {
+            Ok(Some(answer)) => self.peers.raft(NodeId(message.from), [answer]),
+            Ok(None) => {}
+            Err(error) => self.fail("reading what is left of a replica", &error),
         }
     }
 

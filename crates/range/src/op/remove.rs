@@ -9,20 +9,24 @@
 //! that could have come after. News from a member name the index they are of; the directory's name
 //! none, so there the log must hold nothing that is not applied.
 //!
+//! Its vote may be missed: to those who do not know yet that the removal is committed it is still a voter,
+//! and the leader who knew may be gone. So whoever asks it for one is told how far the log is committed,
+//! as far as it had applied it ([`Replica::answer_for_missing`]), the removal included.
+//!
 //! A removed replica often does not hear of it: the leader stops sending as it applies the removal.
 //! So the leader tells it once, members tell strangers that ask for votes, and the driver compares
 //! with the directory now and then ([`Replica::is_removed_by`]).
 
-use base::NodeId;
+use base::{NodeId, RangeId};
 use bytes::Bytes;
 use proto::meta::RangeDescriptor;
 use proto::node::RaftMessage;
 use proto::node::raft_message::Kind;
 use storage::mvcc::{clear_spans, range_spans};
-use storage::{EngineError, WriteBatch};
+use storage::{EngineError, EngineRead, LogPosition, WriteBatch};
 
 use crate::replica::{Life, Replica};
-use crate::state::{Tombstone, put_tombstone};
+use crate::state::{Tombstone, put_tombstone, tombstone};
 use crate::{Ctx, Effect};
 
 impl Replica {
@@ -78,20 +82,35 @@ impl Replica {
         // It may have been the leader: a removal proposed by its predecessor.
         self.resign(out);
         let status = self.group.status();
-        let tombstone = Tombstone {
+        let left = Tombstone {
             generation: self.descriptor.generation,
             term: status.term,
             vote: self.group.vote(),
+            applied_index: self.applied.index,
+            applied_term: self.applied.term,
         };
         let mut batch = WriteBatch::new();
         clear_spans(&mut batch, &range_spans(&self.descriptor.span()));
-        put_tombstone(&mut batch, self.id, tombstone);
+        put_tombstone(&mut batch, self.id, left);
         ctx.engine.write(&batch)?;
         ctx.engine.flush()?;
         self.life = Life::Destroyed;
         out.push(Effect::Destroyed);
         out.push(Effect::Schedule);
         Ok(())
+    }
+
+    /// What a node answers to a message for a range of which it has no replica, if anything.
+    pub fn answer_for_missing(
+        engine: &dyn EngineRead,
+        message: &RaftMessage,
+    ) -> Result<Option<RaftMessage>, EngineError> {
+        let removed = tombstone(engine, RangeId(message.range_id))?;
+        let committed = removed.map(|removed| LogPosition {
+            index: removed.applied_index,
+            term: removed.applied_term,
+        });
+        Ok(consensus::answer_for_missing(message, committed))
     }
 
     /// Answers a replica that is not a member, as far as is known here, and asks for votes.

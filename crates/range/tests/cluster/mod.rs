@@ -340,7 +340,9 @@ impl World {
             node.replicas.insert(range, replica);
             return self.with(index, range, |replica, ctx, out| replica.step(ctx, message, out));
         }
-        if let Some(answer) = consensus::answer_for_missing(&message) {
+        let engine = &*self.nodes[index].engine;
+        let answer = Replica::answer_for_missing(engine, &message).expect("memory");
+        if let Some(answer) = answer {
             let me = self.nodes[index].id;
             self.send(me, from, Packet::Raft(answer));
         }

@@ -6,6 +6,7 @@ mod corruption;
 mod crash;
 mod speed;
 mod threads;
+mod torn;
 
 use std::path::Path;
 

@@ -266,7 +266,8 @@ impl State {
                 self.touch(place, |replica, ctx, out| replica.step(ctx, message, out));
             }
             Ok(None) => {
-                if let Some(answer) = consensus::answer_for_missing(&message) {
+                let answer = Replica::answer_for_missing(&*node.engine, &message);
+                if let Some(answer) = answer.expect("memory") {
                     let to = index(NodeId(message.from));
                     self.send(owner.node, to, Packet::Raft(answer));
                 }

@@ -46,7 +46,14 @@ impl Drop for Open {
 impl SimTransport {
     pub(crate) fn local(&self, to: NodeId, request: RangeRequest) -> BoxFuture<'static, Answer> {
         let (sender, receiver) = oneshot::channel();
-        let served = self.sim.state.lock().serve(self.owner, request, Waiter::Local(sender));
+        let served = {
+            let mut state = self.sim.state.lock();
+            let node = self.owner.node;
+            state.trace.say(state.now, || format!("on {node} itself: {request:?}"));
+            let served = state.serve(self.owner, request, Waiter::Local(sender));
+            state.trace.say(state.now, || format!("on {node} at once: {served:?}"));
+            served
+        };
         match served {
             Some(response) => futures::future::ready(Ok(response)).boxed(),
             None => {

@@ -91,7 +91,10 @@ impl Session {
                 Err(error) => error,
             };
             attempt += 1;
-            if !is_retryable(&error) || attempt >= ATTEMPTS_MAX || !sink.rewind(mark) {
+            // A COMMIT repeats what it has to by itself; what it gave up is gone, and to commit nothing
+            // would succeed.
+            let controls = matches!(job.parsed, Parsed::Control(_));
+            if controls || !is_retryable(&error) || attempt >= ATTEMPTS_MAX || !sink.rewind(mark) {
                 return Err(error);
             }
             self.advisory.undo_statement().await;
