@@ -31,7 +31,7 @@ else
 	$(CARGO) test --workspace
 endif
 
-sim: ## Simulated clusters under every fault, SEEDS=1000 of them per workload; FROM=0 is the first seed.
+sim: ## Simulated clusters under every fault, SEEDS=1000 of them per workload, FROM=0 on; a line for each.
 	SIM_SEED=$(or $(FROM),0) SIM_SEEDS=$(or $(SEEDS),1000) $(CARGO) test --quiet -p sim --test histories --test bank \
 		--no-fail-fast -- --nocapture
 

@@ -33,7 +33,8 @@ async fn read(db: Db) -> Result<u64, KvError> {
 
 /// The node that leads a range, other than `not` if that one thinks that it still does.
 fn leader(world: &World, range: RangeId, not: Option<usize>) -> Option<usize> {
-    let mut led = world.leaders().into_iter().filter(|(r, node)| r.id() == range && Some(*node) != not);
+    let mut led =
+        world.leaders().into_iter().filter(|(r, node)| r.id() == range && Some(*node) != not);
     led.next().map(|(_, node)| node)
 }
 

@@ -374,7 +374,8 @@ async fn a_commit_that_cannot_be_repeated_fails() {
         let cluster = FakeCluster::with_nodes(2);
         let engine = Engine::new(cluster.db(), EngineConfig::default());
         let (mut a, mut b) = (connect(&engine).await, connect(&engine).await);
-        let setup = "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 10), (2, 20)";
+        let setup =
+            "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 10), (2, 20)";
         check!(a, setup, "-- CREATE TABLE\n-- INSERT 0 2");
         check!(a, &format!("BEGIN ISOLATION LEVEL {level}"), "-- BEGIN");
         check!(a, "SELECT n FROM t WHERE id = 1 FOR UPDATE", "10\n-- SELECT 1");

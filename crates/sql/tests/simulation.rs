@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use checker::{Action, History, Key, Level, Op, Outcome, Snapshot, Txn};
 use parking_lot::Mutex;
-use sim::{Client, Fault, Lost, Micros, Nemesis, Network, Rng, Settings, Struck, Tally, World, survey};
+use sim::{
+    Client, Fault, Lost, Micros, Nemesis, Network, Rng, Settings, Struck, Tally, World, survey,
+};
 use sql::session::{Engine, EngineConfig, Session};
 use sql::{SqlError, SqlState};
 use support::{TextSink, connect};

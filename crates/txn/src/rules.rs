@@ -19,6 +19,10 @@ pub struct Rules {
     /// A new leader takes for read whatever lies below a fresh timestamp (section 4).
     pub leaders_begin_with_reads: bool,
     /// Who leads answers under a lease, not on the strength of Raft's leadership alone (sections 2 and 5).
+    /// One switch for both looks at it, before a request is taken and after it was evaluated: without
+    /// the second alone nothing goes wrong that any seed could show. What was admitted under the lease
+    /// reads at a timestamp drawn before, and later leaders write above one that is drawn after; to be
+    /// paused then is to have the answer delayed.
     pub leases_are_checked: bool,
     /// The oracle issues nothing above a bound that is replicated (section 2).
     pub oracle_bounds_are_replicated: bool,

@@ -6,11 +6,11 @@ use base::{Key, KeyRange, NodeId, RangeId, Timestamp, TxnId};
 use proto::kv::{self, kv_error::Error, range_request::Request, range_response::Response};
 use range::eval::{Config, Effect, Evaluator, ForeignLock, ProposalId, Token, read_closed};
 use storage::{Engine, MemEngine, WriteBatch};
-use txn::{Owner, Rules};
 use txn::coordinator::Outcome;
 use txn::deadlock::{self, Detector};
 use txn::lock_table::Strength;
 use txn::settle::{self, Checked, Settle};
+use txn::{Owner, Rules};
 
 use super::client::{Client, Fate};
 
@@ -260,7 +260,8 @@ impl World {
         let ts = self.closed.0 - self.random(8).min(self.closed.0 - 1);
         let keys = (0..KEYS).map(|n| key(n).0).collect();
         let get = request(None, Request::Get(kv::Get { keys, read_ts: ts }));
-        let answer = read_closed(&self.engine, &Key::MIN, self.closed, &Rules::ALL, &get).expect("memory");
+        let answer =
+            read_closed(&self.engine, &Key::MIN, self.closed, &Rules::ALL, &get).expect("memory");
         if let Some(response) = answer {
             self.note(|| format!("a follower at {ts} -> {response:?}"));
             super::verdict::remember(self, &get, &response);

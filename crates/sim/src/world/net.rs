@@ -23,16 +23,38 @@ const BROKEN_MAX: Micros = 3_000_000;
 #[derive(Clone)]
 pub(crate) enum Packet {
     Raft(node::RaftMessage),
-    Liveness { incarnation: u64, message: node::Liveness },
-    Call { caller: Owner, id: u64, request: kv::RangeRequest },
-    Reply { caller: Owner, id: u64, response: kv::RangeResponse },
+    Liveness {
+        incarnation: u64,
+        message: node::Liveness,
+    },
+    Call {
+        caller: Owner,
+        id: u64,
+        request: kv::RangeRequest,
+    },
+    Reply {
+        caller: Owner,
+        id: u64,
+        response: kv::RangeResponse,
+    },
     Notice(kv::WaitNotice),
     Probe(kv::Probe),
-    Closed { incarnation: u64, message: node::Closed },
+    Closed {
+        incarnation: u64,
+        message: node::Closed,
+    },
     /// Some of the above was missed.
     ClosedAgain,
-    Snapshot { source: Place, header: node::SnapshotHeader, chunks: Vec<Bytes> },
-    SnapshotAnswer { source: Place, to: NodeId, accepted: bool },
+    Snapshot {
+        source: Place,
+        header: node::SnapshotHeader,
+        chunks: Vec<Bytes>,
+    },
+    SnapshotAnswer {
+        source: Place,
+        to: NodeId,
+        accepted: bool,
+    },
 }
 
 impl Packet {

@@ -147,7 +147,8 @@ impl State {
         node.incarnation += 1;
         node.paused_until = 0;
         let first = node.incarnation == 1;
-        let (clock, fresh) = (node.clock(self.now), first || !self.settings.duties.restarts_abstain);
+        let (clock, fresh) =
+            (node.clock(self.now), first || !self.settings.duties.restarts_abstain);
         let promises = LivenessConfig::default();
         let mut liveness = Liveness::new(node.id, node.incarnation, clock, promises, fresh);
         liveness.set_peers((1..=count).map(NodeId));
