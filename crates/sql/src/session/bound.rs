@@ -228,7 +228,7 @@ impl Session {
         let view = ViewContext {
             info: self.info.clone(),
             catalog,
-            settings: self.settings.all(),
+            settings: self.all_settings(),
             lock_timeout: self.hot.lock_timeout,
         };
         ExecContext {

@@ -350,9 +350,30 @@ impl Session {
         let now = EvalEnv::clock_micros();
         let env = Arc::make_mut(&mut self.env);
         env.statement_time = now;
+        env.transaction = self.tx.modes.shown();
         if self.tx.began.is_none() {
             env.transaction_time = now;
             self.tx.began = Some(tokio::time::Instant::now());
+        }
+    }
+
+    /// Name, value and description of every setting, those of the transaction among them.
+    fn all_settings(&self) -> Vec<(&'static str, String, &'static str)> {
+        let modes = self.current_modes().shown();
+        let mut all = self.settings.all();
+        for (name, value, _) in &mut all {
+            if let Some(shown) = modes.setting(name) {
+                *value = shown.to_owned();
+            }
+        }
+        all
+    }
+
+    /// What the transaction is like; outside of one, what the next will be like.
+    fn current_modes(&self) -> Modes {
+        match self.tx.block {
+            Block::Idle => self.modes(),
+            Block::Implicit | Block::Explicit | Block::Failed => self.tx.modes,
         }
     }
 
