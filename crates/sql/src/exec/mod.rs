@@ -50,6 +50,7 @@ mod engine;
 mod hoist;
 mod inits;
 pub(crate) mod lock;
+mod operator;
 mod plan;
 pub(crate) mod provider;
 mod reader;
