@@ -29,6 +29,7 @@ pub(crate) mod collect;
 mod control;
 mod engine;
 mod execute;
+mod explain;
 mod explain_conflict;
 mod history;
 mod modes;
@@ -66,6 +67,7 @@ pub(crate) use script::SplitAt;
 pub(crate) use sequence::{Generated, Sequences};
 pub(crate) use view::{SessionInfo, View, ViewContext};
 
+use crate::exec::measured::Analysis;
 use crate::settings::{SETTINGS, Settings};
 use crate::{SqlError, SqlState};
 use clock::Deadline;
@@ -114,6 +116,12 @@ pub struct Session {
     /// What others see of this session.
     activity: Arc<Activity>,
     advisory: Arc<AdvisoryLocks>,
+    /// EXPLAIN ANALYZE: who watches the plans that run.
+    analysis: Option<Arc<Analysis>>,
+    /// What an EXPLAIN has to tell, once the statement's transaction has come as far as it tells of.
+    explained: Option<explain::Explained>,
+    /// How often the running statement was run before.
+    reruns: u32,
 }
 
 /// Settings that every statement asks for, read once per change.
@@ -218,6 +226,9 @@ impl Session {
             info,
             activity,
             advisory,
+            analysis: None,
+            explained: None,
+            reruns: 0,
         };
         session.refresh_env();
         Ok(session)
