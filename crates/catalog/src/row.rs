@@ -306,6 +306,20 @@ impl IndexCodec {
         Ok(Key(key.freeze()))
     }
 
+    /// The values of as many columns as a key, or the bound of a span, has; none if it ends inside of one.
+    #[must_use]
+    pub fn decode_bound(&self, bound: &[u8]) -> Option<Vec<Datum>> {
+        let mut rest = bound.get(PREFIX_LEN..)?;
+        let mut values = Vec::new();
+        for column in &self.columns {
+            if rest.is_empty() {
+                break;
+            }
+            values.push(key::take(&mut rest, column).ok()?);
+        }
+        Some(values)
+    }
+
     /// The column values in an entry's key: equal to what was stored, if not identical (the scale
     /// of a numeric, the padding of char(n)).
     pub fn decode_key(&self, entry: &Key) -> Result<Vec<Datum>, CodecError> {

@@ -37,6 +37,16 @@ pub struct Config {
     pub rules: txn::Rules,
 }
 
+impl Config {
+    /// From which size on a commit is a plain two-phase one.
+    pub(crate) fn commit_limits(&self) -> txn::coordinator::Limits {
+        txn::coordinator::Limits {
+            parallel_keys: self.parallel_commit_keys,
+            parallel_bytes: self.parallel_commit_bytes,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {

@@ -37,6 +37,7 @@ mod runtime;
 mod scatter;
 mod settle;
 mod snapshots;
+mod stats;
 pub mod testing;
 mod transport;
 mod txn;
@@ -55,5 +56,8 @@ pub use proto::kv::{Isolation, Strength, WaitPolicy};
 pub use proto::meta::allocate_ids::Kind as IdKind;
 pub use runtime::{Runtime, TokioRuntime};
 pub use settle::ForeignLock;
+pub use stats::{Cost, Stats, Trips};
 pub use transport::{Transport, TransportError};
-pub use txn::{Locked, ScanOptions, ScanPage, Txn, TxnOptions};
+pub use txn::{
+    CommitForecast, CommitWay, Footprint, Locked, Part, ScanOptions, ScanPage, Txn, TxnOptions,
+};

@@ -39,7 +39,7 @@ impl Router {
                 }) if matches!(error, RangeError::BelowGc(_)) => Err(Refusal::Range(error)),
                 Ok(_) | Err(_) => return None,
             };
-        self.metrics.local_calls.inc();
+        self.note_call(route, true);
         self.metrics.follower_reads.inc();
         Some(answer)
     }

@@ -26,6 +26,7 @@ use proto::kv::range_response::Response;
 
 use crate::error::KvError;
 use crate::router::{Router, unexpected};
+use crate::stats;
 
 #[derive(Debug, Default)]
 struct State {
@@ -68,7 +69,13 @@ impl Oracle {
             let lead = match wait {
                 None => Lead(self.clone()),
                 Some(receiver) => match receiver.await {
-                    Ok(Wake::Drawn(result)) => return result,
+                    Ok(Wake::Drawn(result)) => {
+                        // The call was another's; the wait for it was ours.
+                        let leader = router.directory.lookup(&[]).and_then(|route| route.leader());
+                        let local = leader == Some(router.transport.local_node().0);
+                        stats::note(|stats| stats.trip(local));
+                        return result;
+                    }
                     Ok(Wake::Lead(lead)) => lead,
                     // The leader of our batch was dropped in the middle of its call.
                     Err(oneshot::Canceled) => continue,

@@ -25,6 +25,7 @@ use crate::error::KvError;
 use crate::metrics::Metrics;
 use crate::nearest::reads_the_past;
 use crate::runtime::Runtime;
+use crate::stats::{self, Stats};
 use crate::transport::{Transport, TransportError};
 
 /// Why a request brought no result.
@@ -189,6 +190,17 @@ impl Router {
         }
     }
 
+    /// Counts a request to a range.
+    pub(crate) fn note_call(&self, route: &Route, local: bool) {
+        if local { &self.metrics.local_calls } else { &self.metrics.remote_calls }.inc();
+        stats::note(|stats| {
+            stats.trip(local);
+            if route.id != base::RangeId::SYSTEM {
+                stats.range(route.id);
+            }
+        });
+    }
+
     async fn attempt(
         &self,
         route: &Arc<Route>,
@@ -197,10 +209,14 @@ impl Router {
         request: kv::RangeRequest,
     ) -> Attempt {
         let local = to == self.transport.local_node().0;
-        if local { &self.metrics.local_calls } else { &self.metrics.remote_calls }.inc();
+        self.note_call(route, local);
+        if let Some(Request::SystemCommand(_)) = &request.request {
+            stats::note(Stats::consensus_round);
+        }
         let waits = attempt_limit(&request, self.config.attempt_timeout);
         // Whoever answers one need not lead.
-        let from_any = reads_the_past(&request);
+        let from_any =
+            reads_the_past(&request) || matches!(request.request, Some(Request::RangeStatus(_)));
         let answer = match waits {
             Some(limit) => self.within(limit, self.transport.send(to, request)).await,
             None => Some(self.transport.send(to, request).await),

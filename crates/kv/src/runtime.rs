@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 
+use crate::stats::uncounted;
+
 /// Tasks and time.
 pub trait Runtime: Send + Sync + 'static {
     /// Runs a task to its end, in the background.
@@ -41,9 +43,9 @@ impl Runtime for TokioRuntime {
 }
 
 /// Runs a task in the background, but polls it once here: what a local leader answers at once
-/// needs no task.
+/// needs no task. Whoever counts the caller's costs does not count these.
 pub(crate) fn detach(runtime: &dyn Runtime, task: impl Future<Output = ()> + Send + 'static) {
-    let mut task: BoxFuture<'static, ()> = Box::pin(task);
+    let mut task: BoxFuture<'static, ()> = Box::pin(uncounted(task));
     let mut context = Context::from_waker(Waker::noop());
     if task.as_mut().poll(&mut context).is_pending() {
         runtime.spawn(task);

@@ -84,17 +84,6 @@ impl Gateway<'_> {
     }
 }
 
-/// New ranges are led where they were split off, and spread after some seconds; then they stay.
-async fn wait_for_spread_leaders(cluster: &Cluster) {
-    support::eventually("leaders on all nodes", || async {
-        let status = cluster.status().ok_or("no node answers")?;
-        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
-        let leads = |node: &serde_json::Value| node["leaders"].as_u64() > Some(0);
-        if !nodes.is_empty() && nodes.iter().all(leads) { Ok(()) } else { Err("some lead none") }
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn one_consensus_round_to_commit_and_none_to_read() {
     let cluster = Cluster::start(3, &["--rpc-delay-ms", "10"]).await;
@@ -108,7 +97,7 @@ async fn one_consensus_round_to_commit_and_none_to_read() {
     }
     cluster.wait_replicated(3).await;
     // A leader that moves in the middle of a transaction costs a round more.
-    wait_for_spread_leaders(&cluster).await;
+    cluster.wait_leaders_spread().await;
 
     let across = [
         "BEGIN",

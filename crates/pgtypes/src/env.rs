@@ -114,8 +114,41 @@ pub struct EvalEnv {
     pub version: String,
     /// `pg_backend_pid()`.
     pub backend_pid: i32,
+    /// What the transaction is like, for `current_setting`.
+    pub transaction: TransactionModes,
     /// Other settings, for `current_setting`; lower-case names.
     pub settings: std::sync::Arc<std::collections::BTreeMap<String, String>>,
+}
+
+/// What a transaction is like, as its settings say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionModes {
+    /// `transaction_isolation`.
+    pub isolation: &'static str,
+    /// `transaction_read_only`.
+    pub read_only: bool,
+    /// `transaction_deferrable`.
+    pub deferrable: bool,
+}
+
+impl Default for TransactionModes {
+    fn default() -> Self {
+        TransactionModes { isolation: "serializable", read_only: false, deferrable: false }
+    }
+}
+
+impl TransactionModes {
+    /// The value of one of these settings; none for others. The name is in lower case.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&'static str> {
+        let on = |flag| if flag { "on" } else { "off" };
+        match name {
+            "transaction_isolation" => Some(self.isolation),
+            "transaction_read_only" => Some(on(self.read_only)),
+            "transaction_deferrable" => Some(on(self.deferrable)),
+            _ => None,
+        }
+    }
 }
 
 impl Default for EvalEnv {
@@ -138,6 +171,7 @@ impl Default for EvalEnv {
             server_version: "15.0".to_owned(),
             version: "PostgreSQL 15.0 (Conclave)".to_owned(),
             backend_pid: 0,
+            transaction: TransactionModes::default(),
             settings: std::sync::Arc::default(),
         }
     }

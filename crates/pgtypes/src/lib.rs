@@ -35,7 +35,7 @@ pub mod typmod;
 pub use binary::{parse_binary, put_field, to_binary};
 pub use compare::{compare, compare_as, equal, hash_datum};
 pub use datum::{ArrayValue, Datum, Dim, Interval, Str};
-pub use env::EvalEnv;
+pub use env::{EvalEnv, TransactionModes};
 pub use error::{Result, TypeError, sqlstate};
 pub use numeric::Numeric;
 pub use text::{parse_text, text_of, to_text};

@@ -312,6 +312,28 @@ async fn settings_follow_transactions() {
         "BEGIN ISOLATION LEVEL READ COMMITTED; SHOW transaction_isolation; END",
         "-- BEGIN\nread committed\n-- SHOW\n-- COMMIT"
     );
+    // A transaction's own level, whatever the session's is, and the session's where it has none of its own.
+    let own = "SELECT current_setting('transaction_isolation'), \
+               current_setting('transaction_read_only')";
+    check!(
+        s,
+        &format!("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; {own}; END"),
+        "-- BEGIN\nrepeatable read|on\n-- SELECT 1\n-- COMMIT"
+    );
+    check!(s, own, "serializable|off\n-- SELECT 1");
+    check!(
+        s,
+        &format!(
+            "SET default_transaction_isolation = 'read committed'; {own}; RESET default_transaction_isolation"
+        ),
+        "-- SET\nread committed|off\n-- SELECT 1\n-- RESET"
+    );
+    let listed = "SELECT setting FROM pg_settings WHERE name = 'transaction_isolation'";
+    check!(
+        s,
+        &format!("BEGIN ISOLATION LEVEL READ COMMITTED; {listed}; END"),
+        "-- BEGIN\nread committed\n-- SELECT 1\n-- COMMIT"
+    );
 }
 
 #[tokio::test]

@@ -73,6 +73,20 @@ pub enum Placement {
     ManyRanges,
 }
 
+impl Placement {
+    /// By whether one range has all that was written, and, asked if so, all that must be verified too.
+    #[must_use]
+    pub fn of(written_together: bool, verified_there: impl FnOnce() -> bool) -> Placement {
+        if !written_together {
+            Placement::ManyRanges
+        } else if verified_there() {
+            Placement::OneRange
+        } else {
+            Placement::OneRangeReadsElsewhere
+        }
+    }
+}
+
 /// From which size on a commit is a plain two-phase one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -45,7 +45,7 @@ impl Store {
                 Err(refused) => return Err(refused),
             }
         }
-        Ok(Response::LockKeys(kv::LockKeysResult { keys }))
+        Ok(Response::LockKeys(kv::LockKeysResult { keys, waited_us: 0 }))
     }
 
     /// Takes one lock, or a place in the queue for it.

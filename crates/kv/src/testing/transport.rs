@@ -131,8 +131,13 @@ impl Fake {
             changed.as_mut().enable();
             let verdict = self.store.lock().evaluate(node, &request);
             let (key, holder, held, queued, replicated) = match verdict {
-                Verdict::Done(response) => {
+                Verdict::Done(mut response) => {
                     self.changed.notify_waiters();
+                    if let Response::LockKeys(locked) = &mut response
+                        && !waiting.keys.is_empty()
+                    {
+                        locked.waited_us = started.elapsed().as_micros() as u64;
+                    }
                     return kv::RangeResponse { error: None, response: Some(response) };
                 }
                 Verdict::Refused(error) => {

@@ -24,6 +24,7 @@ use super::{Inner, Phase, State, Txn};
 use crate::error::KvError;
 use crate::router::{Refusal, Replay, unexpected};
 use crate::scatter::scatter;
+use crate::stats;
 
 /// A lock request without a limit of its own is asked again so often, in case that it was lost.
 const SLICE: Duration = Duration::from_secs(5);
@@ -148,6 +149,7 @@ impl Inner {
             for (items, answer) in sent.await? {
                 match answer {
                     Ok(Response::LockKeys(result)) if result.keys.len() == items.len() => {
+                        note_answer(&items, &result);
                         for ((place, key), got) in items.into_iter().zip(result.keys) {
                             let seen = Timestamp(if got.locked { got.version_ts } else { 0 });
                             locked[place] = Some((seen, self.row(key, got)));
@@ -292,6 +294,18 @@ impl Inner {
             self.release(held);
         }
     }
+}
+
+/// Counts what a lock request has read, and how long it waited.
+fn note_answer(items: &[(usize, Key)], result: &kv::LockKeysResult) {
+    stats::note(|stats| {
+        let keys = items.iter().map(|(_, key)| key.0.len());
+        let values = result.keys.iter().flat_map(|key| &key.value).map(|value| value.value.len());
+        stats.read(keys.chain(values).sum());
+        if result.waited_us > 0 {
+            stats.waited(result.waited_us);
+        }
+    });
 }
 
 /// What ends the waits of a commit that was asked to give up.

@@ -10,6 +10,7 @@
 //!   put, delete       here        buffered
 //!   rollback_to       savepoint.rs  buffer undone, younger locks released
 //!   commit            commit.rs   nothing / one phase / parallel / two phases
+//!   forecast_commit   forecast.rs  what the commit would cost, for EXPLAIN
 //!   rollback          end.rs      locks released, replicated locks resolved in the background
 //! ```
 //!
@@ -23,6 +24,7 @@
 
 mod commit;
 mod end;
+mod forecast;
 mod lock;
 mod read;
 mod refresh;
@@ -43,6 +45,7 @@ use crate::buffer::Savepoint;
 use crate::db::Shared;
 use crate::error::KvError;
 pub(crate) use end::{range_refused, release_all};
+pub use forecast::{CommitForecast, CommitWay, Footprint, Part};
 pub use lock::Locked;
 pub use read::{ScanOptions, ScanPage};
 pub(crate) use state::{Phase, State};

@@ -15,6 +15,7 @@ use super::{Inner, Txn};
 use crate::error::KvError;
 use crate::router::{Refusal, Replay, unexpected};
 use crate::scatter::scatter;
+use crate::stats;
 
 /// How a span is read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -90,6 +91,7 @@ impl Txn {
             };
             match router.call(&route, Replay::Safe, build).await {
                 Ok(Response::Get(mut got)) if got.values.len() == 1 => {
+                    stats::note(|stats| stats.read(key.0.len() + got.values[0].value.len()));
                     return Ok(present(got.values.swap_remove(0)));
                 }
                 Ok(other) => return Err(unexpected("a get", &other)),
@@ -134,6 +136,11 @@ impl Txn {
         for (items, answer) in answers {
             match answer {
                 Ok(Response::Get(got)) if got.values.len() == items.len() => {
+                    stats::note(|stats| {
+                        let keys = items.iter().map(|(_, key)| key.0.len());
+                        let values = got.values.iter().map(|value| value.value.len());
+                        stats.read(keys.chain(values).sum());
+                    });
                     for ((place, _), value) in items.iter().zip(got.values) {
                         values[*place] = present(value);
                     }
@@ -218,6 +225,10 @@ impl Inner {
             };
             match router.call(&route, Replay::Safe, build).await {
                 Ok(Response::Scan(result)) => {
+                    stats::note(|stats| {
+                        let rows = result.rows.iter();
+                        stats.read(rows.map(|row| row.key.len() + row.value.len()).sum());
+                    });
                     let limited = result.resume.map(KeyRange::from);
                     let rest = rest_of(span, &part, limited, limits.reverse);
                     return Ok((result.rows, rest));

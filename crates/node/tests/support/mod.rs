@@ -264,6 +264,21 @@ impl Cluster {
         .await;
     }
 
+    /// New ranges are led where they were split off, and spread after some seconds; then they stay.
+    pub(crate) async fn wait_leaders_spread(&self) {
+        eventually("leaders on all nodes", || async {
+            let status = self.status().ok_or("no node answers")?;
+            let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+            let leads = |node: &serde_json::Value| node["leaders"].as_u64() > Some(0);
+            if !nodes.is_empty() && nodes.iter().all(leads) {
+                Ok(())
+            } else {
+                Err("some lead none")
+            }
+        })
+        .await;
+    }
+
     /// The index of the node that leads most ranges.
     pub(crate) fn busiest_leader(&self) -> Option<usize> {
         let status = self.status()?;

@@ -15,7 +15,10 @@ fn current_setting(call: &Call<'_>, name: &str, missing_ok: bool) -> Result<Datu
     let known = match name.to_ascii_lowercase().as_str() {
         "timezone" => Some(call.env.time_zone.name().to_owned()),
         "server_version" => Some(call.env.server_version.clone()),
-        name => call.env.settings.get(name).cloned(),
+        name => match call.env.transaction.setting(name) {
+            Some(value) => Some(value.to_owned()),
+            None => call.env.settings.get(name).cloned(),
+        },
     };
     match known {
         Some(value) => Ok(Datum::text(value)),

@@ -81,7 +81,8 @@ impl Evaluator {
                 locked(engine, bytes, lock.want_values)?
             });
         }
-        Ok(Step::Done(Response::LockKeys(kv::LockKeysResult { keys })))
+        let waited_us = if work.was_parked { now - work.since } else { 0 };
+        Ok(Step::Done(Response::LockKeys(kv::LockKeysResult { keys, waited_us })))
     }
 
     /// Asks the lock table for a key, after making sure that it knows of a replicated lock on it. Also of

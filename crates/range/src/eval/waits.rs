@@ -49,6 +49,8 @@ pub(super) struct Parked {
     /// The brief wait is over: refuse or skip instead of waiting.
     pub(super) impatient: bool,
     pub(super) wait: Option<Wait>,
+    /// It has waited at least once.
+    pub(super) was_parked: bool,
     waiting_since: Micros,
     noticed: Option<Micros>,
 }
@@ -64,6 +66,7 @@ impl Parked {
             deadline: None,
             impatient: false,
             wait: None,
+            was_parked: false,
             waiting_since: now,
             noticed: None,
         }
@@ -116,6 +119,7 @@ impl Evaluator {
                 }
             }
         }
+        work.was_parked = true;
         work.waiting_since = now;
         work.noticed = None;
         if self.parked.len() >= self.config.parked_max {

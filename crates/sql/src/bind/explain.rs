@@ -48,11 +48,22 @@ impl Binder<'_> {
             analyze: *analyze,
             verbose: *verbose,
             costs: true,
+            locks: false,
+            ranges: false,
+            timing: true,
+            summary: None,
             format: json,
             columns: Vec::new(),
         };
+        let mut timed = false;
         for option in options.iter().flatten() {
-            self.explain_option(option, &mut explain)?;
+            timed |= self.explain_option(option, &mut explain)?;
+        }
+        if timed && explain.timing && !explain.analyze {
+            return Err(SqlError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                "EXPLAIN option TIMING requires ANALYZE",
+            ));
         }
         let ty = match explain.format {
             ExplainFormat::Text => PgType::TEXT,
@@ -64,11 +75,12 @@ impl Binder<'_> {
         Ok(Statement::Explain(Box::new(explain)))
     }
 
+    /// Takes one option in. Answers whether it is TIMING.
     fn explain_option(
         &mut self,
         option: &UtilityOption,
         explain: &mut Explain,
-    ) -> Result<(), SqlError> {
+    ) -> Result<bool, SqlError> {
         let UtilityOption { name, arg } = option;
         let folded = fold(name);
         let word = arg.as_ref().map(|arg| word(arg).to_lowercase());
@@ -86,8 +98,10 @@ impl Binder<'_> {
             "costs" => explain.costs = on,
             // What is off by default and said to be off changes nothing.
             "buffers" | "wal" | "settings" if !on => {}
-            // Shown only with ANALYZE, where they are measured anyway.
-            "timing" | "summary" => {}
+            "locks" => explain.locks = on,
+            "ranges" => explain.ranges = on,
+            "timing" => explain.timing = on,
+            "summary" => explain.summary = Some(on),
             "format" => match word.as_deref() {
                 Some("text") => explain.format = ExplainFormat::Text,
                 Some("json") => explain.format = ExplainFormat::Json,
@@ -109,7 +123,7 @@ impl Binder<'_> {
                 .at(self.pos(name.span)));
             }
         }
-        Ok(())
+        Ok(folded == "timing")
     }
 }
 

@@ -10,7 +10,7 @@ use sqlparser::ast::Statement;
 use sqlparser::dialect::{Dialect, PostgreSqlDialect};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use crate::error::{SqlError, SqlState};
 
@@ -37,7 +37,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
         .tokenize_with_location()
         .map_err(|e| lexical_error(sql, &e.message, e.location))?;
     check_chains(&tokens)?;
-    let tokens = with_lock_marks(tokens);
+    let tokens = limits_before_locks(with_lock_marks(tokens));
     Parser::new(&dialect as &dyn Dialect)
         .with_recursion_limit(NESTING_MAX)
         .with_tokens_with_locations(tokens)
@@ -105,6 +105,85 @@ fn with_lock_marks(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         at = next;
     }
     out
+}
+
+/// `FOR UPDATE LIMIT 1`, which PostgreSQL takes in either order, in the order that sqlparser takes.
+fn limits_before_locks(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut at = 0;
+    while at < tokens.len() {
+        if let Some(limit) = behind_locks(&tokens, at)
+            && let Some(end) = limit_end(&tokens, limit)
+        {
+            let blank = Token::Whitespace(Whitespace::Space);
+            out.extend_from_slice(&tokens[limit..end]);
+            out.push(TokenWithSpan { token: blank, span: tokens[limit].span });
+            out.extend_from_slice(&tokens[at..limit]);
+            at = end;
+            continue;
+        }
+        out.push(tokens[at].clone());
+        at += 1;
+    }
+    out
+}
+
+/// Where LIMIT, OFFSET or FETCH stands, if locking clauses begin at `at` and end right before it.
+fn behind_locks(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+    let word = |i: usize| match &tokens.get(i)?.token {
+        Token::Word(w) if w.quote_style.is_none() => Some(w.keyword),
+        _ => None,
+    };
+    let next = |i: usize| {
+        (i + 1..tokens.len()).find(|&i| !matches!(tokens[i].token, Token::Whitespace(_)))
+    };
+    if word(at)? != Keyword::FOR {
+        return None;
+    }
+    let mut at = at;
+    while word(at)? == Keyword::FOR {
+        at = next(at)?;
+        if !matches!(word(at)?, Keyword::UPDATE | Keyword::SHARE) {
+            return None;
+        }
+        at = next(at)?;
+        if word(at) == Some(Keyword::OF) {
+            // A name, or several with periods between them.
+            loop {
+                let name = next(at)?;
+                at = next(name)?;
+                if tokens[at].token != Token::Period {
+                    break;
+                }
+            }
+        }
+        if word(at) == Some(Keyword::NOWAIT) {
+            at = next(at)?;
+        } else if word(at) == Some(Keyword::SKIP) {
+            at = next(next(at)?)?;
+        }
+    }
+    matches!(word(at)?, Keyword::LIMIT | Keyword::OFFSET | Keyword::FETCH).then_some(at)
+}
+
+/// Where the limit ends that begins at `at`; none if another locking clause follows, which is an error.
+fn limit_end(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    for (i, token) in tokens.iter().enumerate().skip(at) {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 0 => return Some(i),
+            Token::RParen => depth -= 1,
+            Token::SemiColon => return Some(i),
+            Token::Word(w)
+                if depth == 0 && w.quote_style.is_none() && w.keyword == Keyword::FOR =>
+            {
+                return None;
+            }
+            _ => {}
+        }
+    }
+    Some(tokens.len())
 }
 
 /// The names of an OF that stands at `of`, a comma between each two; `next` goes behind them.

@@ -20,4 +20,4 @@ mod write;
 
 pub(crate) use insert::run_insert;
 pub(crate) use modify::{run_delete, run_update};
-pub(crate) use write::{Names, Writes, check_not_null, codec_error, update_strength};
+pub(crate) use write::{Names, Writes, check_not_null, codec_error, print, update_strength};

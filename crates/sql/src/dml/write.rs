@@ -56,6 +56,16 @@ impl Writes {
         Ok(key)
     }
 
+    /// Keys that must be new.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = &Key> {
+        self.claims.iter().map(|(key, _)| key)
+    }
+
+    /// All other keys.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Key> {
+        self.deletes.iter().chain(self.puts.iter().map(|(key, _)| key))
+    }
+
     /// A row that goes.
     pub(crate) fn delete(
         &mut self,

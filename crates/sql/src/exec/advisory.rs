@@ -14,26 +14,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, DFSchemaRef, Result};
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-};
+use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use kv::{AdvisoryKey, Scope};
 use pgtypes::{Datum, PgType, arrow_bridge};
 
 use super::ExecContext;
+use super::operator::{self, Input};
 use super::provider::field;
 use crate::error::SqlError;
 use crate::ir::{AdvisoryCall, ColId, RelColumn, Scalar, eval};
@@ -150,102 +146,27 @@ pub(super) fn plan(
     physical: &Arc<dyn ExecutionPlan>,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some(node) = node.as_any().downcast_ref::<AdvisoryNode>() else { return Ok(None) };
-    let mut slots = Vec::with_capacity(node.exprs.len());
-    for expr in &node.exprs {
-        let Expr::Column(column) = expr else {
-            return Err(SqlError::internal(format!("Advisory over {expr}")).into());
-        };
-        slots.push(logical.schema().index_of_column(column)?);
-    }
-    let exec = AdvisoryExec::new(Arc::clone(physical), Arc::clone(&node.work), slots);
-    Ok(Some(Arc::new(exec)))
+    operator::over(&node.work, &node.exprs, logical, physical).map(Some)
 }
 
-/// Takes or gives back a lock for each row of its input.
-struct AdvisoryExec {
-    input: Arc<dyn ExecutionPlan>,
-    work: Arc<Work>,
-    /// Positions in the input of `work.slots`.
-    slots: Vec<usize>,
-    properties: Arc<PlanProperties>,
-}
+impl operator::Work for Work {
+    const NAME: &'static str = "AdvisoryExec";
 
-impl AdvisoryExec {
-    fn new(input: Arc<dyn ExecutionPlan>, work: Arc<Work>, slots: Vec<usize>) -> Self {
-        let mut fields: Vec<_> = input.schema().fields().iter().cloned().collect();
-        fields.push(Arc::new(field(&work.column)));
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::new(Schema::new(fields))),
-            input.output_partitioning().clone(),
-            EmissionType::Incremental,
-            input.boundedness(),
-        );
-        AdvisoryExec { input, work, slots, properties: Arc::new(properties) }
-    }
-}
-
-impl fmt::Debug for AdvisoryExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdvisoryExec")
-    }
-}
-
-impl DisplayAs for AdvisoryExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AdvisoryExec: {}", self.work.function)
-    }
-}
-
-impl ExecutionPlan for AdvisoryExec {
-    fn name(&self) -> &str {
-        "AdvisoryExec"
+    fn shown(&self) -> String {
+        self.function.clone()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn made(&self) -> Vec<FieldRef> {
+        vec![Arc::new(field(&self.column))]
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| SqlError::internal("Advisory has one input"))?;
-        Ok(Arc::new(AdvisoryExec::new(input, Arc::clone(&self.work), self.slots.clone())))
-    }
-
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let schema = self.schema();
-        let state = State {
-            input: self.input.execute(partition, context)?,
-            work: Arc::clone(&self.work),
-            slots: self.slots.clone(),
-            schema: Arc::clone(&schema),
-            batch: None,
-        };
-        let batches = futures::stream::try_unfold(state, |mut state| async {
+    fn run(self: Arc<Self>, input: Input) -> BoxStream<'static, Result<RecordBatch>> {
+        let Input { batches, columns, schema } = input;
+        let state = State { input: batches, work: self, slots: columns, schema, batch: None };
+        Box::pin(futures::stream::try_unfold(state, |mut state| async {
             let row = state.next().await?;
             Ok::<_, DataFusionError>(row.map(|row| (row, state)))
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+        }))
     }
 }
 

@@ -1,33 +1,27 @@
 //! The dependent join, physically. Rows with the same outer values share one run of the query.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::QueryPlanner;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-};
+use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use pgtypes::{Datum, arrow_bridge};
 
 use super::apply::{ApplyNode, Calls, What};
+use super::operator::{self, Input, Work};
 use super::provider::field;
 use super::{ExecContext, advisory, inits, lock, run_rel};
 use crate::error::SqlError;
@@ -74,99 +68,31 @@ impl ExtensionPlanner for ApplyPlanner {
                 None => advisory::plan(node, logical, physical),
             };
         };
-        let mut outer = Vec::with_capacity(node.outer.len());
-        for expr in &node.outer {
-            let Expr::Column(column) = expr else {
-                return Err(SqlError::internal(format!("Apply over {expr}")).into());
-            };
-            outer.push(logical.schema().index_of_column(column)?);
-        }
-        Ok(Some(Arc::new(ApplyExec::new(Arc::clone(physical), Arc::clone(&node.calls), outer))))
+        operator::over(&node.calls, &node.outer, logical, physical).map(Some)
     }
 }
 
 /// Runs queries for each row of its input.
-struct ApplyExec {
-    input: Arc<dyn ExecutionPlan>,
-    calls: Arc<Calls>,
-    /// Positions in the input of `calls.outer`.
-    outer: Vec<usize>,
-    properties: Arc<PlanProperties>,
-}
+impl Work for Calls {
+    const NAME: &'static str = "ApplyExec";
 
-impl ApplyExec {
-    fn new(input: Arc<dyn ExecutionPlan>, calls: Arc<Calls>, outer: Vec<usize>) -> Self {
-        let mut fields: Vec<_> = input.schema().fields().iter().cloned().collect();
-        fields.extend(calls.what.columns().iter().map(|column| Arc::new(field(column))));
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::new(Schema::new(fields))),
-            input.output_partitioning().clone(),
-            EmissionType::Incremental,
-            input.boundedness(),
-        );
-        ApplyExec { input, calls, outer, properties: Arc::new(properties) }
-    }
-}
-
-impl fmt::Debug for ApplyExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApplyExec")
-    }
-}
-
-impl DisplayAs for ApplyExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApplyExec: columns={}", self.calls.what.columns().len())
-    }
-}
-
-impl ExecutionPlan for ApplyExec {
-    fn name(&self) -> &str {
-        "ApplyExec"
+    fn shown(&self) -> String {
+        format!("columns={}", self.what.columns().len())
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn made(&self) -> Vec<FieldRef> {
+        self.what.columns().iter().map(|column| Arc::new(field(column))).collect()
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| SqlError::internal("Apply has one input"))?;
-        Ok(Arc::new(ApplyExec::new(input, Arc::clone(&self.calls), self.outer.clone())))
-    }
-
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
-        let schema = self.schema();
-        let state = State {
-            calls: Arc::clone(&self.calls),
-            outer: self.outer.clone(),
-            schema: Arc::clone(&schema),
-            kept: HashMap::new(),
-        };
-        let batches = futures::stream::try_unfold((input, state), |(mut input, mut state)| async {
+    fn run(self: Arc<Self>, input: Input) -> BoxStream<'static, Result<RecordBatch>> {
+        let Input { batches, columns, schema } = input;
+        let state = State { calls: self, outer: columns, schema, kept: HashMap::new() };
+        let rows = futures::stream::try_unfold((batches, state), |(mut input, mut state)| async {
             let Some(batch) = input.next().await else { return Ok(None) };
             let batch = state.batch(batch?).await.map_err(DataFusionError::from)?;
             Ok::<_, DataFusionError>(Some((batch, (input, state))))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+        Box::pin(rows)
     }
 }
 

@@ -18,26 +18,21 @@ use std::sync::Arc;
 
 use arrow::array::{Array, BinaryArray, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use base::{Key, Timestamp};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, Result};
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-};
+use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use kv::{KvError, Strength, Txn, WaitPolicy};
 
 use super::ExecContext;
+use super::operator::{self, Input, Work};
 use crate::error::SqlError;
 use crate::ir::{LockStrength, LockWait, RowLock};
 
@@ -132,100 +127,29 @@ pub(super) fn plan(
     physical: &Arc<dyn ExecutionPlan>,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some(node) = node.as_any().downcast_ref::<LockNode>() else { return Ok(None) };
-    let mut keys = Vec::with_capacity(node.keys.len());
-    for expr in &node.keys {
-        let Expr::Column(column) = expr else {
-            return Err(SqlError::internal(format!("LockRows over {expr}")).into());
-        };
-        keys.push(logical.schema().index_of_column(column)?);
-    }
-    Ok(Some(Arc::new(LockExec::new(Arc::clone(physical), Arc::clone(&node.locks), keys))))
+    operator::over(&node.locks, &node.keys, logical, physical).map(Some)
 }
 
-/// Locks the rows of its input.
-struct LockExec {
-    input: Arc<dyn ExecutionPlan>,
-    locks: Arc<Locks>,
-    /// Positions of the row keys.
-    keys: Vec<usize>,
-    properties: Arc<PlanProperties>,
-}
+impl Work for Locks {
+    const NAME: &'static str = "LockExec";
 
-impl LockExec {
-    fn new(input: Arc<dyn ExecutionPlan>, locks: Arc<Locks>, keys: Vec<usize>) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(input.schema()),
-            input.output_partitioning().clone(),
-            EmissionType::Incremental,
-            input.boundedness(),
-        );
-        LockExec { input, locks, keys, properties: Arc::new(properties) }
-    }
-}
-
-impl fmt::Debug for LockExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LockExec")
-    }
-}
-
-impl DisplayAs for LockExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LockExec: tables={}", self.keys.len())
-    }
-}
-
-impl ExecutionPlan for LockExec {
-    fn name(&self) -> &str {
-        "LockExec"
+    fn shown(&self) -> String {
+        format!("tables={}", self.modes.len())
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| SqlError::internal("LockRows has one input"))?;
-        Ok(Arc::new(LockExec::new(input, Arc::clone(&self.locks), self.keys.clone())))
-    }
-
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let schema: SchemaRef = self.schema();
+    fn run(self: Arc<Self>, input: Input) -> BoxStream<'static, Result<RecordBatch>> {
         let state = State {
-            input: self.input.execute(partition, context)?,
-            left: self.locks.fetch,
-            snapshot: self.locks.txn.read_ts(),
-            locks: Arc::clone(&self.locks),
-            keys: self.keys.clone(),
+            input: input.batches,
+            left: self.fetch,
+            snapshot: self.txn.read_ts(),
+            locks: self,
+            keys: input.columns,
             pending: None,
         };
-        let batches = futures::stream::try_unfold(state, |mut state| async {
+        Box::pin(futures::stream::try_unfold(state, |mut state| async {
             let batch = state.next().await?;
             Ok::<_, DataFusionError>(batch.map(|batch| (batch, state)))
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+        }))
     }
 }
 

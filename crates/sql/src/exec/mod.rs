@@ -45,11 +45,13 @@ pub(crate) mod advisory_hoist;
 pub(crate) mod apply;
 mod apply_exec;
 mod collect_agg;
-mod condition;
+pub(crate) mod condition;
 mod engine;
 mod hoist;
 mod inits;
 pub(crate) mod lock;
+pub(crate) mod measured;
+mod operator;
 mod plan;
 pub(crate) mod provider;
 mod reader;
@@ -90,6 +92,8 @@ pub struct ExecContext {
     pub session: Arc<dyn Any + Send + Sync>,
     /// Small queries are run row by row, without a plan.
     pub row_execution: bool,
+    /// EXPLAIN ANALYZE: who watches the plans that run here.
+    pub(crate) analysis: Option<Arc<measured::Analysis>>,
 }
 
 impl fmt::Debug for ExecContext {
@@ -105,7 +109,12 @@ pub async fn run(ctx: &ExecContext, query: &Query) -> Result<Rows, SqlError> {
 
 /// Runs a relation (of an UPDATE, say). The rows have one datum per entry of `rel.columns()`.
 pub async fn run_rel(ctx: &ExecContext, rel: &Rel) -> Result<Rows, SqlError> {
-    if let Some(rel) = advisory_hoist::hoisted(rel)? {
+    let hoisted = advisory_hoist::hoisted(rel)?;
+    if let Some(analysis) = &ctx.analysis {
+        // The plan that is shown is the one that runs, small as the query may be.
+        return plan::analyzed(ctx, analysis, hoisted.as_ref().unwrap_or(rel)).await;
+    }
+    if let Some(rel) = hoisted {
         return plan::plan_rel(ctx, &rel).await?.run(ctx);
     }
     let rel = inits::run(ctx, rel).await?;

@@ -1,11 +1,13 @@
 //! From a bound relation to a physical plan, ready to run.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use pgtypes::PgType;
 
+use super::measured::Analysis;
 use super::rows::Rows;
 use super::{ExecContext, hoist, inits};
 use crate::error::{SqlError, SqlState};
@@ -16,7 +18,7 @@ use crate::lower::Lowerer;
 #[derive(Debug)]
 pub struct Planned {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
-    types: Vec<PgType>,
+    pub(super) types: Vec<PgType>,
 }
 
 /// Plans a query, running its uncorrelated subqueries.
@@ -55,6 +57,19 @@ pub(super) async fn plan_alone(ctx: &ExecContext, rel: &Rel) -> Result<Planned, 
         }
         Err(error) => Err(error),
     }
+}
+
+/// Plans a relation, with everything in the plan watched, and starts it.
+pub(super) async fn analyzed(
+    ctx: &ExecContext,
+    analysis: &Analysis,
+    rel: &Rel,
+) -> Result<Rows, SqlError> {
+    let begin = Instant::now();
+    // Subqueries that the plan runs are no part of what is shown.
+    let alone = ExecContext { analysis: None, ..ctx.clone() };
+    let planned = plan_rel(&alone, rel).await?;
+    analysis.adopt(planned, begin.elapsed())?.run(ctx)
 }
 
 /// What the optimizer could not decorrelate fails as some internal complaint.

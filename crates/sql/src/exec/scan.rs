@@ -53,9 +53,9 @@ pub(crate) struct TableScanExec {
     pub(crate) conditions: Arc<[Condition]>,
     pub(crate) output: Arc<[Source]>,
     /// Under SKIP LOCKED.
-    pub(super) unchecked: bool,
+    pub(crate) unchecked: bool,
     pub(super) reverse: bool,
-    pub(super) fetch: Option<usize>,
+    pub(crate) fetch: Option<usize>,
     properties: Arc<PlanProperties>,
 }
 

@@ -1,4 +1,4 @@
-//! EXPLAIN: the plan in PostgreSQL's shape.
+//! EXPLAIN: the plan in PostgreSQL's shape, what it would do to the cluster, and what it did.
 //!
 //! ```text
 //!   Limit
@@ -11,107 +11,304 @@
 //! Nodes of the physical plan are named as PostgreSQL names its own where they do the same, and
 //! expressions show the names of the statement instead of the plan's. There are no statistics yet,
 //! so COSTS shows nothing that would be made up: rows and cost appear when they are known.
+//!
+//! LOCKS and RANGES tell what is known before a run ([`forecast`]); ANALYZE runs the statement, the
+//! session doing just what it does without EXPLAIN, and tells what was counted (`kv::Stats`).
 
+pub(crate) mod forecast;
 mod names;
 mod node;
+mod places;
+mod value;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datafusion::physical_plan::ExecutionPlan;
+use kv::{Cost, Stats, Trips};
 use pgtypes::Datum;
 
 use crate::error::SqlError;
+use crate::exec::measured::{Actual, Analysis};
 use crate::exec::{ExecContext, plan_rel};
 use crate::ir::{Explain, ExplainFormat, InsertSource, Rel, Statement};
+use crate::point::{Defaults, PointContext, PointPlan, Probe};
+use forecast::{Forecast, Foretold, Wants};
 use names::Names;
-use node::Node;
+use node::{Details, Node, PointRead, Shown};
+use value::{Value, quoted};
 
-/// How long an analyzed statement took.
-struct Timing {
-    planning: Duration,
-    execution: Option<Duration>,
+/// What is told of a statement.
+#[derive(Debug)]
+pub(crate) struct Report {
+    node: Node,
+    /// Behind the plan.
+    summary: Details,
+    format: ExplainFormat,
+    /// Of nodes.
+    timing: bool,
+    /// At the end.
+    times: bool,
 }
 
-/// Explains a statement. With ANALYZE a query is run here; a write is refused, because the session
-/// owns writing.
-pub async fn explain(ctx: &ExecContext, explain: &Explain) -> Result<Vec<Vec<Datum>>, SqlError> {
-    let (top, rel) = subject(&explain.statement)?;
-    if explain.analyze && top.is_some() {
-        return Err(SqlError::unsupported("EXPLAIN ANALYZE of a write"));
-    }
-    let begin = Instant::now();
-    let mut nodes = match &rel {
-        Some(rel) => {
-            let names = Names::of(rel);
-            let planned = plan_rel(ctx, rel).await?;
-            let planning = begin.elapsed();
-            let mut timing = Timing { planning, execution: None };
-            if explain.analyze {
-                let begin = Instant::now();
-                let mut rows = planned.run(ctx)?;
-                while rows.next().await?.is_some() {}
-                timing.execution = Some(begin.elapsed());
-            }
-            let node = node::of(planned.plan.as_ref() as &dyn ExecutionPlan, &names, explain);
-            (node, timing)
+/// What a statement is explained with.
+pub(crate) struct Subject<'a> {
+    pub(crate) explain: &'a Explain,
+    /// How it runs, if by key.
+    pub(crate) point: Option<&'a PointPlan>,
+    pub(crate) exec: &'a ExecContext,
+    pub(crate) cx: &'a PointContext<'a>,
+    pub(crate) defaults: &'a dyn Defaults,
+    /// Its transaction commits right after it.
+    pub(crate) alone: bool,
+}
+
+/// What was measured of a run.
+pub(crate) struct Run {
+    pub(crate) analysis: Arc<Analysis>,
+    /// All of it.
+    pub(crate) whole: Arc<Stats>,
+    /// Without what the plan's operators have cost.
+    pub(crate) rest: Arc<Stats>,
+    /// From its beginning to its end, planning included.
+    pub(crate) took: Duration,
+    /// Rows returned, and rows returned or written.
+    pub(crate) returned: u64,
+    pub(crate) touched: u64,
+    /// How often it was run before.
+    pub(crate) retries: u32,
+}
+
+impl Subject<'_> {
+    /// The plan, and what is foretold of it. Subqueries that the plan depends on are run.
+    pub(crate) async fn planned(&self) -> Result<Report, SqlError> {
+        let begin = Instant::now();
+        let made = Stats::new();
+        let (rel, plan) = made.count(self.plan()).await?;
+        let planning = begin.elapsed();
+        let foretold = self.foretold(plan.as_deref(), made.cost().trips).await?;
+        let mut report = self.report(rel.as_ref(), plan.as_deref(), &foretold);
+        if report.times {
+            report.summary.push(("Planning Time", Value::Millis(planning)));
         }
-        None => (Node::leaf("Result"), Timing { planning: begin.elapsed(), execution: None }),
-    };
-    if let Some(top) = top {
-        nodes.0 = Node { name: top, details: Vec::new(), children: vec![nodes.0] };
+        report.summary.extend(foretold.summary);
+        Ok(report)
     }
-    let (node, timing) = nodes;
-    match explain.format {
-        ExplainFormat::Text => {
-            let mut lines = Vec::new();
-            node.text(0, &mut lines);
-            if explain.analyze {
-                lines.push(format!("Planning Time: {:.3} ms", millis(timing.planning)));
-                if let Some(execution) = timing.execution {
-                    lines.push(format!("Execution Time: {:.3} ms", millis(execution)));
+
+    /// What it would do, to be asked before it is run.
+    pub(crate) async fn foretold_alone(&self) -> Result<Foretold, SqlError> {
+        if !self.explain.locks && !self.explain.ranges {
+            return Ok(Foretold::default());
+        }
+        let made = Stats::new();
+        let (_, plan) = made.count(self.plan()).await?;
+        let mut foretold = self.foretold(plan.as_deref(), made.cost().trips).await?;
+        // The plan that runs is another one: its scans are not these.
+        foretold.scans.clear();
+        Ok(foretold)
+    }
+
+    /// What it did.
+    pub(crate) async fn analyzed(&self, run: &Run, foretold: Foretold) -> Result<Report, SqlError> {
+        let ran = run.analysis.plans().pop();
+        let planning = ran.as_ref().map(|ran| ran.planning).unwrap_or_default();
+        let execution = run.took.saturating_sub(planning);
+        // A point plan is shown as the plan that does the same.
+        let (rel, plan) = match (ran, self.point) {
+            (Some(ran), _) => (self.rel(), Some(ran.plan)),
+            (None, Some(_)) => self.plan().await?,
+            (None, None) => (self.rel(), None),
+        };
+        let mut report = self.report(rel.as_ref(), plan.as_deref(), &foretold);
+        let whole = |rows| Actual { rows, loops: 1, startup: execution, total: execution };
+        let writes = top(&self.explain.statement).is_some();
+        if self.point.is_some() || plan.is_none() {
+            report.node.set_actual(whole(run.touched));
+        }
+        if writes {
+            report.node.actual = Some(whole(run.returned));
+        }
+        let cost = run.rest.cost();
+        match writes {
+            true => report.node.add_cost(&cost, true),
+            false => {
+                if let Some(point) = self.point {
+                    report.node.innermost().add_cost(&cost, point.writes());
                 }
             }
-            Ok(lines.into_iter().map(|line| vec![Datum::text(line)]).collect())
         }
-        ExplainFormat::Json => {
-            let mut text = String::from("[\n  {\n    \"Plan\": ");
-            node.json(4, &mut text);
-            if let Some(execution) = timing.execution {
-                text.push_str(&format!(
-                    ",\n    \"Planning Time\": {:.3},\n    \"Execution Time\": {:.3}",
-                    millis(timing.planning),
-                    millis(execution)
-                ));
+        if report.times {
+            report.summary.push(("Planning Time", Value::Millis(planning)));
+            report.summary.push(("Execution Time", Value::Millis(execution)));
+        }
+        let cost = run.whole.cost();
+        report.summary.extend([
+            ("Round Trips", Value::Trips(cost.trips, true)),
+            ("Ranges", Value::Ranges(cost.ranges, String::new())),
+            ("Bytes Read", Value::Number(cost.bytes_read)),
+            ("Consensus Rounds", Value::Number(cost.consensus_rounds)),
+            ("Lock Wait", Value::Wait(cost.lock_wait, cost.lock_waits)),
+            ("Retries", Value::Number(u64::from(run.retries))),
+        ]);
+        report.summary.extend(foretold.summary);
+        Ok(report)
+    }
+
+    /// The query that finds the rows, and its plan. Nothing for a write of given rows.
+    async fn plan(&self) -> Result<(Option<Rel>, Option<Arc<dyn ExecutionPlan>>), SqlError> {
+        let rel = self.rel();
+        let plan = match &rel {
+            Some(rel) => Some(plan_rel(self.exec, rel).await?.plan),
+            None => None,
+        };
+        Ok((rel, plan))
+    }
+
+    fn rel(&self) -> Option<Rel> {
+        match &self.explain.statement {
+            Statement::Query(query) => Some(query.rel.clone()),
+            Statement::Insert(insert) => match &insert.source {
+                InsertSource::Query(query) => Some(query.rel.clone()),
+                InsertSource::Values(_) | InsertSource::Default => None,
+            },
+            Statement::Update(update) => Some(update.source()),
+            Statement::Delete(delete) => Some(delete.source()),
+            Statement::Explain(_) | Statement::Utility(_) => None,
+        }
+    }
+
+    async fn foretold(
+        &self,
+        plan: Option<&dyn ExecutionPlan>,
+        made: Trips,
+    ) -> Result<Foretold, SqlError> {
+        let wants = Wants { locks: self.explain.locks, ranges: self.explain.ranges };
+        if !wants.locks && !wants.ranges {
+            return Ok(Foretold::default());
+        }
+        let mut forecast = Forecast::new(self.cx, wants);
+        match self.point {
+            Some(point) => forecast.point(point).await?,
+            None => {
+                forecast.add_trips(made);
+                let scans = plan.map(node::scans).unwrap_or_default();
+                forecast.bound(&self.explain.statement, &scans, self.defaults).await?;
             }
-            text.push_str("\n  }\n]");
-            Ok(vec![vec![Datum::text(text)]])
+        }
+        forecast.told(self.alone).await
+    }
+
+    fn report(
+        &self,
+        rel: Option<&Rel>,
+        plan: Option<&dyn ExecutionPlan>,
+        foretold: &Foretold,
+    ) -> Report {
+        let names = rel.map(Names::of).unwrap_or_default();
+        let top = top(&self.explain.statement);
+        let shown = Shown {
+            names: &names,
+            explain: self.explain,
+            scans: &foretold.scans,
+            locks: &foretold.locks,
+        };
+        let mut node = match plan {
+            Some(plan) => {
+                let read = self.point.and_then(point_read);
+                let point = read.and_then(|read| node::of_point(plan, &read));
+                point.unwrap_or_else(|| node::of(plan, &shown))
+            }
+            None => Node::leaf("Result"),
+        };
+        if self.point.is_some() {
+            node.innermost().details.extend(foretold.point_scan.iter().cloned());
+        }
+        if let Some(top) = top {
+            node = Node::over(top, node);
+            node.details.extend(foretold.locks.iter().cloned());
+        }
+        Report {
+            node,
+            summary: Vec::new(),
+            format: self.explain.format,
+            timing: self.explain.timing,
+            times: self.explain.summary.unwrap_or(self.explain.analyze),
         }
     }
 }
 
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
+/// How a point plan finds its rows.
+fn point_read(plan: &PointPlan) -> Option<PointRead> {
+    let probe = |probe: &Probe, locks, limits| PointRead {
+        index: probe.index,
+        bound: probe.values.len(),
+        reverse: false,
+        locks,
+        limits,
+    };
+    Some(match plan {
+        PointPlan::Get(get) => probe(&get.probe, get.lock.is_some(), get.limit.is_some()),
+        PointPlan::Range(range) => PointRead {
+            index: range.table.primary.id,
+            bound: range.equal.len() + usize::from(range.lower.is_some() || range.upper.is_some()),
+            reverse: range.reverse,
+            locks: false,
+            limits: range.limit.is_some(),
+        },
+        PointPlan::Update(update) => probe(&update.probe, false, false),
+        PointPlan::Delete(delete) => probe(&delete.probe, false, false),
+        PointPlan::Insert(_) => return None,
+    })
 }
 
-/// The write at the top, if it is one, and the query below it.
-fn subject(statement: &Statement) -> Result<(Option<String>, Option<Rel>), SqlError> {
-    Ok(match statement {
-        Statement::Query(query) => (None, Some(query.rel.clone())),
-        Statement::Insert(insert) => {
-            let rel = match &insert.source {
-                InsertSource::Query(query) => Some(query.rel.clone()),
-                InsertSource::Values(_) | InsertSource::Default => None,
-            };
-            (Some(format!("Insert on {}", insert.table.name)), rel)
+/// The write at the top, if it is one.
+fn top(statement: &Statement) -> Option<String> {
+    match statement {
+        Statement::Insert(insert) => Some(format!("Insert on {}", insert.table.name)),
+        Statement::Update(update) => Some(format!("Update on {}", update.target.table.name)),
+        Statement::Delete(delete) => Some(format!("Delete on {}", delete.target.table.name)),
+        Statement::Query(_) | Statement::Explain(_) | Statement::Utility(_) => None,
+    }
+}
+
+impl Report {
+    /// The commit that followed, of which `before` was not part: `whole` has both.
+    pub(crate) fn add_commit(&mut self, before: &Cost, whole: &Cost, took: Duration) {
+        for (key, value) in &mut self.summary {
+            match *key {
+                "Ranges" => *value = Value::Ranges(whole.ranges, String::new()),
+                "Consensus Rounds" => *value = Value::Number(whole.consensus_rounds),
+                _ => {}
+            }
         }
-        Statement::Update(update) => {
-            (Some(format!("Update on {}", update.target.table.name)), Some(update.source()))
+        let trips = Value::Trips(whole.trips - before.trips, true);
+        self.summary.push(("Commit Round Trips", trips));
+        if self.times {
+            self.summary.push(("Commit Time", Value::Millis(took)));
         }
-        Statement::Delete(delete) => {
-            (Some(format!("Delete on {}", delete.target.table.name)), Some(delete.source()))
+    }
+
+    /// The rows of the result.
+    pub(crate) fn rows(&self) -> Vec<Vec<Datum>> {
+        match self.format {
+            ExplainFormat::Text => {
+                let mut lines = Vec::new();
+                self.node.text(0, self.timing, &mut lines);
+                for (key, value) in &self.summary {
+                    value.lines(key, 0, &mut lines);
+                }
+                lines.into_iter().map(|line| vec![Datum::text(line)]).collect()
+            }
+            ExplainFormat::Json => {
+                let mut text = String::from("[\n  {\n    \"Plan\": ");
+                self.node.json(4, self.timing, &mut text);
+                let fields = self.summary.iter().flat_map(|(key, value)| value.fields(key));
+                for (key, value) in fields {
+                    text.push_str(&format!(",\n    {}: {value}", quoted(&key)));
+                }
+                text.push_str("\n  }\n]");
+                vec![vec![Datum::text(text)]]
+            }
         }
-        Statement::Explain(_) | Statement::Utility(_) => {
-            return Err(SqlError::unsupported("EXPLAIN of this statement"));
-        }
-    })
+    }
 }

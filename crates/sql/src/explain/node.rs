@@ -1,48 +1,138 @@
 //! One node of an explained plan, as text and as JSON.
 
+use std::collections::HashMap;
+
+use catalog::IndexId;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::displayable;
+use kv::Cost;
 
 use super::names::Names;
+use super::value::{Value, millis, quoted};
+use crate::exec::condition::Condition;
+use crate::exec::measured::{Actual, MeasuredExec};
 use crate::exec::scan::TableScanExec;
 use crate::ir::Explain;
 
-/// A node: its name, `key: value` lines, and what feeds it.
-pub(super) struct Node {
+/// Lines of a node.
+pub(crate) type Details = Vec<(&'static str, Value)>;
+
+/// A node: its name, what is to say of it, and what feeds it.
+#[derive(Debug)]
+pub(crate) struct Node {
     pub(super) name: String,
-    pub(super) details: Vec<(String, String)>,
+    pub(super) actual: Option<Actual>,
+    pub(super) details: Details,
     pub(super) children: Vec<Node>,
+}
+
+/// What a plan is shown with.
+pub(super) struct Shown<'a> {
+    pub(super) names: &'a Names,
+    pub(super) explain: &'a Explain,
+    /// Of scans, by [`scan_id`].
+    pub(super) scans: &'a HashMap<usize, Details>,
+    /// What locks rows says so.
+    pub(super) locks: &'a Details,
+}
+
+/// Names a scan of a plan.
+pub(super) fn scan_id(scan: &TableScanExec) -> usize {
+    std::ptr::from_ref(scan) as usize
+}
+
+/// The scans of a plan, outermost first.
+pub(super) fn scans(plan: &dyn ExecutionPlan) -> Vec<&TableScanExec> {
+    let mut found = Vec::new();
+    find_scans(plan, &mut found);
+    found
+}
+
+fn find_scans<'p>(plan: &'p dyn ExecutionPlan, found: &mut Vec<&'p TableScanExec>) {
+    if let Some(scan) = (plan as &dyn std::any::Any).downcast_ref::<TableScanExec>() {
+        found.push(scan);
+    }
+    for child in plan.children() {
+        find_scans(child.as_ref(), found);
+    }
 }
 
 impl Node {
     pub(super) fn leaf(name: &str) -> Node {
-        Node { name: name.to_owned(), details: Vec::new(), children: Vec::new() }
+        Node { name: name.to_owned(), actual: None, details: Vec::new(), children: Vec::new() }
     }
 
-    pub(super) fn text(&self, depth: usize, lines: &mut Vec<String>) {
+    pub(super) fn over(name: String, child: Node) -> Node {
+        Node { name, actual: None, details: Vec::new(), children: vec![child] }
+    }
+
+    /// The innermost node of a plan without branches.
+    pub(super) fn innermost(&mut self) -> &mut Node {
+        match self.children.is_empty() {
+            true => self,
+            false => self.children[0].innermost(),
+        }
+    }
+
+    /// What was measured of a plan that was run as a whole.
+    pub(super) fn set_actual(&mut self, actual: Actual) {
+        self.actual = Some(actual);
+        self.children.iter_mut().for_each(|child| child.set_actual(actual));
+    }
+
+    pub(super) fn add_cost(&mut self, cost: &Cost, locks: bool) {
+        self.details.push(("Ranges", Value::Ranges(cost.ranges, String::new())));
+        self.details.push(("Round Trips", Value::Trips(cost.trips, true)));
+        self.details.push(("Bytes Read", Value::Number(cost.bytes_read)));
+        if locks {
+            self.details.push(("Lock Wait", Value::Wait(cost.lock_wait, cost.lock_waits)));
+        }
+    }
+
+    pub(super) fn text(&self, depth: usize, timing: bool, lines: &mut Vec<String>) {
         let indent = if depth == 0 { 0 } else { depth * 6 - 4 };
         let arrow = if depth == 0 { "" } else { "->  " };
-        lines.push(format!("{:indent$}{arrow}{}", "", self.name));
+        let actual = match self.actual {
+            None => String::new(),
+            Some(Actual { loops: 0, .. }) => " (never executed)".to_owned(),
+            Some(Actual { rows, loops, startup, total }) => {
+                let time = match timing {
+                    true => format!("time={:.3}..{:.3} ", millis(startup), millis(total)),
+                    false => String::new(),
+                };
+                format!(" (actual {time}rows={rows} loops={loops})")
+            }
+        };
+        lines.push(format!("{:indent$}{arrow}{}{actual}", "", self.name));
         for (key, value) in &self.details {
-            lines.push(format!("{:width$}{key}: {value}", "", width = depth * 6 + 2));
+            value.lines(key, depth * 6 + 2, lines);
         }
         for child in &self.children {
-            child.text(depth + 1, lines);
+            child.text(depth + 1, timing, lines);
         }
     }
 
-    pub(super) fn json(&self, indent: usize, out: &mut String) {
+    pub(super) fn json(&self, indent: usize, timing: bool, out: &mut String) {
         let pad = " ".repeat(indent + 2);
         out.push_str(&format!("{{\n{pad}\"Node Type\": {}", quoted(&self.name)));
-        for (key, value) in &self.details {
-            out.push_str(&format!(",\n{pad}{}: {}", quoted(key), quoted(value)));
+        if let Some(actual) = self.actual {
+            if timing {
+                let (startup, total) = (millis(actual.startup), millis(actual.total));
+                out.push_str(&format!(",\n{pad}\"Actual Startup Time\": {startup:.3}"));
+                out.push_str(&format!(",\n{pad}\"Actual Total Time\": {total:.3}"));
+            }
+            out.push_str(&format!(",\n{pad}\"Actual Rows\": {}", actual.rows));
+            out.push_str(&format!(",\n{pad}\"Actual Loops\": {}", actual.loops));
+        }
+        for (key, value) in self.details.iter().flat_map(|(key, value)| value.fields(key)) {
+            out.push_str(&format!(",\n{pad}{}: {value}", quoted(&key)));
         }
         if !self.children.is_empty() {
             out.push_str(&format!(",\n{pad}\"Plans\": ["));
             for (i, child) in self.children.iter().enumerate() {
                 out.push_str(if i == 0 { "\n" } else { ",\n" });
                 out.push_str(&" ".repeat(indent + 4));
-                child.json(indent + 4, out);
+                child.json(indent + 4, timing, out);
             }
             out.push_str(&format!("\n{pad}]"));
         }
@@ -50,47 +140,47 @@ impl Node {
     }
 }
 
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            c if (c as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
 /// The node of a physical plan. Operators without a counterpart in PostgreSQL vanish; a limit
 /// inside another node becomes a node.
-pub(super) fn of(plan: &dyn ExecutionPlan, names: &Names, explain: &Explain) -> Node {
-    let node = unlimited(plan, names, explain);
-    let shown = node.name.starts_with("Limit") || plan.name() == "ProjectionExec";
+pub(super) fn of(plan: &dyn ExecutionPlan, shown: &Shown<'_>) -> Node {
+    let measured = (plan as &dyn std::any::Any).downcast_ref::<MeasuredExec>();
+    let plan = measured.map_or(plan, |measured| measured.inner.as_ref());
+    let mut node = unlimited(plan, shown);
+    if let Some(measured) = measured {
+        // Of an operator that vanished, what it made counts.
+        node.actual = Some(measured.actual());
+        let (cost, locks) = (measured.cost(), node.name == "LockRows");
+        if locks || cost.trips.total() > 0 || is_scan(plan) {
+            node.add_cost(&cost, locks);
+        }
+    }
+    let limits = node.name.starts_with("Limit") || plan.name() == "ProjectionExec";
     match plan.fetch() {
-        Some(_) if !shown => {
-            Node { name: "Limit".to_owned(), details: Vec::new(), children: vec![node] }
+        Some(_) if !limits => {
+            let actual = node.actual;
+            Node { actual, ..Node::over("Limit".to_owned(), node) }
         }
         _ => node,
     }
 }
 
+fn is_scan(plan: &dyn ExecutionPlan) -> bool {
+    (plan as &dyn std::any::Any).is::<TableScanExec>()
+}
+
 /// The node without the limit that DataFusion keeps inside it.
-fn unlimited(plan: &dyn ExecutionPlan, names: &Names, explain: &Explain) -> Node {
+fn unlimited(plan: &dyn ExecutionPlan, shown: &Shown<'_>) -> Node {
     let mut children: Vec<Node> =
-        plan.children().into_iter().map(|child| of(child.as_ref(), names, explain)).collect();
+        plan.children().into_iter().map(|child| of(child.as_ref(), shown)).collect();
     if let Some(scan) = (plan as &dyn std::any::Any).downcast_ref::<TableScanExec>() {
-        return scan_node(scan, plan, names, explain);
+        return scan_node(scan, plan, shown);
     }
+    let names = shown.names;
     let line = displayable(plan).one_line().to_string();
     let line = line.trim();
     let (operator, rest) = line.split_once(": ").unwrap_or((line, ""));
     let rest = names.shown(rest);
-    let mut details = Vec::new();
+    let mut details: Details = Vec::new();
     let name = match operator.split_whitespace().next().unwrap_or(operator) {
         "ProjectionExec"
         | "CoalesceBatchesExec"
@@ -106,13 +196,13 @@ fn unlimited(plan: &dyn ExecutionPlan, names: &Names, explain: &Explain) -> Node
             let condition = rest.split(", projection=").next().unwrap_or(&rest).to_owned();
             // A filter is a line of its input, as in PostgreSQL.
             if let Some(mut input) = children.pop() {
-                input.details.push(("Filter".to_owned(), format!("({condition})")));
+                input.details.push(("Filter", Value::Text(format!("({condition})"))));
                 return input;
             }
             "Result"
         }
         "SortExec" => {
-            details.push(("Sort Key".to_owned(), bracketed(&rest).to_owned()));
+            details.push(("Sort Key", Value::Text(bracketed(&rest).to_owned())));
             "Sort"
         }
         "SortPreservingMergeExec" => "Merge Append",
@@ -125,33 +215,39 @@ fn unlimited(plan: &dyn ExecutionPlan, names: &Names, explain: &Explain) -> Node
         "UnionExec" => "Append",
         "UnnestExec" => "ProjectSet",
         "ApplyExec" => "SubPlan",
-        "LockExec" => "LockRows",
+        "LockExec" => {
+            details.extend(shown.locks.iter().cloned());
+            "LockRows"
+        }
         "AdvisoryExec" => "Advisory Lock",
         "WindowAggExec" | "BoundedWindowAggExec" => "WindowAgg",
         "EmptyExec" | "PlaceholderRowExec" => "Result",
         "DataSourceExec" => "Values Scan",
         other => other,
     };
-    let mut node = Node { name: name.to_owned(), details, children };
-    measured(plan, explain, &mut node);
-    node
+    Node { name: name.to_owned(), actual: None, details, children }
 }
 
-fn aggregate_details(rest: &str, details: &mut Vec<(String, String)>) -> &'static str {
+fn aggregate_details(rest: &str, details: &mut Details) -> &'static str {
     let group = rest.split("gby=[").nth(1).and_then(|g| g.split("], aggr").next()).unwrap_or("");
     if group.is_empty() {
         return "Aggregate";
     }
     let keys: Vec<&str> =
         group.split(", ").map(|key| key.split(" as ").next().unwrap_or(key)).collect();
-    details.push(("Group Key".to_owned(), keys.join(", ")));
+    details.push(("Group Key", Value::Text(keys.join(", "))));
     "HashAggregate"
 }
 
-fn join_details(kind: &str, rest: &str, details: &mut Vec<(String, String)>) -> &'static str {
+fn join_details(kind: &str, rest: &str, details: &mut Details) -> &'static str {
     if let Some(on) = rest.split("on=[").nth(1).and_then(|on| on.split(']').next()) {
         let on = on.replace("), (", ") AND (").replace(", ", " = ");
-        details.push((format!("{kind} Cond"), on));
+        let key = match kind {
+            "Hash" => "Hash Cond",
+            "Merge" => "Merge Cond",
+            _ => "Join Cond",
+        };
+        details.push((key, Value::Text(on)));
     }
     let join = rest.split("join_type=").nth(1).and_then(|j| j.split(',').next()).unwrap_or("");
     match (kind, join.trim()) {
@@ -178,51 +274,78 @@ fn bracketed(text: &str) -> &str {
     inner.split(']').next().unwrap_or(inner)
 }
 
-fn scan_node(
+/// The node of a point plan that reads by another index, or in another direction, than the plan that
+/// would do the same.
+pub(super) fn of_point(plan: &dyn ExecutionPlan, by: &PointRead) -> Option<Node> {
+    let scan = *scans(plan).first()?;
+    let table = &scan.table;
+    let index = table.index(by.index)?;
+    if scan.access.descriptor(table).id == by.index && scan.is_reverse() == by.reverse {
+        return None;
+    }
+    let back = if by.reverse { " Backward" } else { "" };
+    let mut node = Node::leaf(&format!("Index Scan{back} using {} on {}", index.name, table.name));
+    let positions = table.index_positions(index);
+    let bound = &positions[..by.bound.min(positions.len())];
+    let (inside, outside): (Vec<&Condition>, Vec<&Condition>) =
+        scan.conditions.iter().partition(|condition| bound.contains(&condition.column));
+    node.details.extend(conditions("Index Cond", &inside, scan));
+    node.details.extend(conditions("Filter", &outside, scan));
+    if by.locks {
+        node = Node::over("LockRows".to_owned(), node);
+    }
+    Some(if by.limits { Node::over("Limit".to_owned(), node) } else { node })
+}
+
+/// How a point plan reads.
+pub(super) struct PointRead {
+    pub(super) index: IndexId,
+    /// Leading columns of the index that have a value or a bound.
+    pub(super) bound: usize,
+    pub(super) reverse: bool,
+    pub(super) locks: bool,
+    pub(super) limits: bool,
+}
+
+fn conditions(
+    key: &'static str,
+    all: &[&Condition],
     scan: &TableScanExec,
-    plan: &dyn ExecutionPlan,
-    names: &Names,
-    explain: &Explain,
-) -> Node {
+) -> Option<(&'static str, Value)> {
+    let shown: Vec<String> = all.iter().map(|condition| condition.shown(&scan.table)).collect();
+    let text = match shown.as_slice() {
+        [] => return None,
+        [one] => format!("({one})"),
+        _ => format!("(({}))", shown.join(") AND (")),
+    };
+    Some((key, Value::Text(text)))
+}
+
+fn scan_node(scan: &TableScanExec, plan: &dyn ExecutionPlan, shown: &Shown<'_>) -> Node {
     let table = &scan.table.name;
     let alias = if *scan.alias == **table { String::new() } else { format!(" {}", scan.alias) };
-    let index = scan.access.descriptor(&scan.table);
+    let (index, reverse) = (scan.access.descriptor(&scan.table), scan.is_reverse());
     let whole = scan.access.spans.len() == 1
         && scan.access.index.is_none()
         && scan.access.spans[0] == scan.table.codec().span();
-    let back = if scan.is_reverse() { " Backward" } else { "" };
-    let name = if whole && !scan.is_reverse() {
+    let back = if reverse { " Backward" } else { "" };
+    let name = if whole && !reverse {
         format!("Seq Scan on {table}{alias}")
     } else {
         format!("Index Scan{back} using {} on {table}{alias}", index.name)
     };
-    let mut node = Node { name, details: Vec::new(), children: Vec::new() };
-    if explain.verbose {
+    let mut node = Node::leaf(&name);
+    if shown.explain.verbose {
+        let fields = plan.schema();
         let output: Vec<String> =
-            plan.schema().fields().iter().map(|field| names.shown(field.name())).collect();
-        node.details.push(("Output".to_owned(), output.join(", ")));
+            fields.fields().iter().map(|field| shown.names.shown(field.name())).collect();
+        node.details.push(("Output", Value::Text(output.join(", "))));
     }
-    if !scan.conditions.is_empty() {
-        let shown: Vec<String> =
-            scan.conditions.iter().map(|condition| condition.shown(&scan.table)).collect();
-        let key = if whole { "Filter" } else { "Index Cond" };
-        let text = if shown.len() == 1 {
-            format!("({})", shown[0])
-        } else {
-            format!("(({}))", shown.join(") AND ("))
-        };
-        node.details.push((key.to_owned(), text));
+    let all: Vec<&Condition> = scan.conditions.iter().collect();
+    let key = if whole { "Filter" } else { "Index Cond" };
+    node.details.extend(conditions(key, &all, scan));
+    if let Some(details) = shown.scans.get(&scan_id(scan)) {
+        node.details.extend(details.iter().cloned());
     }
-    measured(plan, explain, &mut node);
     node
-}
-
-fn measured(plan: &dyn ExecutionPlan, explain: &Explain, node: &mut Node) {
-    if !explain.analyze {
-        return;
-    }
-    let rows = plan.metrics().and_then(|metrics| metrics.output_rows());
-    if let Some(rows) = rows {
-        node.name.push_str(&format!(" (actual rows={rows} loops=1)"));
-    }
 }

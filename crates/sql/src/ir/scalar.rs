@@ -4,6 +4,7 @@
 //! kernel, each cast is explicit, each literal and parameter has its type. Nothing downstream
 //! coerces anything.
 
+use pgtypes::registry::Volatility;
 use pgtypes::{Datum, PgType};
 
 use super::func::{CastRef, FuncRef};
@@ -317,6 +318,13 @@ impl Scalar {
     /// Whether a query stands inside.
     pub fn has_subquery(&self) -> bool {
         self.any(&mut |scalar| matches!(scalar, Scalar::Subquery(_)))
+    }
+
+    /// Whether it calls a function that answers differently each time.
+    pub fn is_volatile(&self) -> bool {
+        self.any(&mut |node| {
+            matches!(node, Scalar::Call { func, .. } if func.volatility == Volatility::Volatile)
+        })
     }
 
     /// Whether the value depends on nothing but parameters and time.

@@ -287,6 +287,14 @@ pub struct Explain {
     pub verbose: bool,
     /// Estimated costs.
     pub costs: bool,
+    /// What it would lock.
+    pub locks: bool,
+    /// Whom it would ask, and what its commit would cost.
+    pub ranges: bool,
+    /// With `analyze`: how long each node took.
+    pub timing: bool,
+    /// Times at the end; by default with `analyze`.
+    pub summary: Option<bool>,
     /// Format.
     pub format: ExplainFormat,
     /// The one column of the result.

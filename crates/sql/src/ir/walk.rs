@@ -1,7 +1,6 @@
 //! Visiting every expression of a relation, those of inner queries included.
 
 use pgtypes::PgType;
-use pgtypes::registry::Volatility;
 
 use super::rel::{ColId, FrameBound, Rel, SortKey};
 use super::scalar::{Scalar, SubqueryKind};
@@ -152,10 +151,7 @@ impl Rel {
         let mut found = false;
         self.for_each_rel(&mut |rel| {
             for scalar in rel.scalars() {
-                found |= scalar.any(&mut |node| {
-                    matches!(node, Scalar::Call { func, .. }
-                        if func.volatility == Volatility::Volatile)
-                });
+                found |= scalar.is_volatile();
             }
         });
         found

@@ -176,6 +176,10 @@ fn compile_query(query: &Query) -> Option<PointPlan> {
         return None;
     }
     let bounds = find_bounds(table, &layout, &shape.conjuncts)?;
+    let unbounded = bounds.equal.is_empty() && bounds.lower.is_none() && bounds.upper.is_none();
+    if unbounded && has_indexed_equality(table, &layout, &bounds.rest) {
+        return None;
+    }
     let reverse = scan_direction(table, &layout, &bounds, &sort)?;
     Some(PointPlan::Range(Range {
         table: table.clone(),
@@ -382,6 +386,18 @@ fn find_bounds<'a>(
         }
     }
     Some(bounds)
+}
+
+/// Whether a secondary index finds fewer rows than a stretch of the primary key does, by the rules of
+/// `exec::access`.
+fn has_indexed_equality(table: &Table, layout: &Layout, rest: &[&Scalar]) -> bool {
+    let leads = |position: usize| {
+        let public = table.indexes.iter().filter(|index| index.state == IndexState::Public);
+        public.into_iter().any(|index| table.index_positions(index).first() == Some(&position))
+    };
+    rest.iter().any(
+        |conjunct| matches!(comparison(conjunct, table, layout), Some((at, "=", _)) if leads(at)),
+    )
 }
 
 /// Whether the scan runs backwards to give the order asked for; `None` if no scan gives it, or if

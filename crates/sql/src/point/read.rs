@@ -21,7 +21,7 @@ const FLUSH_ROWS: u64 = 256;
 
 impl Probe {
     /// The key to look for; `None` if a value is NULL, which equals nothing.
-    pub(super) fn key(&self, cx: &PointContext<'_>) -> Result<Option<Key>, SqlError> {
+    pub(crate) fn key(&self, cx: &PointContext<'_>) -> Result<Option<Key>, SqlError> {
         let mut values = smallvec::SmallVec::<[Datum; 4]>::new();
         for scalar in &self.values {
             let value = cx.value(scalar)?;
@@ -165,7 +165,7 @@ fn row_limit(cx: &PointContext<'_>, limit: Option<&Scalar>) -> Result<Option<u64
 
 impl Range {
     /// The span of keys; `None` if a bound is NULL.
-    fn span(&self, cx: &PointContext<'_>) -> Result<Option<KeyRange>, SqlError> {
+    pub(crate) fn span(&self, cx: &PointContext<'_>) -> Result<Option<KeyRange>, SqlError> {
         let index = self.table.codec().primary();
         let mut values = Vec::with_capacity(self.equal.len() + 1);
         for scalar in &self.equal {

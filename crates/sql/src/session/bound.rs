@@ -15,7 +15,7 @@ use super::view::ViewContext;
 use super::{CatalogDefaults, Engine, Session};
 use crate::exec::{self, ExecContext, Rows};
 use crate::ir::{ColId, OutputColumn, Query, Rel, RelColumn, Scalar, Statement};
-use crate::{SqlError, SqlState, dml, explain};
+use crate::{SqlError, SqlState, dml};
 
 /// Memory for rows that a write holds before it writes the first.
 const HELD_BYTES_MAX: usize = 512 << 20;
@@ -162,12 +162,7 @@ pub(super) async fn run(
             Ok(Tag::Count("SELECT", cursor.fetched()))
         }
         Statement::Explain(explained) => {
-            let cx = session.exec_context(job.params, txn);
-            let lines = explain::explain(&cx, explained).await?;
-            sink.columns(&result_columns(&explained.columns))?;
-            for line in lines {
-                sink.row(&line)?;
-            }
+            Box::pin(session.explain(explained, job, txn, sink)).await?;
             Ok(Tag::Text("EXPLAIN"))
         }
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
@@ -228,7 +223,7 @@ impl Session {
         let view = ViewContext {
             info: self.info.clone(),
             catalog,
-            settings: self.settings.all(),
+            settings: self.all_settings(),
             lock_timeout: self.hot.lock_timeout,
         };
         ExecContext {
@@ -238,6 +233,7 @@ impl Session {
             params: params.clone(),
             session: Arc::new(view),
             row_execution: self.hot.row_execution,
+            analysis: self.analysis.clone(),
         }
     }
 

@@ -10,15 +10,27 @@ use pgtypes::{Datum, EvalEnv};
 use super::api::{CopyShape, ResultColumn, Severity, Sink};
 use crate::SqlError;
 
-/// Keeps rows; notices and settings go through.
+/// Keeps rows, or only counts them; notices and settings go through.
 pub(crate) struct CollectSink<'a> {
     inner: &'a mut dyn Sink,
     rows: VecDeque<Vec<Datum>>,
+    keeps: bool,
+    count: u64,
 }
 
 impl<'a> CollectSink<'a> {
     pub(crate) fn over(inner: &'a mut dyn Sink) -> Self {
-        CollectSink { inner, rows: VecDeque::new() }
+        CollectSink { inner, rows: VecDeque::new(), keeps: true, count: 0 }
+    }
+
+    /// Rows are counted and dropped.
+    pub(crate) fn counting(inner: &'a mut dyn Sink) -> Self {
+        CollectSink { keeps: false, ..CollectSink::over(inner) }
+    }
+
+    /// Rows written.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
     }
 
     pub(crate) fn into_rows(self) -> VecDeque<Vec<Datum>> {
@@ -36,7 +48,10 @@ impl Sink for CollectSink<'_> {
     }
 
     fn row(&mut self, row: &[Datum]) -> Result<(), SqlError> {
-        self.rows.push_back(row.to_vec());
+        self.count += 1;
+        if self.keeps {
+            self.rows.push_back(row.to_vec());
+        }
         Ok(())
     }
 

@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 
+use catalog::CatalogSnapshot;
 use kv::{Isolation, Savepoint, Txn};
 use pgtypes::{Datum, EvalEnv};
 
@@ -81,10 +82,17 @@ impl Session {
             let fresh = self.tx.statements == 0;
             let undo = self.undo_mark();
             self.advisory.begin_statement();
+            self.reruns = attempt;
+            // Of one that was cancelled.
+            (self.analysis, self.explained) = (None, None);
             let result = match job.parsed {
                 // A commit is not left alone with its outcome: it watches the clock itself.
                 Parsed::Control(_) => self.run_once(job, sink).await,
                 _ => guard(&cancel, self.deadline, self.run_once(job, sink)).await,
+            };
+            let result = match result {
+                Ok(tag) => self.tell_explained(sink).await.map(|()| tag),
+                Err(error) => Err(error),
             };
             let error = match result {
                 Ok(tag) => return Ok(tag),
@@ -217,7 +225,7 @@ impl Session {
         }
     }
 
-    async fn run_point(
+    pub(super) async fn run_point(
         &mut self,
         point: &PointPlan,
         job: &Job<'_>,
@@ -230,23 +238,35 @@ impl Session {
             self.refuse_if_read_only(point.command())?;
         }
         let catalog = self.tx.catalog.clone().expect("set before a point plan runs");
-        let cx = PointContext {
+        let mut cx = self.point_context(&catalog, job, txn);
+        cx.unchecked_version = unchecked_version;
+        cx.lock_version &= point.writes();
+        point.run(&cx, sink).await
+    }
+
+    /// What a point plan that writes may use.
+    pub(super) fn point_context<'a>(
+        &'a self,
+        catalog: &'a CatalogSnapshot,
+        job: &'a Job<'_>,
+        txn: &'a Arc<Txn>,
+    ) -> PointContext<'a> {
+        PointContext {
             db: &self.engine.db,
             sequences: &self.engine.sequences,
             txn,
             env: &self.env,
             params: job.params,
-            catalog: &catalog,
-            unchecked_version,
+            catalog,
+            unchecked_version: None,
             // What failed may have failed because of that.
             version_seen_at: match self.tx.is_rerun {
                 false => self.engine.catalog.seen_at(catalog.version()),
                 true => None,
             },
-            lone: job.lone && self.tx.block == Block::Implicit && self.tx.is_first_statement(),
-            lock_version: point.writes() && self.must_lock_version(),
-        };
-        point.run(&cx, sink).await
+            lone: job.lone && self.is_lone(),
+            lock_version: self.must_lock_version(),
+        }
     }
 
     /// Whether writers have to hold the catalog's version locked: see [`catalog::store`].

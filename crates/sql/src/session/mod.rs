@@ -29,6 +29,7 @@ pub(crate) mod collect;
 mod control;
 mod engine;
 mod execute;
+mod explain;
 mod explain_conflict;
 mod history;
 mod modes;
@@ -66,6 +67,7 @@ pub(crate) use script::SplitAt;
 pub(crate) use sequence::{Generated, Sequences};
 pub(crate) use view::{SessionInfo, View, ViewContext};
 
+use crate::exec::measured::Analysis;
 use crate::settings::{SETTINGS, Settings};
 use crate::{SqlError, SqlState};
 use clock::Deadline;
@@ -114,6 +116,12 @@ pub struct Session {
     /// What others see of this session.
     activity: Arc<Activity>,
     advisory: Arc<AdvisoryLocks>,
+    /// EXPLAIN ANALYZE: who watches the plans that run.
+    analysis: Option<Arc<Analysis>>,
+    /// What an EXPLAIN has to tell, once the statement's transaction has come as far as it tells of.
+    explained: Option<explain::Explained>,
+    /// How often the running statement was run before.
+    reruns: u32,
 }
 
 /// Settings that every statement asks for, read once per change.
@@ -218,6 +226,9 @@ impl Session {
             info,
             activity,
             advisory,
+            analysis: None,
+            explained: None,
+            reruns: 0,
         };
         session.refresh_env();
         Ok(session)
@@ -350,9 +361,30 @@ impl Session {
         let now = EvalEnv::clock_micros();
         let env = Arc::make_mut(&mut self.env);
         env.statement_time = now;
+        env.transaction = self.tx.modes.shown();
         if self.tx.began.is_none() {
             env.transaction_time = now;
             self.tx.began = Some(tokio::time::Instant::now());
+        }
+    }
+
+    /// Name, value and description of every setting, those of the transaction among them.
+    fn all_settings(&self) -> Vec<(&'static str, String, &'static str)> {
+        let modes = self.current_modes().shown();
+        let mut all = self.settings.all();
+        for (name, value, _) in &mut all {
+            if let Some(shown) = modes.setting(name) {
+                *value = shown.to_owned();
+            }
+        }
+        all
+    }
+
+    /// What the transaction is like; outside of one, what the next will be like.
+    fn current_modes(&self) -> Modes {
+        match self.tx.block {
+            Block::Idle => self.modes(),
+            Block::Implicit | Block::Explicit | Block::Failed => self.tx.modes,
         }
     }
 

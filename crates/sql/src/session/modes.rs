@@ -9,6 +9,7 @@
 
 use base::Timestamp;
 use kv::Isolation;
+use pgtypes::TransactionModes;
 use sqlparser::ast::Ident;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -67,6 +68,15 @@ pub(crate) struct Modes {
 }
 
 impl Modes {
+    /// As the settings of the transaction show them.
+    pub(crate) fn shown(self) -> TransactionModes {
+        TransactionModes {
+            isolation: self.level.name(),
+            read_only: self.read_only,
+            deferrable: self.deferrable,
+        }
+    }
+
     pub(crate) fn isolation(self) -> Isolation {
         self.level.isolation()
     }

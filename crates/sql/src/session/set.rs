@@ -242,28 +242,19 @@ pub(super) fn show(
     sink.environment(&session.env);
     sink.columns(&show_columns(variable))?;
     if name == "all" {
-        for (name, value, description) in session.settings.all() {
+        for (name, value, description) in session.all_settings() {
             sink.row(&[Datum::text(name), Datum::text(value), Datum::text(description)])?;
         }
         return Ok(Tag::Text("SHOW"));
     }
-    let modes = match session.tx.block {
-        Block::Idle => session.modes(),
-        _ => session.tx.modes,
-    };
-    let value = match name.to_ascii_lowercase().as_str() {
-        "transaction_isolation" => modes.level.name().to_owned(),
-        "transaction_read_only" => on_off(modes.read_only),
-        "transaction_deferrable" => on_off(modes.deferrable),
-        "session_authorization" => session.env.session_user.clone(),
-        _ => session.settings.get(&name)?,
+    let lower = name.to_ascii_lowercase();
+    let value = match session.current_modes().shown().setting(&lower) {
+        Some(value) => value.to_owned(),
+        None if lower == "session_authorization" => session.env.session_user.clone(),
+        None => session.settings.get(&name)?,
     };
     sink.row(&[Datum::text(value)])?;
     Ok(Tag::Text("SHOW"))
-}
-
-fn on_off(flag: bool) -> String {
-    if flag { "on" } else { "off" }.to_owned()
 }
 
 pub(super) fn reset(

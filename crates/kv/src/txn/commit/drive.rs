@@ -10,7 +10,7 @@ use futures::future::{Either, select};
 use proto::kv;
 use proto::kv::range_request::Request;
 use txn::coordinator::{
-    Answer, Coordinator, Decided, Effect, Failure, Input, Limits, Outcome, Placement, Reply, Work,
+    Answer, Coordinator, Decided, Effect, Failure, Input, Outcome, Placement, Reply, Work,
 };
 
 use super::Task;
@@ -19,6 +19,7 @@ use crate::error::{KvError, SerializationCause};
 use crate::router::Replay;
 use crate::runtime::detach;
 use crate::scatter::scatter;
+use crate::stats::{self, Stats};
 use crate::txn::Phase;
 use crate::txn::refresh::{NotRefreshed, Verified, as_of};
 
@@ -36,11 +37,7 @@ pub(super) struct Progress {
 impl Task {
     pub(super) async fn run(self) -> Result<Option<Timestamp>, KvError> {
         let task = Arc::new(self);
-        let config = &task.inner.shared.router.config;
-        let limits = Limits {
-            parallel_keys: config.parallel_commit_keys,
-            parallel_bytes: config.parallel_commit_bytes,
-        };
+        let limits = task.inner.shared.router.config.commit_limits();
         let mut coordinator = Coordinator::new(limits);
         let mut progress = Progress::default();
         let mut answer = None;
@@ -75,6 +72,7 @@ impl Task {
         // What `Finish` sends nobody waits for.
         if let Effect::OnePhase { .. } | Effect::Prewrite { .. } | Effect::Decide { .. } = effect {
             self.inner.shared.router.metrics.commit_rounds.inc();
+            stats::note(Stats::consensus_round);
         }
         match effect {
             Effect::OnePhase { exact } => Some(self.one_phase(exact, progress).await),
@@ -176,13 +174,8 @@ impl Task {
         };
         let home = router.route(first.key.as_bytes()).await?;
         let together = self.writes.iter().all(|w| home.span.contains(w.key.as_bytes()));
-        let placement = if !together {
-            Placement::ManyRanges
-        } else if self.to_verify().iter().all(|v| home.span.contains_range(&v.span)) {
-            Placement::OneRange
-        } else {
-            Placement::OneRangeReadsElsewhere
-        };
+        let here = |verified: &Verified| home.span.contains_range(&verified.span);
+        let placement = Placement::of(together, || self.to_verify().iter().all(here));
         Ok(Work {
             primary: Some(self.primary().clone()),
             keys: self.writes.len(),
