@@ -12,7 +12,10 @@ const MS: Micros = 1_000;
 const SECOND: Micros = 1_000_000;
 
 fn world(seed: u64, nodes: usize, probes: bool) -> World {
-    let mut world = World::new(Settings { nodes, probes, ..Settings::new(seed) });
+    let mut settings = Settings { nodes, probes, ..Settings::new(seed) };
+    // What transactions that sleep first want to write must not be closed by then.
+    Arc::make_mut(&mut settings.range).eval.close_lag_ms = 10_000;
+    let mut world = World::new(settings);
     let client = world.client();
     let keys: Vec<_> = (1..5).map(|part| row(part * 10)).collect();
     let split = async move {

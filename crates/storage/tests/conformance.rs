@@ -94,7 +94,7 @@ fn a_crash_may_keep_the_first_writes_after_the_flush() {
     };
     put(b"1");
     engine.flush().expect("flush");
-    (put(b"2"), put(b"3"), put(b"4"));
+    [b"2", b"3", b"4"].into_iter().for_each(|key| put(key));
     assert_eq!(engine.unflushed(), 3);
     engine.crash_keeping(1);
     assert_eq!([b"1", b"2", b"3", b"4"].map(|key| has(key)), [true, true, false, false]);
@@ -103,7 +103,7 @@ fn a_crash_may_keep_the_first_writes_after_the_flush() {
 
     // Without power: the process sees what it wrote, the disk does not.
     power.fail_after(1);
-    (put(b"5"), put(b"6"));
+    [b"5", b"6"].into_iter().for_each(|key| put(key));
     engine.flush().expect("flush");
     assert!(power.has_failed() && has(b"6"));
     assert_eq!(engine.unflushed(), 1);
@@ -125,7 +125,7 @@ fn without_power_nothing_is_synced() {
     append(1);
     // The second append reaches the disk, its sync does not.
     power.fail_after(1);
-    (append(2), append(3));
+    [2, 3].into_iter().for_each(append);
     assert_eq!((last(), log.unsynced()), (Some(3), 1));
     power.restore();
     log.crash(1);
