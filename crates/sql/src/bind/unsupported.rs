@@ -10,7 +10,6 @@ use crate::error::SqlError;
 
 /// First words of statements.
 const STATEMENTS: &[&str] = &[
-    "MOVE",
     "CLUSTER",
     "REINDEX",
     "DO",
@@ -96,10 +95,6 @@ const STATEMENTS: &[&str] = &[
 /// Words of clauses, which the parser stumbled over or right behind.
 const CLAUSES: &[&str] = &[
     "EXCLUDE USING",
-    "EXCLUDE CURRENT ROW",
-    "EXCLUDE GROUP",
-    "EXCLUDE TIES",
-    "EXCLUDE NO OTHERS",
     "OVERRIDING SYSTEM VALUE",
     "OVERRIDING USER VALUE",
     "WHERE CURRENT OF",

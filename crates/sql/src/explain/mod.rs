@@ -110,7 +110,7 @@ fn subject(statement: &Statement) -> Result<(Option<String>, Option<Rel>), SqlEr
         Statement::Delete(delete) => {
             (Some(format!("Delete on {}", delete.target.table.name)), Some(delete.source()))
         }
-        Statement::Explain(_) | Statement::Utility(_) => {
+        Statement::With(_) | Statement::Explain(_) | Statement::Utility(_) => {
             return Err(SqlError::unsupported("EXPLAIN of this statement"));
         }
     })

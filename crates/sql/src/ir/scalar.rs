@@ -4,7 +4,7 @@
 //! kernel, each cast is explicit, each literal and parameter has its type. Nothing downstream
 //! coerces anything.
 
-use pgtypes::{Datum, PgType};
+use pgtypes::{Datum, PgType, TypeId};
 
 use super::func::{CastRef, FuncRef};
 use super::rel::{ColId, Rel};
@@ -132,6 +132,8 @@ pub enum Scalar {
         /// First and last subscript, int4.
         bounds: Box<(Scalar, Scalar)>,
     },
+    /// `ROW(…)`.
+    Row(Vec<Scalar>),
     /// A query inside an expression.
     Subquery(Box<Subquery>),
 }
@@ -211,6 +213,7 @@ impl Scalar {
             | Scalar::Element { ty, .. } => *ty,
             Scalar::Slice { array, .. } => array.ty(),
             Scalar::NullIf { value, .. } => value.ty(),
+            Scalar::Row(_) => PgType::new(TypeId::Record),
             Scalar::Subquery(subquery) => subquery.ty,
             Scalar::And(_)
             | Scalar::Or(_)
@@ -232,6 +235,7 @@ impl Scalar {
             Scalar::Call { args, .. }
             | Scalar::And(args)
             | Scalar::Or(args)
+            | Scalar::Row(args)
             | Scalar::Coalesce(args, _)
             | Scalar::Extreme { args, .. }
             | Scalar::Array(args, _) => args.iter().collect(),
@@ -269,6 +273,7 @@ impl Scalar {
             Scalar::Call { args, .. }
             | Scalar::And(args)
             | Scalar::Or(args)
+            | Scalar::Row(args)
             | Scalar::Coalesce(args, _)
             | Scalar::Extreme { args, .. }
             | Scalar::Array(args, _) => args.iter_mut().collect(),

@@ -27,6 +27,7 @@ mod clock;
 mod cluster_setting;
 pub(crate) mod collect;
 mod control;
+mod cursor;
 mod engine;
 mod execute;
 mod explain_conflict;
@@ -45,7 +46,7 @@ mod transaction;
 mod utility;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ pub use engine::{Engine, EngineConfig, EngineMetrics};
 pub use portal::Portal;
 
 pub(crate) use bound::DmlContext;
+pub(crate) use cursor::CursorInfo;
 pub(crate) use execute::Tag;
 pub(crate) use explain_conflict::mode as lock_mode;
 pub(crate) use plan::{CatalogDefaults, bind_default, result_columns};
@@ -70,6 +72,7 @@ use crate::settings::{SETTINGS, Settings};
 use crate::{SqlError, SqlState};
 use clock::Deadline;
 use modes::{Level, Modes};
+use cursor::SqlCursor;
 use transaction::{Block, Transaction};
 
 /// Who connects, and how.
@@ -101,6 +104,7 @@ pub struct Session {
     hot: Hot,
     tx: Transaction,
     prepared: HashMap<String, Arc<Prepared>>,
+    cursors: BTreeMap<String, SqlCursor>,
     cancel: CancelHandle,
     epoch: u64,
     /// Which catalog and settings `env.names` is of. The catalog is kept alive by it, so its address
@@ -210,6 +214,7 @@ impl Session {
             context: "".into(),
             hot,
             prepared: HashMap::new(),
+            cursors: BTreeMap::new(),
             cancel: CancelHandle::default(),
             epoch: 0,
             names_key: (0, 0),
