@@ -2,8 +2,7 @@
 
 use pgtypes::{Datum, PgType};
 use sqlparser::ast::{
-    self, AccessExpr, CaseWhen, DateTimeField, Expr, Spanned, Subscript,
-    TrimWhereField,
+    self, AccessExpr, CaseWhen, DateTimeField, Expr, Spanned, Subscript, TrimWhereField,
 };
 use sqlparser::tokenizer::Span;
 

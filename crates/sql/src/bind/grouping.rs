@@ -173,10 +173,8 @@ impl Binder<'_> {
     fn repeated(&mut self, input: Rel, sets: &Sets) -> (Rel, Scalar, Option<Scalar>) {
         let set = self.fresh("grouping set", PgType::INT4);
         let number = |at: usize| vec![int4(at)];
-        let numbers = Rel::Values {
-            rows: (0..sets.len()).map(number).collect(),
-            columns: vec![set.clone()],
-        };
+        let numbers =
+            Rel::Values { rows: (0..sets.len()).map(number).collect(), columns: vec![set.clone()] };
         let set = Scalar::Column(set.id, set.ty);
         let join = |kind, right, on| {
             Rel::Join(Box::new(Join { kind, left: numbers, right, on, lateral: false }))
@@ -244,11 +242,8 @@ impl Binder<'_> {
                 order_by: Vec::new(),
             });
             let more = resolve::operator(">", &[PgType::INT8, PgType::INT8])?;
-            let some = Scalar::Call {
-                func: more,
-                args: vec![rows, Scalar::int8(0)],
-                ty: PgType::BOOL,
-            };
+            let some =
+                Scalar::Call { func: more, args: vec![rows, Scalar::int8(0)], ty: PgType::BOOL };
             let empty: Vec<usize> = (0..sets.len()).filter(|&n| sets[n].is_empty()).collect();
             kept = Some(Scalar::Or(vec![some, one_of(&equal, &made_set, &empty)]));
         }

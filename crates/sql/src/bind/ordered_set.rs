@@ -149,11 +149,7 @@ impl Binder<'_> {
                 left: Box::new(value.clone()),
                 right: Box::new(own),
             }));
-            before = Scalar::Or(vec![
-                by_null,
-                by_value,
-                Scalar::And(vec![same.clone(), before]),
-            ]);
+            before = Scalar::Or(vec![by_null, by_value, Scalar::And(vec![same.clone(), before])]);
             beside = Scalar::And(vec![same, beside]);
             values.push(value);
         }

@@ -3,8 +3,8 @@
 use sqlparser::ast::{self, OrderByExpr, OrderByKind, SetExpr, SetQuantifier, Spanned};
 use sqlparser::tokenizer::Span;
 
-use super::resolve::Context;
 use super::Binder;
+use super::resolve::Context;
 use super::scope::{Clause, Scope};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{OutputColumn, Query, Rel, RelColumn, Scalar, SetOp};

@@ -142,10 +142,8 @@ impl Binder<'_> {
                 .at(self.pos(super::query::nth_item(right, 0))));
         }
         for (at, (column_name, ty)) in columns.iter().enumerate() {
-            let types = [
-                (*ty, Span::empty()),
-                (step.columns[at].ty, super::query::nth_item(right, at)),
-            ];
+            let types =
+                [(*ty, Span::empty()), (step.columns[at].ty, super::query::nth_item(right, at))];
             let common = self.common_type(&types, "UNION")?;
             if !common.same(*ty) || common.typmod != ty.typmod {
                 return Err(SqlError::new(

@@ -58,11 +58,7 @@ impl Binder<'_> {
         Ok(Scalar::Row(bound))
     }
 
-    fn fields(
-        &mut self,
-        exprs: &[&Expr],
-        cx: &mut Cx<'_, '_>,
-    ) -> Result<Vec<Field>, SqlError> {
+    fn fields(&mut self, exprs: &[&Expr], cx: &mut Cx<'_, '_>) -> Result<Vec<Field>, SqlError> {
         exprs.iter().map(|expr| Ok((self.expr(expr, cx)?, expr.span()))).collect()
     }
 
@@ -99,8 +95,7 @@ impl Binder<'_> {
             std::cmp::Ordering::Less => "few",
             std::cmp::Ordering::Greater => "many",
         };
-        Err(SqlError::syntax(format!("subquery has too {what} columns"))
-            .at(self.pos_behind(span)))
+        Err(SqlError::syntax(format!("subquery has too {what} columns")).at(self.pos_behind(span)))
     }
 
     /// The columns of a query's one row, each as a value.
@@ -319,9 +314,8 @@ pub(crate) fn condition(scalar: Scalar) -> Scalar {
 /// Whether it is what [`Binder::row_quantified`] makes.
 fn is_question(whens: &[(Scalar, Scalar)], otherwise: &Scalar, any: bool) -> bool {
     let is = |scalar: &Scalar, value: Datum| matches!(scalar, Scalar::Literal(d, _) if *d == value);
-    let exists = |scalar: &Scalar| {
-        matches!(scalar, Scalar::Subquery(s) if s.kind == SubqueryKind::Exists)
-    };
+    let exists =
+        |scalar: &Scalar| matches!(scalar, Scalar::Subquery(s) if s.kind == SubqueryKind::Exists);
     matches!(whens, [(first, yes), (second, unknown)]
         if exists(first) && exists(second)
             && is(yes, Datum::Bool(any)) && is(unknown, Datum::Null)

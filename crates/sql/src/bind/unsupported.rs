@@ -13,7 +13,6 @@ const STATEMENTS: &[&str] = &[
     "CLUSTER",
     "REINDEX",
     "DO",
-    "TABLE",
     "CREATE UNLOGGED TABLE",
     "CREATE RULE",
     "CREATE OR REPLACE RULE",

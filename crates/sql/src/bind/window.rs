@@ -108,9 +108,7 @@ impl Binder<'_> {
             .at(position));
         }
         if args.null_treatment {
-            return Err(
-                SqlError::unsupported("IGNORE NULLS").at(position)
-            );
+            return Err(SqlError::unsupported("IGNORE NULLS").at(position));
         }
         let window = match &function.over {
             Some(WindowType::WindowSpec(spec)) => self.window(spec, cx)?,

@@ -78,14 +78,14 @@ impl<'a> Partition<'a> {
         let end = self.end(row)?.clamp(start, rows);
         let peers = self.groups[self.group[row]].clone();
         let out = match self.shape.exclude {
-            FrameExclusion::Nothing => vec![],
-            FrameExclusion::CurrentRow => vec![row..row + 1],
-            FrameExclusion::Group => vec![peers],
-            FrameExclusion::Ties => vec![peers.start..row, row + 1..peers.end],
+            FrameExclusion::Nothing => [row..row, row..row],
+            FrameExclusion::CurrentRow => [row..row + 1, row + 1..row + 1],
+            FrameExclusion::Group => [peers.clone(), peers.end..peers.end],
+            FrameExclusion::Ties => [peers.start..row, row + 1..peers.end],
         };
         let mut stretches = Vec::with_capacity(3);
         let mut from = start;
-        for gap in out {
+        for gap in out.into_iter().filter(|gap| !gap.is_empty()) {
             if from < gap.start.min(end) {
                 stretches.push(from..gap.start.min(end));
             }
@@ -237,11 +237,7 @@ fn shifted(
 }
 
 /// Refuses what is no offset.
-pub(super) fn check_offset(
-    offset: &Datum,
-    units: FrameUnits,
-    which: &str,
-) -> Result<(), SqlError> {
+pub(super) fn check_offset(offset: &Datum, units: FrameUnits, which: &str) -> Result<(), SqlError> {
     if offset.is_null() {
         return Err(SqlError::new(
             SqlState("22004"),

@@ -32,7 +32,9 @@ use super::ExecContext;
 use super::frame::{Bound, Partition, Shape, check_offset};
 use super::provider::field;
 use crate::error::{SqlError, SqlState};
-use crate::ir::{FrameBound, FrameExclusion, RelColumn, Scalar, SortKey, WindowCall, WindowFunc, eval};
+use crate::ir::{
+    FrameBound, FrameExclusion, RelColumn, Scalar, SortKey, WindowCall, WindowFunc, eval,
+};
 
 /// Rows of one batch of the result.
 const BATCH_ROWS: usize = 4_096;
@@ -55,9 +57,8 @@ pub(super) struct Frames {
 
 /// Whether a call needs this.
 pub(crate) fn needed(call: &WindowCall) -> bool {
-    let offset = |bound: &FrameBound| {
-        matches!(bound, FrameBound::Preceding(_) | FrameBound::Following(_))
-    };
+    let offset =
+        |bound: &FrameBound| matches!(bound, FrameBound::Preceding(_) | FrameBound::Following(_));
     let range = call.frame.units == crate::ir::FrameUnits::Range
         && (offset(&call.frame.start) || offset(&call.frame.end));
     uses_frame(&call.func) && (range || call.frame.exclude != FrameExclusion::Nothing)
@@ -325,7 +326,8 @@ impl Frames {
                 (0..batch.num_rows()).map(|row| reader.get(row)).collect()
             })
             .collect();
-        let mut order: Vec<u32> = (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect();
+        let mut order: Vec<u32> =
+            (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect();
         let input = Input { frames: self, values: &values };
         order.sort_by(|&a, &b| input.order(a as usize, b as usize));
         let mut results = arrow_bridge::ColumnBuilder::new(self.column.ty, order.len());
@@ -376,9 +378,8 @@ impl Input<'_> {
     fn partition_order(&self, left: usize, right: usize) -> Ordering {
         let (from, to) = self.keys();
         let columns = &self.values[from..to];
-        let compare = |column: &Vec<Datum>| {
-            nulls_aside(&column[left], &column[right], false, false)
-        };
+        let compare =
+            |column: &Vec<Datum>| nulls_aside(&column[left], &column[right], false, false);
         columns.iter().map(compare).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     }
 
@@ -386,7 +387,9 @@ impl Input<'_> {
         let (_, from) = self.keys();
         let columns = self.values[from..].iter().zip(&self.frames.order);
         columns
-            .map(|(column, (desc, first))| nulls_aside(&column[left], &column[right], *desc, *first))
+            .map(|(column, (desc, first))| {
+                nulls_aside(&column[left], &column[right], *desc, *first)
+            })
             .find(|order| order.is_ne())
             .unwrap_or(Ordering::Equal)
     }
@@ -416,7 +419,9 @@ impl Input<'_> {
             tokio::task::coop::consume_budget().await;
             let stretches = partition.frame(n)?;
             let value = match &last {
-                Some((known, value)) if *known == stretches && frames.func != WindowFunc::NthValue => {
+                Some((known, value))
+                    if *known == stretches && frames.func != WindowFunc::NthValue =>
+                {
                     value.clone()
                 }
                 _ => self.value(rows, n, &stretches, &mut growing).await?,
@@ -463,8 +468,9 @@ impl Input<'_> {
                 let mut state = begun.unwrap_or_else(|| agg.accumulator(&self.frames.env));
                 let mut args = Vec::with_capacity(self.frames.args);
                 for stretch in stretches {
-                    for at in stretch.start.max(from)..stretch.end {
-                        let row = rows[at] as usize;
+                    let new = &rows[stretch.start.max(from)..stretch.end];
+                    for (at, row) in new.iter().enumerate() {
+                        let row = *row as usize;
                         let counts = !self.frames.filter
                             || self.values[self.frames.args][row] == Datum::Bool(true);
                         if counts {

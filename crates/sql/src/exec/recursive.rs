@@ -204,9 +204,6 @@ impl Run {
 }
 
 /// Boxed: a plan inside a plan.
-fn planned<'a>(
-    ctx: &'a ExecContext,
-    rel: &'a Rel,
-) -> BoxFuture<'a, Result<Planned, SqlError>> {
+fn planned<'a>(ctx: &'a ExecContext, rel: &'a Rel) -> BoxFuture<'a, Result<Planned, SqlError>> {
     Box::pin(plan_rel(ctx, rel))
 }

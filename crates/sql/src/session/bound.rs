@@ -236,8 +236,7 @@ async fn run_part(
     let mut cx = session.exec_context(job.params, &shared.before);
     cx.works = shared.works.clone();
     let stream = exec::run_rel(&cx, &query.rel).await?;
-    let mut cursor =
-        Cursor::new(stream, columns_of(&query.columns), Some(query.columns.len()));
+    let mut cursor = Cursor::new(stream, columns_of(&query.columns), Some(query.columns.len()));
     while !cursor.fetch(usize::MAX, sink).await? {}
     Ok(Tag::Count("SELECT", cursor.fetched()))
 }

@@ -114,10 +114,7 @@ fn name(parser: &mut Parser<'_>) -> Result<String, ParserError> {
 }
 
 /// `DECLARE c [BINARY] [INSENSITIVE] [[NO] SCROLL] CURSOR [WITH HOLD] FOR …`. The query is left for later.
-pub(super) fn parse_declare(
-    parser: &mut Parser<'_>,
-    text: &str,
-) -> Result<Declare, ParserError> {
+pub(super) fn parse_declare(parser: &mut Parser<'_>, text: &str) -> Result<Declare, ParserError> {
     parser.expect_keyword(Keyword::DECLARE)?;
     let mut declare =
         Declare { name: name(parser)?, binary: false, scroll: None, hold: false, query: 0 };
@@ -223,11 +220,8 @@ pub(super) fn parse_close(parser: &mut Parser<'_>) -> Result<Option<String>, Par
 
 impl SqlCursor {
     fn forward_only() -> SqlError {
-        SqlError::new(
-            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "cursor can only scan forward",
-        )
-        .hint("Declare it with SCROLL option to enable backward scan.")
+        SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "cursor can only scan forward")
+            .hint("Declare it with SCROLL option to enable backward scan.")
     }
 
     /// Number of rows, once it is known.
@@ -411,8 +405,7 @@ impl Session {
                 format!("cursor \"{}\" already exists", declare.name),
             ));
         }
-        let inner =
-            Job { text, parsed: &parsed, prepared: None, params: job.params, lone: false };
+        let inner = Job { text, parsed: &parsed, prepared: None, params: job.params, lone: false };
         let described = self.describe(text, parsed.clone(), &[]).await.map_err(moved)?;
         let columns = described.columns().cloned().unwrap_or_else(|| Arc::new([]));
         let mut cursor = SqlCursor {

@@ -71,8 +71,8 @@ pub(crate) use view::{SessionInfo, View, ViewContext};
 use crate::settings::{SETTINGS, Settings};
 use crate::{SqlError, SqlState};
 use clock::Deadline;
-use modes::{Level, Modes};
 use cursor::SqlCursor;
+use modes::{Level, Modes};
 use transaction::{Block, Transaction};
 
 /// Who connects, and how.
