@@ -4,7 +4,7 @@
 CARGO ?= cargo
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help setup build demo test check unit sim sql-tests bench release doc fmt
+.PHONY: help setup build demo test check unit sim sql-tests test-against-postgres bench release doc fmt
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ ifdef NEXTEST
 else
 	$(CARGO) test --workspace
 endif
+
+test-against-postgres: ## sql-tests against PostgreSQL 15 (Debian's): do they say what it says?
+	@.ci/against-postgres.sh $(CARGO)
 
 sim: ## Simulated clusters under every fault, SEEDS=1000 of them per workload, FROM=0 on; a line for each.
 	SIM_SEED=$(or $(FROM),0) SIM_SEEDS=$(or $(SEEDS),1000) $(CARGO) test --quiet -p sim --test histories --test bank \

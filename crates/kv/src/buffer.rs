@@ -49,6 +49,11 @@ pub(crate) struct WriteBuffer {
 pub(crate) struct Exists;
 
 impl WriteBuffer {
+    /// The writes as they are now, without marks to return to.
+    pub(crate) fn copy(&self) -> WriteBuffer {
+        WriteBuffer { entries: self.entries.clone(), ..WriteBuffer::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -109,3 +109,34 @@ async fn memory_is_bounded() {
     );
     assert_eq!(run(&mut session, "SELECT 1").await, "1\n-- SELECT 1");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn recursion_is_bounded() {
+    use sql::session::{Engine, EngineConfig};
+    let config = EngineConfig { sql_memory: 8 << 20, ..EngineConfig::default() };
+    let engine = Engine::new(kv::testing::FakeCluster::new().db(), config);
+    let mut session = connect(&engine).await;
+    // Only so many rounds run as rows are asked for.
+    let endless = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t)";
+    assert_eq!(
+        run(&mut session, &format!("{endless} SELECT n FROM t OFFSET 2 LIMIT 2")).await,
+        "3\n4\n-- SELECT 2"
+    );
+    // A timeout is heard inside of the loop, and memory of earlier rounds is given back.
+    run(&mut session, "SET statement_timeout = '300ms'").await;
+    assert_eq!(
+        run(
+            &mut session,
+            "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n FROM t) SELECT max(n) FROM t"
+        )
+        .await,
+        "ERROR 57014: canceling statement due to statement timeout"
+    );
+    run(&mut session, "RESET statement_timeout").await;
+    // What is remembered of rows made before is accounted for.
+    let growing = "WITH RECURSIVE t(s) AS (SELECT repeat('x', 1000) || g FROM generate_series(1, 1000) g \
+                   UNION SELECT s || 'y' FROM t) SELECT count(*) FROM t";
+    let answer = run(&mut session, growing).await;
+    assert!(answer.starts_with("ERROR 53200: out of memory"), "{answer}");
+    assert_eq!(run(&mut session, "SELECT 1").await, "1\n-- SELECT 1");
+}

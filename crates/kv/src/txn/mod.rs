@@ -41,7 +41,7 @@ use proto::kv;
 use proto::kv::Isolation;
 
 use crate::activity::Activity;
-use crate::buffer::Savepoint;
+use crate::buffer::{Savepoint, WriteBuffer};
 use crate::db::Shared;
 use crate::error::KvError;
 pub(crate) use end::{range_refused, release_all};
@@ -68,6 +68,16 @@ pub struct TxnOptions {
 #[derive(Debug)]
 pub struct Txn {
     inner: Arc<Inner>,
+    /// What reads see, if not all that the transaction has written by now.
+    frozen: Option<Arc<Frozen>>,
+}
+
+/// What a transaction has written, and read, at some point.
+#[derive(Debug)]
+struct Frozen {
+    own: WriteBuffer,
+    /// The snapshot; none where all statements read one that only the transaction moves.
+    read_ts: Option<Timestamp>,
 }
 
 /// What background work shares with the transaction.
@@ -88,13 +98,31 @@ impl Txn {
     pub(crate) fn new(shared: Arc<Shared>, mut options: TxnOptions) -> Arc<Txn> {
         options.read_only |= options.as_of.is_some();
         let state = Mutex::new(State::default());
-        Arc::new(Txn { inner: Arc::new(Inner { shared, options, state }) })
+        Arc::new(Txn { inner: Arc::new(Inner { shared, options, state }), frozen: None })
     }
 
     /// Begins a statement and returns the snapshot that it reads. The first statement draws the
     /// start timestamp; at READ COMMITTED every statement gets a snapshot of its own.
     pub async fn begin_statement(&self) -> Result<Timestamp, KvError> {
         self.inner.begin_statement().await
+    }
+
+    /// The same transaction, whose reads do not see what it writes from here on, nor a later snapshot:
+    /// the parts of one statement, and a cursor, read one state.
+    #[must_use]
+    pub fn frozen(&self) -> Arc<Txn> {
+        let state = self.inner.state.lock();
+        let moves = self.inner.options.isolation == Isolation::ReadCommitted;
+        let read_ts = moves.then_some(state.read_ts);
+        let frozen = Frozen { own: state.buffer.copy(), read_ts };
+        Arc::new(Txn { inner: Arc::clone(&self.inner), frozen: Some(Arc::new(frozen)) })
+    }
+
+    /// Whether the transaction has written a row since `frozen` was made of it.
+    #[must_use]
+    pub fn has_written_since(&self, frozen: &Txn, key: &Key) -> bool {
+        let before = frozen.frozen.as_ref().and_then(|then| then.own.get(key.as_bytes()));
+        self.inner.state.lock().buffer.get(key.as_bytes()) != before
     }
 
     /// Writes a row; the lock on it is the caller's business ([`Txn::lock`]), a row written without
@@ -240,7 +268,9 @@ impl Txn {
 
 impl Drop for Txn {
     fn drop(&mut self) {
-        self.inner.rollback();
+        if self.frozen.is_none() {
+            self.inner.rollback();
+        }
     }
 }
 

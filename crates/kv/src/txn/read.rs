@@ -12,6 +12,7 @@ use proto::kv::range_response::Response;
 use txn::read_set::ReadSet;
 
 use super::{Inner, Txn};
+use crate::buffer::WriteBuffer;
 use crate::error::KvError;
 use crate::router::{Refusal, Replay, unexpected};
 use crate::scatter::scatter;
@@ -71,15 +72,25 @@ impl Txn {
         self.inner.unless_killed(self.read_span(span, options)).await?
     }
 
+    /// The transaction's own writes as far as this handle shows them.
+    fn own<'a>(&'a self, state: &'a super::State) -> &'a WriteBuffer {
+        self.frozen.as_ref().map_or(&state.buffer, |frozen| &frozen.own)
+    }
+
+    fn view(&self, state: &super::State) -> View {
+        let read_ts = self.frozen.as_ref().and_then(|frozen| frozen.read_ts);
+        View { meta: self.inner.meta(state), read_ts: read_ts.unwrap_or(state.read_ts) }
+    }
+
     async fn read_row(&self, key: &Key) -> Result<Option<Bytes>, KvError> {
         let inner = &*self.inner;
         let view = {
             let mut state = inner.active()?;
-            if let Some(entry) = state.buffer.get(key.as_bytes()) {
+            if let Some(entry) = self.own(&state).get(key.as_bytes()) {
                 return Ok(entry.value.clone());
             }
             inner.note(&mut state, |reads| reads.add_key(key));
-            View { meta: inner.meta(&state), read_ts: state.read_ts }
+            self.view(&state)
         };
         let router = &inner.shared.router;
         inner.shared.oracle.until_issued(router, view.read_ts).await?;
@@ -112,7 +123,7 @@ impl Txn {
         let view = {
             let mut state = inner.active()?;
             for (place, key) in keys.iter().enumerate() {
-                match state.buffer.get(key.as_bytes()) {
+                match self.own(&state).get(key.as_bytes()) {
                     Some(entry) => values[place] = entry.value.clone(),
                     None => {
                         missing.push((place, key.clone()));
@@ -124,7 +135,7 @@ impl Txn {
                     }
                 }
             }
-            View { meta: inner.meta(&state), read_ts: state.read_ts }
+            self.view(&state)
         };
         let build = |items: &[(usize, Key)]| {
             let keys = items.iter().map(|(_, key)| key.0.clone()).collect();
@@ -156,7 +167,7 @@ impl Txn {
         let inner = &*self.inner;
         let view = {
             let state = inner.active()?;
-            View { meta: inner.meta(&state), read_ts: state.read_ts }
+            self.view(&state)
         };
         inner.shared.oracle.until_issued(&inner.shared.router, view.read_ts).await?;
         let mut left = (!span.is_empty()).then_some(span);
@@ -175,7 +186,7 @@ impl Txn {
                 } else {
                     inner.note(&mut state, |reads| reads.add(covered.clone()));
                 }
-                merge(&state.buffer, &covered, part, options.reverse, &mut page.rows);
+                merge(self.own(&state), &covered, part, options.reverse, &mut page.rows);
             }
             bytes +=
                 page.rows[from..].iter().map(|(k, v)| k.0.len() + v.len()).sum::<usize>() as u64;
@@ -320,7 +331,7 @@ fn rest_after(last: &Key, covered: &KeyRange, rest: Option<&KeyRange>, reverse: 
 
 /// Appends `rows`, read over `covered`, with the transaction's own writes over them.
 fn merge(
-    buffer: &crate::buffer::WriteBuffer,
+    buffer: &WriteBuffer,
     covered: &KeyRange,
     rows: Vec<kv::KeyValue>,
     reverse: bool,

@@ -8,6 +8,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 /// A connection that runs files.
 pub(crate) struct Wire {
     client: Client,
+    engine: &'static str,
 }
 
 #[async_trait::async_trait]
@@ -46,7 +47,7 @@ impl sqllogictest::AsyncDB for Wire {
     async fn shutdown(&mut self) {}
 
     fn engine_name(&self) -> &str {
-        "conclave"
+        self.engine
     }
 
     fn error_sql_state(error: &Self::Error) -> Option<String> {
@@ -78,6 +79,16 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 /// Runs one file in a database of its own; several connections of the file go to the servers in
 /// turn. Answers what was wrong.
 pub(crate) async fn run(file: &Path, ports: &[u16], database: &str) -> Result<(), String> {
+    run_as("conclave", file, ports, database).await
+}
+
+/// The same against another server, whose name is a label of the records.
+pub(crate) async fn run_as(
+    engine: &'static str,
+    file: &Path,
+    ports: &[u16],
+    database: &str,
+) -> Result<(), String> {
     let admin = connect(ports[0], "conclave").await.map_err(|e| e.to_string())?;
     let create = format!("CREATE DATABASE {database}");
     admin.batch_execute(&create).await.map_err(|e| format!("{create}: {e:?}"))?;
@@ -85,7 +96,7 @@ pub(crate) async fn run(file: &Path, ports: &[u16], database: &str) -> Result<()
     let mut runner = Runner::new(|| {
         let port = ports[next % ports.len()];
         next += 1;
-        async move { connect(port, database).await.map(|client| Wire { client }) }
+        async move { connect(port, database).await.map(|client| Wire { client, engine }) }
     });
     let outcome = runner.run_file_async(file).await;
     outcome.map_err(|error| format!("{}: {error}", file.display()))

@@ -3,9 +3,11 @@
 //! Called as `percentile_cont(fraction, value)`: the direct argument first, then the expression of
 //! `WITHIN GROUP (ORDER BY …)`, whose rows must come in that order.
 
+use std::sync::Arc;
+
 use super::{Accumulate, AggCall, Aggregates};
 use crate::compare::equal;
-use crate::datum::{Datum, Interval};
+use crate::datum::{ArrayValue, Datum, Interval};
 use crate::error::{Result, TypeError, sqlstate};
 use crate::ty::PgType;
 
@@ -19,14 +21,15 @@ enum Kind {
 #[derive(Debug)]
 struct OrderedSet {
     kind: Kind,
-    fraction: Option<f64>,
+    /// The direct argument: a fraction, or an array of them.
+    fraction: Datum,
     values: Vec<Datum>,
     heap: usize,
 }
 
 impl OrderedSet {
     fn make(_: &AggCall<'_>, kind: Kind) -> Box<dyn Accumulate> {
-        Box::new(Self { kind, fraction: None, values: Vec::new(), heap: 0 })
+        Box::new(Self { kind, fraction: Datum::Null, values: Vec::new(), heap: 0 })
     }
 
     fn continuous(&self, fraction: f64) -> Datum {
@@ -38,6 +41,17 @@ impl OrderedSet {
             (Datum::Float8(a), Datum::Float8(b)) => Datum::Float8(a + (b - a) * part),
             (Datum::Interval(a), Datum::Interval(b)) => Datum::Interval(between(*a, *b, part)),
             (low, _) => low.clone(),
+        }
+    }
+
+    fn percentile(&self, fraction: &Datum) -> Datum {
+        match (self.kind, fraction) {
+            (Kind::Continuous, Datum::Float8(fraction)) => self.continuous(*fraction),
+            (Kind::Discrete, Datum::Float8(fraction)) => {
+                let rank = (fraction * self.values.len() as f64).ceil() as usize;
+                self.values[rank.max(1) - 1].clone()
+            }
+            _ => Datum::Null,
         }
     }
 
@@ -58,6 +72,18 @@ impl OrderedSet {
     }
 }
 
+/// Whether fractions are between 0 and 1.
+fn check(fraction: &Datum) -> Result<()> {
+    match fraction {
+        Datum::Float8(fraction) if !(0.0..=1.0).contains(fraction) => Err(TypeError::new(
+            sqlstate::NUMERIC_OUT_OF_RANGE,
+            format!("percentile value {fraction} is not between 0 and 1"),
+        )),
+        Datum::Array(fractions) => fractions.items.iter().try_for_each(check),
+        _ => Ok(()),
+    }
+}
+
 fn between(a: Interval, b: Interval, part: f64) -> Interval {
     let mix = |a: f64, b: f64| (a + (b - a) * part).round();
     Interval {
@@ -70,14 +96,11 @@ fn between(a: Interval, b: Interval, part: f64) -> Interval {
 impl Accumulate for OrderedSet {
     fn update(&mut self, args: &[Datum]) -> Result<()> {
         let value = args.last().expect("at least one argument");
-        if let [Datum::Float8(fraction), _] = args {
-            if !(0.0..=1.0).contains(fraction) {
-                return Err(TypeError::new(
-                    sqlstate::NUMERIC_OUT_OF_RANGE,
-                    format!("percentile value {fraction} is not between 0 and 1"),
-                ));
-            }
-            self.fraction = Some(*fraction);
+        if let [fraction, _] = args
+            && self.fraction.is_null()
+        {
+            check(fraction)?;
+            self.fraction = fraction.clone();
         }
         if !value.is_null() {
             self.heap += value.size();
@@ -87,13 +110,12 @@ impl Accumulate for OrderedSet {
     }
 
     fn state(&self) -> Vec<Datum> {
-        let fraction = self.fraction.map_or(Datum::Null, Datum::Float8);
-        vec![fraction, Datum::array(self.values.clone())]
+        vec![self.fraction.clone(), Datum::array(self.values.clone())]
     }
 
     fn merge(&mut self, state: &[Datum]) -> Result<()> {
-        if let Datum::Float8(fraction) = &state[0] {
-            self.fraction = Some(*fraction);
+        if !state[0].is_null() {
+            self.fraction = state[0].clone();
         }
         if let Datum::Array(array) = &state[1] {
             self.heap += state[1].size();
@@ -106,14 +128,16 @@ impl Accumulate for OrderedSet {
         if self.values.is_empty() {
             return Ok(Datum::Null);
         }
-        Ok(match (self.kind, self.fraction) {
-            (Kind::Mode, _) => self.mode(),
-            (_, None) => Datum::Null,
-            (Kind::Continuous, Some(fraction)) => self.continuous(fraction),
-            (Kind::Discrete, Some(fraction)) => {
-                let rank = (fraction * self.values.len() as f64).ceil() as usize;
-                self.values[rank.max(1) - 1].clone()
+        if self.kind == Kind::Mode {
+            return Ok(self.mode());
+        }
+        Ok(match &self.fraction {
+            Datum::Array(fractions) => {
+                let items = fractions.items.iter().map(|fraction| self.percentile(fraction));
+                let items = items.collect();
+                Datum::Array(Arc::new(ArrayValue { dims: fractions.dims.clone(), items }))
             }
+            fraction => self.percentile(fraction),
         })
     }
 
@@ -125,7 +149,8 @@ impl Accumulate for OrderedSet {
 pub(super) fn register(r: &mut Aggregates) {
     fn state(args: &[PgType], _: PgType) -> Vec<PgType> {
         let value = args.last().expect("at least one argument");
-        vec![PgType::FLOAT8, value.to_array()]
+        let fraction = if args.len() > 1 { args[0] } else { PgType::FLOAT8 };
+        vec![fraction, value.to_array()]
     }
     r.add("percentile_cont(float8,float8) float8", state, |call| {
         OrderedSet::make(call, Kind::Continuous)
@@ -136,6 +161,18 @@ pub(super) fn register(r: &mut Aggregates) {
     })
     .nonstrict();
     r.add("percentile_disc(float8,anyelement) anyelement", state, |call| {
+        OrderedSet::make(call, Kind::Discrete)
+    })
+    .nonstrict();
+    r.add("percentile_cont(float8[],float8) float8[]", state, |call| {
+        OrderedSet::make(call, Kind::Continuous)
+    })
+    .nonstrict();
+    r.add("percentile_cont(float8[],interval) interval[]", state, |call| {
+        OrderedSet::make(call, Kind::Continuous)
+    })
+    .nonstrict();
+    r.add("percentile_disc(float8[],anyelement) anyarray", state, |call| {
         OrderedSet::make(call, Kind::Discrete)
     })
     .nonstrict();

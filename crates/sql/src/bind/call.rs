@@ -8,7 +8,7 @@ use sqlparser::tokenizer::Span;
 use super::call_args::Args;
 use super::expr::Cx;
 use super::scope::Clause;
-use super::{Binder, name_parts, resolve};
+use super::{Binder, name_parts, ordered_set, resolve};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{AggCall, FunctionScan, Scalar, SetFunction, SortKey, WindowFunc};
 
@@ -36,12 +36,22 @@ impl Binder<'_> {
         if let (ast::FunctionArguments::Subquery(query), "array") = (&function.args, &*name) {
             return self.array_subquery(query, cx);
         }
-        if name == "row" {
-            return Err(SqlError::unsupported("a row constructor here").at(self.pos(span)));
+        if name == "row"
+            && let Some(fields) = super::rows::row_of(&Expr::Function(function.clone()))
+        {
+            return self.row_value(&fields, cx);
         }
         let args = Args::of(function)?;
+        if name == "grouping" {
+            return self.grouping_call(&args.exprs, span, cx);
+        }
         if function.over.is_some() {
             return self.window_call(&name, function, &args, cx);
+        }
+        if !args.within_group.is_empty()
+            && (resolve::is_aggregate(&name) || ordered_set::is_hypothetical(&name))
+        {
+            return self.ordered_set(&name, &args, span, cx);
         }
         if resolve::is_aggregate(&name) {
             return self.aggregate(&name, &args, span, cx);
@@ -94,25 +104,28 @@ impl Binder<'_> {
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
         let position = self.pos(span);
-        if cx.in_aggregate {
+        if ordered_set::is_ordered_set(name) {
+            // Without it the key is one argument more.
+            if args.exprs.len() != if name == "mode" { 1 } else { 2 } {
+                let mut types = Vec::with_capacity(args.exprs.len());
+                for arg in &args.exprs {
+                    types.push(self.expr(arg, &mut Self::inside_aggregate(cx))?.ty().sql_name());
+                }
+                return Err(SqlError::new(
+                    SqlState::UNDEFINED_FUNCTION,
+                    format!("function {name}({}) does not exist", types.join(", ")),
+                )
+                .at(position));
+            }
             return Err(SqlError::new(
-                SqlState::GROUPING_ERROR,
-                "aggregate function calls cannot be nested",
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("WITHIN GROUP is required for ordered-set aggregate {name}"),
             )
             .at(position));
         }
-        if !cx.clause.aggregates() || cx.collected.is_none() {
-            return Err(SqlError::new(
-                SqlState::GROUPING_ERROR,
-                format!("aggregate functions are not allowed in {}", cx.clause.name()),
-            )
-            .at(position));
-        }
+        self.check_aggregate_place(cx, span)?;
         if args.null_treatment {
             return Err(SqlError::unsupported("IGNORE NULLS").at(position));
-        }
-        if args.within_group {
-            return Err(SqlError::unsupported("WITHIN GROUP").at(position));
         }
         let (func, bound) = self.aggregate_args(name, args, span, cx)?;
         let filter = self.filter(args.filter, cx)?;
@@ -161,7 +174,7 @@ impl Binder<'_> {
             )
             .at(self.pos(span)));
         }
-        let mut inner = self.inside_aggregate(cx);
+        let mut inner = Self::inside_aggregate(cx);
         for arg in &args.exprs {
             bound.push((self.expr(arg, &mut inner)?, arg.span()));
         }
@@ -174,7 +187,7 @@ impl Binder<'_> {
         Ok((func, converted))
     }
 
-    fn inside_aggregate<'c, 's>(&self, cx: &'c Cx<'_, 's>) -> Cx<'c, 's> {
+    pub(super) fn inside_aggregate<'c, 's>(cx: &'c Cx<'_, 's>) -> Cx<'c, 's> {
         Cx {
             scope: cx.scope,
             clause: cx.clause,
@@ -200,7 +213,7 @@ impl Binder<'_> {
     ) -> Result<Vec<SortKey>, SqlError> {
         let mut keys = Vec::with_capacity(args.order_by.len());
         for key in args.order_by {
-            let mut inner = self.inside_aggregate(cx);
+            let mut inner = Self::inside_aggregate(cx);
             let expr = self.expr(&key.expr, &mut inner)?;
             let expr = self.settle_unknown(expr)?;
             keys.push(self.sort_key(expr, key)?);

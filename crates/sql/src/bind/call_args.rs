@@ -17,7 +17,8 @@ pub(crate) struct Args<'e> {
     pub(crate) filter: Option<&'e Expr>,
     /// IGNORE NULLS (RESPECT NULLS is the default).
     pub(crate) null_treatment: bool,
-    pub(crate) within_group: bool,
+    /// Keys of WITHIN GROUP.
+    pub(crate) within_group: &'e [OrderByExpr],
 }
 
 impl<'e> Args<'e> {
@@ -42,7 +43,7 @@ impl<'e> Args<'e> {
             order_by: &[],
             filter: filter.as_deref(),
             null_treatment: matches!(null_treatment, Some(NullTreatment::IgnoreNulls)),
-            within_group: !within_group.is_empty(),
+            within_group,
         };
         match args {
             // CURRENT_DATE and the like.
@@ -96,7 +97,7 @@ impl<'e> Args<'e> {
             "ORDER BY specified"
         } else if self.filter.is_some() {
             "FILTER specified"
-        } else if self.within_group {
+        } else if !self.within_group.is_empty() {
             "WITHIN GROUP specified"
         } else if self.null_treatment {
             return Err(SqlError::unsupported("IGNORE NULLS"));

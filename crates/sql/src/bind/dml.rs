@@ -9,13 +9,18 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::expr_forms::unnested;
+use super::rows::row_of;
 use super::scope::{Clause, Collected, FromItem, Scope, ScopeColumn};
 use super::{Binder, fold, name_parts, relation_name};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{Assignment, Delete, OutputColumn, Rel, Relation, Returning, Scan, Update};
 
 impl Binder<'_> {
-    pub(crate) fn update(&mut self, update: &ast::Update) -> Result<Update, SqlError> {
+    pub(crate) fn update(
+        &mut self,
+        update: &ast::Update,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Update, SqlError> {
         let ast::Update {
             update_token: _,
             optimizer_hints: _,
@@ -35,7 +40,7 @@ impl Binder<'_> {
         if !order_by.is_empty() || limit.is_some() {
             return Err(SqlError::syntax("syntax error: UPDATE has no ORDER BY or LIMIT"));
         }
-        let mut scope = Scope::default();
+        let mut scope = Scope::inside(outer);
         let target = self.target(table, &mut scope)?;
         let from = match from {
             None => None,
@@ -52,7 +57,11 @@ impl Binder<'_> {
         Ok(Update { target, from, filter, assignments, returning })
     }
 
-    pub(crate) fn delete(&mut self, delete: &ast::Delete) -> Result<Delete, SqlError> {
+    pub(crate) fn delete(
+        &mut self,
+        delete: &ast::Delete,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Delete, SqlError> {
         let ast::Delete {
             delete_token: _,
             optimizer_hints: _,
@@ -75,7 +84,7 @@ impl Binder<'_> {
         let [table] = from.as_slice() else {
             return Err(SqlError::syntax("syntax error at or near \",\""));
         };
-        let mut scope = Scope::default();
+        let mut scope = Scope::inside(outer);
         let target = self.target(table, &mut scope)?;
         let using = match using {
             None => None,
@@ -179,9 +188,16 @@ impl Binder<'_> {
             let pairs: Vec<(&ast::ObjectName, &Expr)> = match to {
                 AssignmentTarget::ColumnName(name) => vec![(name, value)],
                 AssignmentTarget::Tuple(names) => {
-                    let Expr::Tuple(values) = unnested(value) else {
-                        return Err(SqlError::unsupported(
-                            "assignment of several columns from one query",
+                    if let Expr::Subquery(query) = unnested(value) {
+                        let row = self.assigned_row(names, query, target, scope)?;
+                        result.extend(row);
+                        continue;
+                    }
+                    let Some(values) = row_of(unnested(value)) else {
+                        return Err(SqlError::new(
+                            SqlState::FEATURE_NOT_SUPPORTED,
+                            "source for a multiple-column UPDATE item must be a sub-SELECT or \
+                             ROW() expression",
                         )
                         .at(self.pos(value.span())));
                     };
@@ -195,17 +211,42 @@ impl Binder<'_> {
                 }
             };
             for (name, value) in pairs {
-                let assignment = self.assignment(name, value, target, scope)?;
-                if result.iter().any(|known| known.column == assignment.column) {
-                    return Err(SqlError::syntax(format!(
-                        "multiple assignments to same column \"{}\"",
-                        target.table.columns[assignment.column].name
-                    )));
-                }
-                result.push(assignment);
+                result.push(self.assignment(name, value, target, scope)?);
+            }
+        }
+        for (at, assignment) in result.iter().enumerate() {
+            if result[..at].iter().any(|known| known.column == assignment.column) {
+                return Err(SqlError::syntax(format!(
+                    "multiple assignments to same column \"{}\"",
+                    target.table.columns[assignment.column].name
+                )));
             }
         }
         Ok(result)
+    }
+
+    /// `(a, b) = (SELECT …)`.
+    fn assigned_row(
+        &mut self,
+        names: &[ast::ObjectName],
+        query: &ast::Query,
+        target: &Scan,
+        scope: &Scope<'_>,
+    ) -> Result<Vec<Assignment>, SqlError> {
+        let span = query.span();
+        let query = self.query(query, Some(scope))?;
+        if query.columns.len() != names.len() {
+            return Err(SqlError::syntax("number of columns does not match number of values")
+                .at(self.pos_parenthesis(span)));
+        }
+        let mut assignments = Vec::with_capacity(names.len());
+        for (name, value) in names.iter().zip(self.one_row(query, span)?) {
+            let column = self.assigned_column(name, target)?;
+            let meta = &target.table.columns[column];
+            let value = self.assign_at(value, meta.ty, &meta.name, span)?;
+            assignments.push(Assignment { column, value: Some(value) });
+        }
+        Ok(assignments)
     }
 
     fn assignment(
@@ -215,6 +256,17 @@ impl Binder<'_> {
         target: &Scan,
         scope: &Scope<'_>,
     ) -> Result<Assignment, SqlError> {
+        let column = self.assigned_column(name, target)?;
+        if is_default(value) {
+            return Ok(Assignment { column, value: None });
+        }
+        let scalar = self.expr_in(value, scope, Clause::Set)?;
+        let meta = &target.table.columns[column];
+        let scalar = self.assign(scalar, meta.ty, &meta.name, value)?;
+        Ok(Assignment { column, value: Some(scalar) })
+    }
+
+    fn assigned_column(&self, name: &ast::ObjectName, target: &Scan) -> Result<usize, SqlError> {
         let parts = name_parts(name)?;
         let [column] = parts.as_slice() else {
             return Err(SqlError::new(
@@ -226,14 +278,7 @@ impl Binder<'_> {
             )
             .at(self.pos(name.span())));
         };
-        let column = self.column_of(&target.table, column, name.span())?;
-        if is_default(value) {
-            return Ok(Assignment { column, value: None });
-        }
-        let scalar = self.expr_in(value, scope, Clause::Set)?;
-        let meta = &target.table.columns[column];
-        let scalar = self.assign(scalar, meta.ty, &meta.name, value)?;
-        Ok(Assignment { column, value: Some(scalar) })
+        self.column_of(&target.table, column, name.span())
     }
 
     /// The index of a column of a table.

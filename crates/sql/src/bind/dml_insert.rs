@@ -15,7 +15,11 @@ use crate::ir::{
 };
 
 impl Binder<'_> {
-    pub(crate) fn insert(&mut self, insert: &ast::Insert) -> Result<Insert, SqlError> {
+    pub(crate) fn insert(
+        &mut self,
+        insert: &ast::Insert,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Insert, SqlError> {
         let ast::Insert {
             insert_token: _,
             optimizer_hints: _,
@@ -74,14 +78,14 @@ impl Binder<'_> {
         let mut columns = self.insert_columns(columns, &table)?;
         let source = match source {
             None => InsertSource::Default,
-            Some(query) => self.insert_source(query, &table, &columns, &names)?,
+            Some(query) => self.insert_source(query, &table, &columns, &names, outer)?,
         };
         match &source {
             InsertSource::Default => columns.clear(),
             InsertSource::Values(rows) => columns.truncate(rows.first().map_or(0, Vec::len)),
             InsertSource::Query(query) => columns.truncate(query.columns.len()),
         }
-        let mut scope = Scope::default();
+        let mut scope = Scope::inside(outer);
         scope.add(&target_item(&target, None));
         let on_conflict = match on {
             None => None,
@@ -127,6 +131,7 @@ impl Binder<'_> {
         table: &catalog::Table,
         columns: &[usize],
         names: &[Span],
+        outer: Option<&Scope<'_>>,
     ) -> Result<InsertSource, SqlError> {
         let plain = query.with.is_none()
             && query.order_by.is_none()
@@ -134,9 +139,9 @@ impl Binder<'_> {
             && query.fetch.is_none()
             && query.locks.is_empty();
         if let (SetExpr::Values(values), true) = (&*query.body, plain) {
-            return self.insert_values(values, table, columns, names);
+            return self.insert_values(values, table, columns, names, outer);
         }
-        let mut bound = self.query_as(query, None, false)?;
+        let mut bound = self.query_as(query, outer, false)?;
         let spans: Vec<Span> =
             (0..bound.columns.len()).map(|i| super::query::nth_item(&query.body, i)).collect();
         self.check_width(&spans, columns.len(), names)?;
@@ -150,9 +155,10 @@ impl Binder<'_> {
         table: &catalog::Table,
         columns: &[usize],
         names: &[Span],
+        outer: Option<&Scope<'_>>,
     ) -> Result<InsertSource, SqlError> {
         let ast::Values { explicit_row: _, value_keyword: _, rows } = values;
-        let scope = Scope::default();
+        let scope = Scope::inside(outer);
         let width = rows.first().map_or(0, |row| row.content.len());
         let mut bound = Vec::with_capacity(rows.len());
         for row in rows {

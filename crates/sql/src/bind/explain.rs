@@ -28,7 +28,7 @@ impl Binder<'_> {
             return Err(SqlError::syntax("syntax error in EXPLAIN"));
         }
         let inner = self.statement(statement)?;
-        if matches!(inner, Statement::Utility(_) | Statement::Explain(_)) {
+        if matches!(inner, Statement::With(_) | Statement::Utility(_) | Statement::Explain(_)) {
             return Err(SqlError::unsupported("EXPLAIN of this statement"));
         }
         let json = match format {

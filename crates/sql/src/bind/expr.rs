@@ -61,7 +61,7 @@ impl Binder<'_> {
         what: &str,
     ) -> Result<Scalar, SqlError> {
         let scalar = self.expr_in(expr, scope, clause)?;
-        self.condition(scalar, what, extent(expr))
+        Ok(super::rows::condition(self.condition(scalar, what, extent(expr))?))
     }
 
     /// An expression. Its type may still be unknown.
@@ -179,11 +179,12 @@ impl Binder<'_> {
             }
             Expr::Collate { expr, collation } => self.collate(expr, collation, cx),
             Expr::IsNormalized { .. } => Err(SqlError::unsupported("IS NORMALIZED")),
-            Expr::Tuple(_) => {
-                Err(SqlError::unsupported("a row constructor here").at(self.pos(expr.span())))
+            Expr::Tuple(fields) => {
+                let fields: Vec<&Expr> = fields.iter().collect();
+                self.row_value(&fields, cx)
             }
             Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => {
-                Err(SqlError::unsupported("GROUPING SETS, CUBE or ROLLUP")
+                Err(SqlError::syntax("GROUPING SETS, CUBE or ROLLUP outside of GROUP BY")
                     .at(self.pos(expr.span())))
             }
             Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => {

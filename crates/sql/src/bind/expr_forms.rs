@@ -1,15 +1,13 @@
-//! Expression forms with a syntax of their own: CASE, ARRAY, rows, EXTRACT, SUBSTRING, TRIM.
+//! Expression forms with a syntax of their own: CASE, ARRAY, EXTRACT, SUBSTRING, TRIM.
 
 use pgtypes::{Datum, PgType};
 use sqlparser::ast::{
-    self, AccessExpr, BinaryOperator as Op, CaseWhen, DateTimeField, Expr, Spanned, Subscript,
-    TrimWhereField,
+    self, AccessExpr, CaseWhen, DateTimeField, Expr, Spanned, Subscript, TrimWhereField,
 };
 use sqlparser::tokenizer::Span;
 
 use super::Binder;
 use super::expr::Cx;
-use super::expr_op::{negate, operator_name};
 use super::resolve::Context;
 use crate::error::{SqlError, SqlState};
 use crate::ir::Scalar;
@@ -212,82 +210,6 @@ impl Binder<'_> {
             args.push((self.expr(arg, cx)?, arg.span()));
         }
         self.call(name, args, text.span())
-    }
-
-    /// `(a, b) op (c, d)`.
-    pub(crate) fn row_comparison(
-        &mut self,
-        lefts: &[Expr],
-        op: &Op,
-        rights: &[Expr],
-        span: Span,
-        cx: &mut Cx<'_, '_>,
-    ) -> Result<Scalar, SqlError> {
-        if lefts.len() != rights.len() {
-            return Err(SqlError::syntax("unequal number of entries in row expressions")
-                .at(self.pos_behind(span)));
-        }
-        let mut l = Vec::with_capacity(lefts.len());
-        let mut r = Vec::with_capacity(rights.len());
-        for (left, right) in lefts.iter().zip(rights) {
-            l.push((self.expr(left, cx)?, left.span()));
-            r.push((self.expr(right, cx)?, right.span()));
-        }
-        let name = operator_name(op)?;
-        match op {
-            Op::Eq | Op::NotEq => {
-                let mut parts = Vec::with_capacity(l.len());
-                for (left, right) in l.into_iter().zip(r) {
-                    let at = left.1;
-                    parts.push(self.operator(&name, vec![left, right], at)?);
-                }
-                Ok(if *op == Op::Eq { Scalar::And(parts) } else { Scalar::Or(parts) })
-            }
-            Op::Lt | Op::LtEq | Op::Gt | Op::GtEq => self.row_order(&l, &name, &r),
-            _ => Err(SqlError::unsupported(format!("the operator {op} over rows"))),
-        }
-    }
-
-    /// `(a, b) < (c, d)` is `a < c OR (a = c AND b < d)`.
-    fn row_order(
-        &mut self,
-        left: &[(Scalar, Span)],
-        op: &str,
-        right: &[(Scalar, Span)],
-    ) -> Result<Scalar, SqlError> {
-        let strict = op.trim_end_matches('=');
-        let last = left.len() - 1;
-        let at = left[last].1;
-        let pair = |i: usize| vec![left[i].clone(), right[i].clone()];
-        let mut result = self.operator(op, pair(last), at)?;
-        for i in (0..last).rev() {
-            let less = self.operator(strict, pair(i), left[i].1)?;
-            let equal = self.operator("=", pair(i), left[i].1)?;
-            result = Scalar::Or(vec![less, Scalar::And(vec![equal, result])]);
-        }
-        Ok(result)
-    }
-
-    /// `(a, b) IN ((1, 2), (3, 4))`.
-    pub(crate) fn row_in_list(
-        &mut self,
-        needles: &[Expr],
-        list: &[Expr],
-        negated: bool,
-        cx: &mut Cx<'_, '_>,
-    ) -> Result<Scalar, SqlError> {
-        let mut equal = Vec::with_capacity(list.len());
-        for item in list {
-            let Expr::Tuple(items) = item else {
-                return Err(SqlError::new(
-                    SqlState::UNDEFINED_FUNCTION,
-                    "operator does not exist: record = a value that is no row",
-                )
-                .at(self.pos(item.span())));
-            };
-            equal.push(self.row_comparison(needles, &Op::Eq, items, item.span(), cx)?);
-        }
-        Ok(negate(Scalar::Or(equal), negated))
     }
 
     /// COALESCE, GREATEST, LEAST, NULLIF: functions to the parser, expressions to PostgreSQL.

@@ -6,7 +6,9 @@ use sqlparser::tokenizer::Span;
 
 use super::Binder;
 use super::expr::{Cx, extent};
+use super::expr_forms::unnested;
 use super::resolve;
+use super::rows::row_of;
 use crate::error::{SqlError, SqlState};
 use crate::ir::{FuncRef, Scalar};
 
@@ -51,8 +53,8 @@ impl Binder<'_> {
             Op::And | Op::Or => return self.logic(left, op, right, cx),
             _ => {}
         }
-        if let (Expr::Tuple(lefts), Expr::Tuple(rights)) = (left, right) {
-            return self.row_comparison(lefts, op, rights, left.span(), cx);
+        if let Some(compared) = self.row_operator(left, op, right, cx)? {
+            return Ok(compared);
         }
         let name = operator_name(op)?;
         let l = (self.expr(left, cx)?, left.span());
@@ -169,8 +171,8 @@ impl Binder<'_> {
         negated: bool,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
-        if let Expr::Tuple(_) = arg {
-            return Err(SqlError::unsupported("IS NULL of a row"));
+        if let Some(fields) = row_of(unnested(arg)) {
+            return self.row_null_test(&fields, negated, cx);
         }
         let scalar = self.expr(arg, cx)?;
         let scalar = self.settle_unknown(scalar)?;
@@ -209,6 +211,9 @@ impl Binder<'_> {
         negated: bool,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
+        if let (Some(l), Some(r)) = (row_of(left), row_of(right)) {
+            return self.row_distinct((left, l), r, negated, cx);
+        }
         let l = self.expr(left, cx)?;
         let r = self.expr(right, cx)?;
         let (eq, l, r) = self.equality((l, left.span()), (r, right.span()))?;
@@ -258,8 +263,8 @@ impl Binder<'_> {
         negated: bool,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
-        if let Expr::Tuple(needles) = expr {
-            return self.row_in_list(needles, list, negated, cx);
+        if let Some(fields) = row_of(expr) {
+            return self.row_in_list(expr, &fields, list, negated, cx);
         }
         let span = expr.span();
         let needle = self.expr(expr, cx)?;

@@ -144,7 +144,7 @@ impl Binder<'_> {
             && let Some((cte, at)) = scope.cte(name)
         {
             let (cte, at) = (cte.clone(), at.clone());
-            let query = self.cte(&cte, &at)?;
+            let query = self.cte(&cte, &at, span)?;
             return self.subquery_item(query.rel, &query.columns, name, None, alias);
         }
         let Some(relation) = self.catalog.relation(schema, name)? else {
@@ -204,6 +204,9 @@ impl Binder<'_> {
             sql: "",
             params: Vec::new(),
             next_column: self.next_column,
+            next_work: self.next_work,
+            parts: Vec::new(),
+            at_top: false,
             depth: self.depth,
             cte_mentions: self.cte_mentions,
             in_cte: self.in_cte,
@@ -211,6 +214,7 @@ impl Binder<'_> {
         };
         let bound = inner.query(query, None);
         self.next_column = inner.next_column;
+        self.next_work = inner.next_work;
         bound
     }
 

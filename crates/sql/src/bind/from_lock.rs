@@ -143,6 +143,8 @@ impl Binder<'_> {
             | Rel::OneRow
             | Rel::Empty { .. }
             | Rel::Virtual(_)
+            | Rel::Work(_)
+            | Rel::Recursive(_)
             | Rel::Values { .. }
             | Rel::Function(_) => Ok(Vec::new()),
             Rel::Filter { input, .. } | Rel::Sort { input, .. } | Rel::Lock { input, .. } => {

@@ -9,6 +9,7 @@
 use sqlparser::ast::{Expr, GroupByExpr, Spanned};
 
 use super::Binder;
+use super::grouping::{self, Groups};
 use super::scope::{Clause, Scope};
 use super::select::Parts;
 use super::select_list::Item;
@@ -22,31 +23,26 @@ impl Binder<'_> {
         group_by: &GroupByExpr,
         items: &[Item],
         scope: &Scope<'_>,
-    ) -> Result<Vec<Scalar>, SqlError> {
-        let GroupByExpr::Expressions(exprs, _) = group_by else { return Ok(Vec::new()) };
-        let mut keys = Vec::new();
+    ) -> Result<Groups, SqlError> {
+        let mut groups = Groups::default();
+        let GroupByExpr::Expressions(exprs, _) = group_by else { return Ok(groups) };
+        let mut sets = vec![Vec::new()];
         for expr in exprs {
-            match expr {
-                // `GROUP BY ()` is one group over everything; several keys in parentheses are
-                // these keys.
-                Expr::Tuple(inner) => {
-                    for expr in inner {
-                        self.group_key(expr, items, scope, &mut keys)?;
-                    }
-                }
-                expr => self.group_key(expr, items, scope, &mut keys)?,
-            }
+            let more = self.grouping_sets(expr, items, scope, &mut groups)?;
+            sets = grouping::product(sets, &more)?;
         }
-        Ok(keys)
+        if exprs.iter().any(grouping::is_sets) {
+            groups.sets = Some(sets);
+        }
+        Ok(groups)
     }
 
-    fn group_key(
+    pub(super) fn group_key(
         &mut self,
         expr: &Expr,
         items: &[Item],
         scope: &Scope<'_>,
-        keys: &mut Vec<Scalar>,
-    ) -> Result<(), SqlError> {
+    ) -> Result<Scalar, SqlError> {
         let key = self.group_expr(expr, items, scope)?;
         let key = self.settle_unknown(key)?;
         let ty = key.ty();
@@ -57,10 +53,7 @@ impl Binder<'_> {
             )
             .at(self.pos(expr.span()))
         })?;
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-        Ok(())
+        Ok(key)
     }
 
     /// A number is a position; a bare name is a column of FROM, or else an alias.
@@ -117,16 +110,19 @@ impl Binder<'_> {
     pub(crate) fn group(
         &mut self,
         input: Rel,
-        keys: Vec<Scalar>,
+        groups: Groups,
         parts: &mut Parts,
         scope: &Scope<'_>,
     ) -> Result<Rel, SqlError> {
-        let mut group: Vec<(RelColumn, Scalar)> = Vec::with_capacity(keys.len());
-        for key in keys {
+        let mut group: Vec<(RelColumn, Scalar)> = Vec::with_capacity(groups.keys.len());
+        for key in groups.keys {
             let column = self.fresh("group key", key.ty());
             group.push((column, key));
         }
-        let dependent = dependent_columns(&group, scope);
+        let dependent = match &groups.sets {
+            None => dependent_columns(&group, scope),
+            Some(_) => Vec::new(),
+        };
         let mut failure = None;
         for scalar in parts.scalars_mut() {
             let inner = Grouping { scope, dependent: &dependent };
@@ -138,7 +134,13 @@ impl Binder<'_> {
             return Err(error);
         }
         let aggs = std::mem::take(&mut parts.collected.aggs);
-        Ok(Rel::Aggregate { input: Box::new(input), group, aggs })
+        let groupings = std::mem::take(&mut parts.collected.groupings);
+        if let Some(sets) = &groups.sets {
+            return self.group_by_sets(input, &group, sets, aggs, &groupings);
+        }
+        let known = group.clone();
+        let rel = Rel::Aggregate { input: Box::new(input), group, aggs };
+        self.grouping_of_one_set(rel, &known, &groupings)
     }
 
     fn regroup(

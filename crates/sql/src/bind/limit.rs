@@ -1,12 +1,16 @@
 //! LIMIT, OFFSET, FETCH: int8, over parameters only.
 
 use pgtypes::cast::Context;
+use pgtypes::{Datum, PgType};
 use sqlparser::ast::{self, LimitClause, Spanned};
 
 use super::Binder;
+use super::resolve;
 use super::scope::{Clause, Scope};
 use crate::error::{SqlError, SqlState};
-use crate::ir::{Rel, Scalar};
+use crate::ir::{
+    Frame, FrameBound, FrameExclusion, FrameUnits, Rel, Scalar, WindowCall, WindowFunc,
+};
 
 impl Binder<'_> {
     /// The rows of `rel` that the limiting clauses leave.
@@ -34,9 +38,6 @@ impl Binder<'_> {
             }
         }
         if let Some(ast::Fetch { with_ties, percent, quantity }) = fetch {
-            if *with_ties {
-                return Err(SqlError::unsupported("FETCH … WITH TIES"));
-            }
             if *percent {
                 return Err(SqlError::unsupported("FETCH … PERCENT"));
             }
@@ -47,11 +48,95 @@ impl Binder<'_> {
                 Some(_) => self.row_count(quantity.as_ref(), scope, Clause::Limit)?,
                 None => Some(Scalar::int8(1)),
             };
+            if let (true, Some(limit)) = (*with_ties, &limit) {
+                return self.with_ties(rel, limit, offset.as_ref());
+            }
         }
         if limit.is_none() && offset.is_none() {
             return Ok(rel);
         }
         Ok(Rel::Limit { input: Box::new(rel), limit, offset })
+    }
+
+    /// As many rows as `limit` says, and those that are not behind the last of them in the order.
+    fn with_ties(
+        &mut self,
+        rel: Rel,
+        limit: &Scalar,
+        offset: Option<&Scalar>,
+    ) -> Result<Rel, SqlError> {
+        if matches!(limit, Scalar::Literal(Datum::Int8(count), _) if *count < 0) {
+            return Err(SqlError::new(
+                SqlState::INVALID_ROW_COUNT_IN_LIMIT,
+                "LIMIT must not be negative",
+            ));
+        }
+        let keys = match &rel {
+            Rel::Sort { keys, .. } | Rel::DistinctOn { keys, .. } => keys.clone(),
+            // Order keys that the client does not see were cut off.
+            Rel::Project { input, .. }
+                if matches!(**input, Rel::Sort { .. } | Rel::DistinctOn { .. }) =>
+            {
+                let Rel::Project { input, exprs } = rel else { unreachable!("matched above") };
+                let input = Box::new(self.with_ties(*input, limit, offset)?);
+                return Ok(Rel::Project { input, exprs });
+            }
+            Rel::Lock { .. } => {
+                return Err(SqlError::unsupported("WITH TIES with a locking clause"));
+            }
+            _ => {
+                return Err(SqlError::syntax(
+                    "WITH TIES cannot be specified without ORDER BY clause",
+                ));
+            }
+        };
+        let columns = rel.columns();
+        let place = |binder: &mut Self, func: WindowFunc| WindowCall {
+            column: binder.fresh("place", PgType::INT8),
+            func,
+            args: Vec::new(),
+            filter: None,
+            partition_by: Vec::new(),
+            order_by: keys.clone(),
+            frame: Frame {
+                units: FrameUnits::Range,
+                start: FrameBound::UnboundedPreceding,
+                end: FrameBound::CurrentRow,
+                exclude: FrameExclusion::Nothing,
+            },
+        };
+        let calls = vec![place(self, WindowFunc::Rank), place(self, WindowFunc::RowNumber)];
+        let of = |call: &WindowCall| Scalar::Column(call.column.id, PgType::INT8);
+        let (rank, number) = (of(&calls[0]), of(&calls[1]));
+        let skipped = match offset {
+            None => Scalar::int8(0),
+            Some(offset) => Scalar::Coalesce(vec![offset.clone(), Scalar::int8(0)], PgType::INT8),
+        };
+        let int8 = |name: &str, left: Scalar, right: Scalar| -> Result<Scalar, SqlError> {
+            let func = resolve::operator(name, &[PgType::INT8, PgType::INT8])?;
+            let ty = func.result;
+            Ok(Scalar::Call { func, args: vec![left, right], ty })
+        };
+        let last = int8("-", rank, skipped.clone())?;
+        let within = Scalar::And(vec![
+            int8("<=", last, limit.clone())?,
+            int8(">", limit.clone(), Scalar::int8(0))?,
+        ]);
+        let predicate = Scalar::And(vec![
+            int8(">", number, skipped)?,
+            Scalar::Or(vec![within, Scalar::IsNull(Box::new(limit.clone()))]),
+        ]);
+        let rel = Rel::Window { input: Box::new(rel), calls };
+        let rel = Rel::Filter { input: Box::new(rel), predicate };
+        let rel = Rel::Sort { input: Box::new(rel), keys };
+        let exprs = columns
+            .into_iter()
+            .map(|column| {
+                let scalar = Scalar::Column(column.id, column.ty);
+                (column, scalar)
+            })
+            .collect();
+        Ok(Rel::Project { input: Box::new(rel), exprs })
     }
 
     /// LIMIT and OFFSET: int8, over parameters only.

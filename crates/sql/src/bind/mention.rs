@@ -30,11 +30,3 @@ pub fn mentioned_tables(statement: &ast::Statement) -> Vec<(Option<String>, Stri
     names.0.dedup();
     names.0
 }
-
-/// Whether a query mentions a relation of that name without a schema.
-pub(crate) fn mentions(query: &ast::Query, name: &str) -> bool {
-    let mut names = Names(Vec::new());
-    let flow = query.visit(&mut names);
-    debug_assert!(flow.is_continue(), "the visitor never breaks");
-    names.0.iter().any(|(schema, known)| schema.is_none() && known == name)
-}

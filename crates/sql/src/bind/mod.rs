@@ -4,11 +4,14 @@
 //!   mod      Binder, parameters, fresh columns          select   SELECT, clause by clause
 //!   parse    text -> tree, positions                    group    aggregates and GROUP BY
 //!   as_of    AS OF SYSTEM TIME, before parsing
+//!   grouping GROUPING SETS, ROLLUP, CUBE
 //!   scope    who is called what                         order    ORDER BY, DISTINCT, LIMIT
 //!   types    names of types, coercion, common types     window   OVER
 //!   expr…    expressions                                from     FROM, joins, functions
-//!   call     functions, aggregates                      query    WITH, set operations, VALUES
+//!   call     functions, aggregates                      query    set operations, VALUES
+//!   with     WITH
 //!   sub      queries inside expressions                 dml      INSERT, UPDATE, DELETE
+//!   recursive  WITH RECURSIVE                             rows     (a, b)
 //! ```
 //!
 //! # Rules
@@ -34,13 +37,17 @@ mod from_func;
 mod from_join;
 mod from_lock;
 mod group;
+mod grouping;
 mod limit;
 mod literal;
 mod mention;
 mod order;
+mod ordered_set;
 mod parse;
 mod query;
+mod recursive;
 mod resolve;
+mod rows;
 mod scope;
 mod select;
 mod select_list;
@@ -49,6 +56,7 @@ mod typename;
 mod types;
 mod unsupported;
 mod window;
+mod with;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +66,9 @@ use sqlparser::ast;
 use sqlparser::tokenizer::Span;
 
 use crate::error::{SqlError, SqlState};
-use crate::ir::{Bound, CatalogView, ColId, Query, RelColumn, Scalar, Statement};
+use crate::ir::{
+    Bound, CatalogView, ColId, Part, Query, RelColumn, Scalar, Statement, With, WorkId,
+};
 
 pub(crate) use as_of::take_as_of;
 pub use mention::mentioned_tables;
@@ -80,6 +90,11 @@ pub struct Binder<'a> {
     /// Types of parameters as far as declared or inferred.
     params: Vec<Option<PgType>>,
     next_column: u32,
+    next_work: u32,
+    /// What runs before the statement.
+    parts: Vec<Part>,
+    /// The WITH met next is the statement's own.
+    at_top: bool,
     depth: usize,
     cte_mentions: usize,
     /// How deep in WITH queries: locking clauses outside do not mean the tables there.
@@ -97,6 +112,9 @@ impl<'a> Binder<'a> {
             sql,
             params: Vec::new(),
             next_column: 0,
+            next_work: 0,
+            parts: Vec::new(),
+            at_top: false,
             depth: 0,
             cte_mentions: 0,
             in_cte: 0,
@@ -154,19 +172,39 @@ impl<'a> Binder<'a> {
 
     fn statement(&mut self, statement: &ast::Statement) -> Result<Statement, SqlError> {
         match statement {
-            ast::Statement::Query(query) => match &*query.body {
-                ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_)
-                    if query.with.is_some() =>
-                {
-                    Err(SqlError::unsupported("WITH before INSERT, UPDATE or DELETE"))
-                }
-                _ => Ok(Statement::Query(self.query(query, None)?)),
-            },
-            ast::Statement::Insert(insert) => Ok(Statement::Insert(Box::new(self.insert(insert)?))),
-            ast::Statement::Update(update) => Ok(Statement::Update(Box::new(self.update(update)?))),
-            ast::Statement::Delete(delete) => Ok(Statement::Delete(Box::new(self.delete(delete)?))),
+            ast::Statement::Query(query) => {
+                let main = self.with_statement(query)?;
+                let parts = std::mem::take(&mut self.parts);
+                Ok(match parts.is_empty() {
+                    true => main,
+                    false => Statement::With(Box::new(With { parts, main })),
+                })
+            }
+            ast::Statement::Insert(_) | ast::Statement::Update(_) | ast::Statement::Delete(_) => {
+                self.write(statement, None)
+            }
             ast::Statement::Explain { .. } => self.explain(statement),
             other => Ok(Statement::Utility(Box::new(other.clone()))),
+        }
+    }
+
+    /// A write; `outer` has the queries of the WITH in front of it.
+    fn write(
+        &mut self,
+        statement: &ast::Statement,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Statement, SqlError> {
+        match statement {
+            ast::Statement::Insert(insert) => {
+                Ok(Statement::Insert(Box::new(self.insert(insert, outer)?)))
+            }
+            ast::Statement::Update(update) => {
+                Ok(Statement::Update(Box::new(self.update(update, outer)?)))
+            }
+            ast::Statement::Delete(delete) => {
+                Ok(Statement::Delete(Box::new(self.delete(delete, outer)?)))
+            }
+            other => Err(SqlError::internal(format!("{other} is no write"))),
         }
     }
 
@@ -175,6 +213,12 @@ impl<'a> Binder<'a> {
         let id = ColId(self.next_column);
         self.next_column += 1;
         RelColumn { id, name: name.into(), ty }
+    }
+
+    /// A new name for rows that one part of the statement makes and others read.
+    fn fresh_work(&mut self) -> WorkId {
+        self.next_work += 1;
+        WorkId(self.next_work)
     }
 
     /// Runs `bind` one level deeper, or refuses with 54001.

@@ -37,7 +37,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
         .tokenize_with_location()
         .map_err(|e| lexical_error(sql, &e.message, e.location))?;
     check_chains(&tokens)?;
-    let tokens = limits_before_locks(with_lock_marks(tokens));
+    let tokens = with_exclude_marks(limits_before_locks(with_lock_marks(tokens)));
     Parser::new(&dialect as &dyn Dialect)
         .with_recursion_limit(NESTING_MAX)
         .with_tokens_with_locations(tokens)
@@ -121,6 +121,67 @@ fn limits_before_locks(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             out.extend_from_slice(&tokens[at..limit]);
             at = end;
             continue;
+        }
+        out.push(tokens[at].clone());
+        at += 1;
+    }
+    out
+}
+
+/// `EXCLUDE …` of a window's frame, which sqlparser does not know, becomes one more key of the window's
+/// order: `ORDER BY a, "mark ties" ROWS …`.
+fn with_exclude_marks(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let word = |token: &TokenWithSpan| match &token.token {
+        Token::Word(w) if w.quote_style.is_none() => w.value.to_ascii_lowercase(),
+        _ => String::new(),
+    };
+    if !tokens.iter().any(|token| word(token) == "exclude") {
+        return tokens;
+    }
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    // Per level of parentheses: where its frame begins, and whether it has an order.
+    let mut levels: Vec<(Option<usize>, bool)> = vec![(None, false)];
+    let mut at = 0;
+    while at < tokens.len() {
+        let rest: Vec<usize> = (at..tokens.len())
+            .filter(|&i| !matches!(tokens[i].token, Token::Whitespace(_)))
+            .take(3)
+            .collect();
+        let words: Vec<String> = rest.iter().map(|&i| word(&tokens[i])).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let length = match words.as_slice() {
+            _ if rest.first() != Some(&at) => 0,
+            ["exclude", "current", "row"] | ["exclude", "no", "others"] => 3,
+            ["exclude", "group" | "ties", ..] => 2,
+            _ => 0,
+        };
+        let (frame, ordered) = *levels.last().expect("never empty");
+        if let (true, Some(frame)) = (length > 0, frame) {
+            let span = tokens[at].span;
+            let made = |token: Token| TokenWithSpan { token, span };
+            let mark = Token::make_word(&format!("{LOCK_MARK}{}", words[1]), Some('"'));
+            let key = match ordered {
+                true => vec![made(Token::Comma), made(mark)],
+                false => vec![
+                    made(Token::make_keyword("ORDER")),
+                    made(Token::make_keyword("BY")),
+                    made(mark),
+                ],
+            };
+            out.splice(frame..frame, key);
+            at = rest[length - 1] + 1;
+            continue;
+        }
+        let level = levels.len() - 1;
+        match &tokens[at].token {
+            Token::LParen => levels.push((None, false)),
+            Token::RParen if levels.len() > 1 => drop(levels.pop()),
+            Token::Word(_) => match words.first().copied().unwrap_or("") {
+                "rows" | "range" | "groups" => levels[level].0 = Some(out.len()),
+                "order" => levels[level].1 = true,
+                _ => {}
+            },
+            _ => {}
         }
         out.push(tokens[at].clone());
         at += 1;

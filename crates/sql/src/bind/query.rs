@@ -1,21 +1,13 @@
-//! Queries: WITH, set operations, VALUES, and ORDER BY and LIMIT around them.
-
-use std::cell::Cell;
-use std::rc::Rc;
-use std::sync::Arc;
+//! Queries: set operations, VALUES, and ORDER BY and LIMIT around them.
 
 use sqlparser::ast::{self, OrderByExpr, OrderByKind, SetExpr, SetQuantifier, Spanned};
 use sqlparser::tokenizer::Span;
 
+use super::Binder;
 use super::resolve::Context;
-use super::scope::{Clause, Cte, Scope};
-use super::{Binder, fold};
+use super::scope::{Clause, Scope};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{OutputColumn, Query, Rel, RelColumn, Scalar, SetOp};
-
-/// Most bindings of common table expressions in one statement: each mention is one, and mentions
-/// multiply where one expression mentions another.
-const CTE_MENTIONS_MAX: usize = 2_000;
 
 /// What surrounds the body of a query.
 pub(crate) struct Around<'q> {
@@ -76,9 +68,10 @@ impl Binder<'_> {
         if !pipe_operators.is_empty() {
             return Err(SqlError::unsupported("the pipe operator |>"));
         }
+        let top = std::mem::take(&mut self.at_top);
         let mut scope = Scope::inside(parent);
         if let Some(with) = with {
-            self.with(with, &mut scope)?;
+            self.with(with, &mut scope, top.then_some(query))?;
         }
         let order_by = match order_by {
             None => &[][..],
@@ -87,88 +80,13 @@ impl Binder<'_> {
         };
         let around = Around { order_by, locks, settle };
         let mut bound = self.body(body, &scope, &around)?;
-        // What nobody mentions must still be right.
-        for cte in scope.ctes.iter().rev().filter(|cte| !cte.used.get()) {
-            self.cte(cte, &scope)?;
-        }
+        self.check_unused(&scope)?;
         let rel = std::mem::replace(&mut bound.rel, Rel::OneRow);
         bound.rel = self.limit(rel, limit_clause.as_ref(), fetch.as_ref(), &scope)?;
         Ok(bound)
     }
 
-    fn with<'q>(&mut self, with: &'q ast::With, scope: &mut Scope<'q>) -> Result<(), SqlError> {
-        let ast::With { with_token: _, recursive, cte_tables } = with;
-        for cte in cte_tables {
-            let ast::Cte { alias, query, from, materialized: _, closing_paren_token: _ } = cte;
-            if from.is_some() {
-                return Err(SqlError::syntax("syntax error at or near \"FROM\""));
-            }
-            if matches!(
-                &*query.body,
-                SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
-            ) {
-                return Err(SqlError::unsupported("a data-modifying statement in WITH"));
-            }
-            let name = fold(&alias.name);
-            if *recursive && super::mention::mentions(query, &name) {
-                return Err(SqlError::unsupported("WITH RECURSIVE").at(self.pos(alias.name.span)));
-            }
-            if scope.ctes.iter().any(|known| known.name == name) {
-                return Err(SqlError::new(
-                    SqlState::DUPLICATE_ALIAS,
-                    format!("WITH query name \"{name}\" specified more than once"),
-                )
-                .at(self.pos(alias.name.span)));
-            }
-            let columns = alias.columns.iter().map(|column| fold(&column.name)).collect();
-            let visible = scope.ctes.len();
-            let used = Rc::new(Cell::new(false));
-            scope.ctes.push(Cte { name, query, columns, visible, used });
-        }
-        Ok(())
-    }
-
-    /// Binds a common table expression, anew for each mention.
-    pub(crate) fn cte(&mut self, cte: &Cte<'_>, at: &Scope<'_>) -> Result<Query, SqlError> {
-        let again = cte.used.replace(true);
-        self.cte_mentions += 1;
-        if self.cte_mentions > CTE_MENTIONS_MAX {
-            return Err(SqlError::new(
-                SqlState::PROGRAM_LIMIT_EXCEEDED,
-                "common table expressions are mentioned too often",
-            ));
-        }
-        let mut scope = Scope::inside(at.parent);
-        scope.ctes = at.ctes[..cte.visible].to_vec();
-        self.in_cte += 1;
-        let query = self.query(cte.query, Some(&scope));
-        self.in_cte -= 1;
-        let mut query = query?;
-        if again && (query.rel.is_volatile() || query.rel.has_locks()) {
-            // Bound twice it would be evaluated twice, with two results.
-            return Err(SqlError::unsupported(format!(
-                "mentioning WITH query \"{}\" twice, which calls a volatile function,",
-                cte.name
-            )));
-        }
-        if cte.columns.len() > query.columns.len() {
-            return Err(SqlError::new(
-                SqlState::INVALID_COLUMN_REFERENCE,
-                format!(
-                    "WITH query \"{}\" has {} columns available but {} columns specified",
-                    cte.name,
-                    query.columns.len(),
-                    cte.columns.len()
-                ),
-            ));
-        }
-        for (column, name) in query.columns.iter_mut().zip(&cte.columns) {
-            column.name = Arc::from(name.as_str());
-        }
-        Ok(query)
-    }
-
-    fn body(
+    pub(super) fn body(
         &mut self,
         body: &SetExpr,
         scope: &Scope<'_>,

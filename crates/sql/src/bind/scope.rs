@@ -8,15 +8,17 @@
 //! - **S1** An unqualified name finds at most one column per level; two are an error (42702).
 //! - **S2** `columns` of a level are what `*` expands to: merged USING columns first and once.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use pgtypes::PgType;
 use sqlparser::ast;
 
+use super::grouping::GroupingCall;
 use super::{Binder, fold};
 use crate::error::{SqlError, SqlState};
-use crate::ir::{AggCall, ColId, FunctionScan, Rel, RelColumn, Scalar, WindowCall};
+use crate::ir::{AggCall, ColId, FunctionScan, Rel, RelColumn, Scalar, WindowCall, WorkId};
 
 /// A column as names see it.
 #[derive(Clone, Debug)]
@@ -49,6 +51,22 @@ pub(crate) struct Cte<'q> {
     pub(crate) visible: usize,
     /// Whether it was mentioned, and so bound.
     pub(crate) used: Rc<Cell<bool>>,
+    /// It mentions itself, in WITH RECURSIVE.
+    pub(crate) recursive: bool,
+    /// Rows made elsewhere, instead of the query.
+    pub(crate) work: Rc<OnceCell<WorkRows>>,
+    /// Belongs to the statement as a whole and is mentioned several times.
+    pub(crate) shared: bool,
+    /// Where it is named.
+    pub(crate) span: sqlparser::tokenizer::Span,
+}
+
+/// Rows made by another part of the statement.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkRows {
+    pub(crate) id: WorkId,
+    /// Name and type of each; none: a write without RETURNING.
+    pub(crate) columns: Option<Vec<(Arc<str>, PgType)>>,
 }
 
 /// Which clause an expression stands in: what it may contain, and how errors call it.
@@ -117,6 +135,7 @@ pub(crate) struct Collected {
     pub(crate) aggs: Vec<AggCall>,
     pub(crate) windows: Vec<WindowCall>,
     pub(crate) functions: Vec<FunctionScan>,
+    pub(crate) groupings: Vec<GroupingCall>,
 }
 
 /// Names visible at one level, and outwards.

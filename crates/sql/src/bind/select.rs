@@ -77,8 +77,10 @@ impl Binder<'_> {
         }
         let mut parts = self.parts(select, &scope, around)?;
         let group = self.group_by(&select.group_by, &parts.items, &scope)?;
-        let grouped =
-            !group.is_empty() || !parts.collected.aggs.is_empty() || parts.having.is_some();
+        let grouped = !group.is_empty()
+            || !parts.collected.aggs.is_empty()
+            || !parts.collected.groupings.is_empty()
+            || parts.having.is_some();
         let locks = if around.locks.is_empty() {
             Vec::new()
         } else {

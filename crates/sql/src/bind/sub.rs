@@ -7,6 +7,7 @@ use super::Binder;
 use super::expr::Cx;
 use super::expr_op::negate;
 use super::resolve;
+use super::rows::row_of;
 use crate::error::{SqlError, SqlState};
 use crate::ir::{Query, Scalar, Subquery, SubqueryKind};
 
@@ -90,8 +91,8 @@ impl Binder<'_> {
         all: bool,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
-        if let Expr::Tuple(_) = left {
-            return Err(SqlError::unsupported("a row compared with a query"));
+        if let Some(fields) = row_of(left) {
+            return self.row_quantified(left, &fields, op, query, all, cx);
         }
         let needle = self.expr(left, cx)?;
         let bound = self.subquery(query, cx)?;

@@ -10,11 +10,9 @@ use crate::error::SqlError;
 
 /// First words of statements.
 const STATEMENTS: &[&str] = &[
-    "MOVE",
     "CLUSTER",
     "REINDEX",
     "DO",
-    "TABLE",
     "CREATE UNLOGGED TABLE",
     "CREATE RULE",
     "CREATE OR REPLACE RULE",
@@ -96,10 +94,6 @@ const STATEMENTS: &[&str] = &[
 /// Words of clauses, which the parser stumbled over or right behind.
 const CLAUSES: &[&str] = &[
     "EXCLUDE USING",
-    "EXCLUDE CURRENT ROW",
-    "EXCLUDE GROUP",
-    "EXCLUDE TIES",
-    "EXCLUDE NO OTHERS",
     "OVERRIDING SYSTEM VALUE",
     "OVERRIDING USER VALUE",
     "WHERE CURRENT OF",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pgtypes::PgType;
+use pgtypes::{PgType, TypeId};
 use sqlparser::ast::{
     self, Function, NamedWindowDefinition, NamedWindowExpr, Spanned, WindowFrame, WindowFrameBound,
     WindowFrameUnits, WindowSpec, WindowType,
@@ -15,7 +15,23 @@ use super::resolve::Context;
 use super::scope::{Clause, Scope};
 use super::{Binder, fold, resolve};
 use crate::error::{SqlError, SqlState};
-use crate::ir::{Frame, FrameBound, FrameUnits, Scalar, SortKey, WindowCall, WindowFunc};
+use crate::ir::{
+    Frame, FrameBound, FrameExclusion, FrameUnits, Scalar, SortKey, WindowCall, WindowFunc,
+};
+
+/// The EXCLUDE of a frame, which `parse` has made the last key of the window's order.
+fn exclusion(keys: &[ast::OrderByExpr]) -> (FrameExclusion, &[ast::OrderByExpr]) {
+    let Some((last, rest)) = keys.split_last() else { return (FrameExclusion::Nothing, keys) };
+    let ast::Expr::Identifier(ident) = &last.expr else { return (FrameExclusion::Nothing, keys) };
+    let exclude = match ident.value.strip_prefix(super::parse::LOCK_MARK) {
+        Some("current") => FrameExclusion::CurrentRow,
+        Some("group") => FrameExclusion::Group,
+        Some("ties") => FrameExclusion::Ties,
+        Some("no") => FrameExclusion::Nothing,
+        _ => return (FrameExclusion::Nothing, keys),
+    };
+    (exclude, rest)
+}
 
 /// A window definition, bound.
 struct Window {
@@ -84,10 +100,15 @@ impl Binder<'_> {
         if let Some((_, what)) = refused.iter().find(|(present, _)| *present) {
             return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, *what).at(position));
         }
-        if args.null_treatment || args.within_group {
-            return Err(
-                SqlError::unsupported("IGNORE NULLS or WITHIN GROUP with OVER").at(position)
-            );
+        if !args.within_group.is_empty() {
+            return Err(SqlError::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("OVER is not supported for ordered-set aggregate {name}"),
+            )
+            .at(position));
+        }
+        if args.null_treatment {
+            return Err(SqlError::unsupported("IGNORE NULLS").at(position));
         }
         let window = match &function.over {
             Some(WindowType::WindowSpec(spec)) => self.window(spec, cx)?,
@@ -239,6 +260,7 @@ impl Binder<'_> {
                     units: FrameUnits::Range,
                     start: FrameBound::UnboundedPreceding,
                     end: FrameBound::CurrentRow,
+                    exclude: FrameExclusion::Nothing,
                 },
             },
             Some(ident) => {
@@ -253,9 +275,24 @@ impl Binder<'_> {
             in_aggregate: false,
             in_window: true,
         };
+        if let (Some(name), false) = (window_name, partition_by.is_empty()) {
+            return Err(SqlError::new(
+                SqlState::WINDOWING_ERROR,
+                format!("cannot override PARTITION BY clause of window \"{}\"", fold(name)),
+            )
+            .at(self.pos(name.span)));
+        }
         for expr in partition_by {
             let scalar = self.expr(expr, &mut inner)?;
             window.partition_by.push(self.settle_unknown(scalar)?);
+        }
+        let (exclude, order_by) = exclusion(order_by);
+        if !order_by.is_empty() && !window.order_by.is_empty() {
+            let name = window_name.as_ref().map(fold).unwrap_or_default();
+            return Err(SqlError::new(
+                SqlState::WINDOWING_ERROR,
+                format!("cannot override ORDER BY clause of window \"{name}\""),
+            ));
         }
         for key in order_by {
             let scalar = self.expr(&key.expr, &mut inner)?;
@@ -264,6 +301,7 @@ impl Binder<'_> {
         }
         if let Some(frame) = window_frame {
             window.frame = self.frame(frame, &window.order_by, cx.scope)?;
+            window.frame.exclude = exclude;
         }
         Ok(window)
     }
@@ -300,8 +338,47 @@ impl Binder<'_> {
         };
         match wrong {
             Some(wrong) => Err(SqlError::new(SqlState::WINDOWING_ERROR, wrong)),
-            None => Ok(Frame { units, start, end }),
+            None => Ok(Frame { units, start, end, exclude: FrameExclusion::Nothing }),
         }
+    }
+
+    /// The type of an offset of RANGE over a key.
+    fn range_offset(&self, key: PgType, given: PgType) -> Result<PgType, SqlError> {
+        let refused = |what: String| SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, what);
+        let interval = PgType::new(TypeId::Interval);
+        let want = match key.id {
+            _ if key.array => None,
+            TypeId::Int2 | TypeId::Int4 | TypeId::Int8 => match given.id {
+                TypeId::Int2 | TypeId::Int4 | TypeId::Int8 => Some(given.base()),
+                _ => Some(key.base()),
+            },
+            TypeId::Numeric => Some(PgType::NUMERIC),
+            TypeId::Float4 | TypeId::Float8 => Some(PgType::FLOAT8),
+            TypeId::Date
+            | TypeId::Time
+            | TypeId::Timestamp
+            | TypeId::Timestamptz
+            | TypeId::Interval => Some(interval),
+            _ => None,
+        };
+        let want = want.ok_or_else(|| {
+            refused(format!(
+                "RANGE with offset PRECEDING/FOLLOWING is not supported for column type {}",
+                key.sql_name()
+            ))
+        })?;
+        let fits = given.is_unknown()
+            || super::resolve::cast_path(given, want, Context::Implicit).is_some();
+        if !fits {
+            return Err(refused(format!(
+                "RANGE with offset PRECEDING/FOLLOWING is not supported for column type {} and \
+                 offset type {}",
+                key.sql_name(),
+                given.sql_name()
+            ))
+            .hint("Cast the offset value to an appropriate type."));
+        }
+        Ok(want)
     }
 
     fn frame_bound(
@@ -319,10 +396,11 @@ impl Binder<'_> {
             WindowFrameBound::Following(Some(offset)) => (offset, false),
         };
         let scalar = self.expr_in(offset, scope, Clause::Window)?;
+        let given = scalar.ty();
         let want = match units {
             FrameUnits::Rows | FrameUnits::Groups => PgType::INT8,
             FrameUnits::Range => match order {
-                [key] => key.expr.ty(),
+                [key] => self.range_offset(key.expr.ty(), scalar.ty())?,
                 _ => {
                     return Err(SqlError::new(
                         SqlState::WINDOWING_ERROR,
@@ -334,7 +412,17 @@ impl Binder<'_> {
         };
         let scalar = self
             .try_coerce(scalar, want, Context::Assignment, offset.span())?
-            .ok_or_else(|| SqlError::unsupported("a frame offset of this type"))?;
+            .ok_or_else(|| {
+                SqlError::new(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!(
+                        "argument of {units:?} must be type {}, not type {}",
+                        want.sql_name(),
+                        given.sql_name()
+                    ),
+                )
+                .at(self.pos(offset.span()))
+            })?;
         Ok(if preceding { FrameBound::Preceding(scalar) } else { FrameBound::Following(scalar) })
     }
 }

@@ -38,9 +38,11 @@ fn has_subquery(rel: &Rel) -> bool {
         | Rel::Empty { .. }
         | Rel::Scan(_)
         | Rel::Virtual(_)
+        | Rel::Work(_)
         | Rel::Distinct { .. }
         | Rel::SetOp { .. } => false,
-        Rel::Apply { .. }
+        Rel::Recursive(_)
+        | Rel::Apply { .. }
         | Rel::ApplyRows { .. }
         | Rel::Aggregate { .. }
         | Rel::Window { .. }

@@ -73,7 +73,7 @@ async fn find(
                 Some(Datum::Null) => continue,
                 other => return Err(SqlError::internal(format!("row key: {other:?}"))),
             };
-            if !seen.insert(key.clone()) {
+            if cx.is_written(&key) || !seen.insert(key.clone()) {
                 continue;
             }
             cx.account(&row)?;

@@ -73,6 +73,8 @@ fn hoist(rel: &Rel, next: &mut u32) -> Result<Rel, SqlError> {
         | Rel::Empty { .. }
         | Rel::Scan(_)
         | Rel::Virtual(_)
+        | Rel::Work(_)
+        | Rel::Recursive(_)
         | Rel::Values { .. }
         | Rel::Function(_)
         | Rel::Apply { .. }
@@ -106,6 +108,7 @@ fn take(scalar: &mut Scalar, next: &mut u32, below: &mut Rel) -> Result<(), SqlE
             | Scalar::Not(_)
             | Scalar::IsNull(_)
             | Scalar::IsBool(..)
+            | Scalar::Row(_)
             | Scalar::Array(..)
     );
     if !always {

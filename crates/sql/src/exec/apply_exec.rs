@@ -23,7 +23,7 @@ use pgtypes::{Datum, arrow_bridge};
 use super::apply::{ApplyNode, Calls, What};
 use super::operator::{self, Input, Work};
 use super::provider::field;
-use super::{ExecContext, advisory, inits, lock, run_rel};
+use super::{ExecContext, advisory, frame_exec, inits, lock, run_rel};
 use crate::error::SqlError;
 use crate::ir::{Rel, Scalar, Subquery, SubqueryKind, eval};
 
@@ -63,7 +63,10 @@ impl ExtensionPlanner for ApplyPlanner {
             return Err(SqlError::internal("our nodes have one input").into());
         };
         let Some(node) = node.as_any().downcast_ref::<ApplyNode>() else {
-            return match lock::plan(node, logical, physical)? {
+            if let Some(plan) = lock::plan(node, logical, physical)? {
+                return Ok(Some(plan));
+            }
+            return match frame_exec::plan(node, logical, physical)? {
                 Some(plan) => Ok(Some(plan)),
                 None => advisory::plan(node, logical, physical),
             };

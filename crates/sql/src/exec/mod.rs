@@ -47,6 +47,8 @@ mod apply_exec;
 mod collect_agg;
 pub(crate) mod condition;
 mod engine;
+mod frame;
+pub(crate) mod frame_exec;
 mod hoist;
 mod inits;
 pub(crate) mod lock;
@@ -55,9 +57,11 @@ mod operator;
 mod plan;
 pub(crate) mod provider;
 mod reader;
+pub(crate) mod recursive;
 mod rows;
 mod rowwise;
 pub(crate) mod scan;
+pub(crate) mod work;
 mod yielding;
 
 use std::any::Any;
@@ -88,6 +92,8 @@ pub struct ExecContext {
     pub env: Arc<EvalEnv>,
     /// Values of the parameters.
     pub params: Arc<[Datum]>,
+    /// Rows that parts of the statement have made.
+    pub(crate) works: work::Works,
     /// Whatever the session wants its [`crate::ir::VirtualTable`]s to find.
     pub session: Arc<dyn Any + Send + Sync>,
     /// Small queries are run row by row, without a plan.

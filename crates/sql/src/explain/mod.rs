@@ -173,7 +173,7 @@ impl Subject<'_> {
             },
             Statement::Update(update) => Some(update.source()),
             Statement::Delete(delete) => Some(delete.source()),
-            Statement::Explain(_) | Statement::Utility(_) => None,
+            Statement::With(_) | Statement::Explain(_) | Statement::Utility(_) => None,
         }
     }
 
@@ -267,7 +267,10 @@ fn top(statement: &Statement) -> Option<String> {
         Statement::Insert(insert) => Some(format!("Insert on {}", insert.table.name)),
         Statement::Update(update) => Some(format!("Update on {}", update.target.table.name)),
         Statement::Delete(delete) => Some(format!("Delete on {}", delete.target.table.name)),
-        Statement::Query(_) | Statement::Explain(_) | Statement::Utility(_) => None,
+        Statement::Query(_)
+        | Statement::With(_)
+        | Statement::Explain(_)
+        | Statement::Utility(_) => None,
     }
 }
 

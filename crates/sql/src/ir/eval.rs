@@ -4,6 +4,8 @@
 //! as the result is known, so `CASE WHEN x <> 0 THEN 1 / x END` never divides by zero. Queries
 //! inside expressions are not evaluated here; the caller runs them first and puts their value in.
 
+use std::sync::Arc;
+
 use pgtypes::{ArrayValue, Datum, EvalEnv};
 
 use super::func::FuncRef;
@@ -136,6 +138,11 @@ fn compound(scalar: &Scalar, env: &EvalEnv, row: Row<'_>) -> Result<Datum, SqlEr
         Scalar::Array(items, _) => {
             let items: Result<Vec<_>, _> = items.iter().map(|item| value(item, env, row)).collect();
             Ok(Datum::array(items?))
+        }
+        Scalar::Row(fields) => {
+            let fields: Result<Vec<_>, SqlError> =
+                fields.iter().map(|field| Ok((field.ty(), value(field, env, row)?))).collect();
+            Ok(Datum::Record(Arc::new(fields?)))
         }
         Scalar::Element { array, indexes, .. } => {
             let Datum::Array(array) = value(array, env, row)? else { return Ok(Datum::Null) };

@@ -22,12 +22,13 @@ pub use catalog_view::{CatalogView, Relation, VirtualColumn, VirtualTable};
 pub use eval::{Row, eval};
 pub use func::{AggRef, CastRef, FuncRef, SetFunction, WindowFunc};
 pub use rel::{
-    AdvisoryCall, AggCall, ColId, Frame, FrameBound, FrameUnits, FunctionScan, Join, JoinKind, Rel,
-    RelColumn, Scan, SetOp, SortKey, VirtualScan, WindowCall,
+    AdvisoryCall, AggCall, ColId, Frame, FrameBound, FrameExclusion, FrameUnits, FunctionScan,
+    Join, JoinKind, Recursive, Rel, RelColumn, Scan, SetOp, SortKey, VirtualScan, WindowCall,
+    WorkId, WorkScan,
 };
 pub use scalar::{Scalar, Subquery, SubqueryKind};
 pub use statement::{
     Assignment, Bound, ConflictTarget, ConflictUpdate, Delete, Explain, ExplainFormat, Insert,
-    InsertSource, LockStrength, LockWait, OnConflict, OutputColumn, Query, Returning, RowLock,
-    Statement, Update,
+    InsertSource, LockStrength, LockWait, OnConflict, OutputColumn, Part, Query, Returning,
+    RowLock, Statement, Update, With,
 };

@@ -71,6 +71,10 @@ pub enum Rel {
         /// The columns.
         columns: Vec<RelColumn>,
     },
+    /// Rows that another part of the statement has made.
+    Work(WorkScan),
+    /// WITH RECURSIVE.
+    Recursive(Box<Recursive>),
     /// A set-returning function in FROM.
     Function(FunctionScan),
     /// Rows for which the predicate is true.
@@ -200,6 +204,37 @@ pub struct Scan {
     pub lockable: bool,
     /// Rows that others hold are passed over, so that what is read here proves nothing.
     pub skip_locked: bool,
+}
+
+/// Names rows that one part of a statement makes and others read. Unique in the statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkId(pub u32);
+
+/// A mention of such rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkScan {
+    /// Which rows.
+    pub id: WorkId,
+    /// What the statement calls them.
+    pub alias: Arc<str>,
+    /// All their columns, under ids of this mention.
+    pub columns: Vec<RelColumn>,
+}
+
+/// A recursive query: the rows of `base`, then those of `step` over the rows made last, until there are
+/// none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recursive {
+    /// What `step` calls the rows made last.
+    pub id: WorkId,
+    /// The term without recursion. Its columns have the types of `columns`.
+    pub base: Rel,
+    /// The recursive term. Its columns have the types of `columns`.
+    pub step: Rel,
+    /// Duplicates are kept.
+    pub all: bool,
+    /// Columns of the result, by position.
+    pub columns: Vec<RelColumn>,
 }
 
 /// A call of a function for advisory locks.
@@ -338,6 +373,21 @@ pub struct Frame {
     pub start: FrameBound,
     /// Last row.
     pub end: FrameBound,
+    /// Rows left out.
+    pub exclude: FrameExclusion,
+}
+
+/// Rows of a frame that do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameExclusion {
+    /// All count.
+    Nothing,
+    /// Not the current row.
+    CurrentRow,
+    /// Neither the current row nor its peers.
+    Group,
+    /// Not the current row's peers.
+    Ties,
 }
 
 /// How the offsets of a frame count.

@@ -5,7 +5,7 @@
 //! coerces anything.
 
 use pgtypes::registry::Volatility;
-use pgtypes::{Datum, PgType};
+use pgtypes::{Datum, PgType, TypeId};
 
 use super::func::{CastRef, FuncRef};
 use super::rel::{ColId, Rel};
@@ -133,6 +133,8 @@ pub enum Scalar {
         /// First and last subscript, int4.
         bounds: Box<(Scalar, Scalar)>,
     },
+    /// `ROW(…)`.
+    Row(Vec<Scalar>),
     /// A query inside an expression.
     Subquery(Box<Subquery>),
 }
@@ -212,6 +214,7 @@ impl Scalar {
             | Scalar::Element { ty, .. } => *ty,
             Scalar::Slice { array, .. } => array.ty(),
             Scalar::NullIf { value, .. } => value.ty(),
+            Scalar::Row(_) => PgType::new(TypeId::Record),
             Scalar::Subquery(subquery) => subquery.ty,
             Scalar::And(_)
             | Scalar::Or(_)
@@ -233,6 +236,7 @@ impl Scalar {
             Scalar::Call { args, .. }
             | Scalar::And(args)
             | Scalar::Or(args)
+            | Scalar::Row(args)
             | Scalar::Coalesce(args, _)
             | Scalar::Extreme { args, .. }
             | Scalar::Array(args, _) => args.iter().collect(),
@@ -270,6 +274,7 @@ impl Scalar {
             Scalar::Call { args, .. }
             | Scalar::And(args)
             | Scalar::Or(args)
+            | Scalar::Row(args)
             | Scalar::Coalesce(args, _)
             | Scalar::Extreme { args, .. }
             | Scalar::Array(args, _) => args.iter_mut().collect(),

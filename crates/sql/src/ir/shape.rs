@@ -14,6 +14,8 @@ impl Rel {
                 .chain(scan.row_key.clone())
                 .collect(),
             Rel::Virtual(scan) => scan.columns.clone(),
+            Rel::Work(scan) => scan.columns.clone(),
+            Rel::Recursive(recursive) => recursive.columns.clone(),
             Rel::Empty { columns } | Rel::Values { columns, .. } | Rel::SetOp { columns, .. } => {
                 columns.clone()
             }
@@ -60,13 +62,15 @@ impl Rel {
         }
     }
 
-    /// Direct inputs.
+    /// Direct inputs. The terms of a recursive query are none: they run many times.
     pub fn inputs(&self) -> Vec<&Rel> {
         match self {
             Rel::OneRow
             | Rel::Empty { .. }
             | Rel::Scan(_)
             | Rel::Virtual(_)
+            | Rel::Work(_)
+            | Rel::Recursive(_)
             | Rel::Values { .. }
             | Rel::Function(_) => Vec::new(),
             Rel::Filter { input, .. }

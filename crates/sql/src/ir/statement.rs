@@ -10,7 +10,7 @@ use catalog::Table;
 use pgtypes::PgType;
 use sqlparser::ast;
 
-use super::rel::{ColId, Join, JoinKind, Rel, RelColumn, Scan};
+use super::rel::{ColId, Join, JoinKind, Rel, RelColumn, Scan, WorkId};
 use super::scalar::Scalar;
 
 /// A bound statement and the types of its parameters.
@@ -33,10 +33,31 @@ pub enum Statement {
     Update(Box<Update>),
     /// DELETE.
     Delete(Box<Delete>),
+    /// One of the above, with parts that run before it.
+    With(Box<With>),
     /// EXPLAIN of one of the above.
     Explain(Box<Explain>),
     /// Everything without expressions to bind: DDL, SET, BEGIN, COPY … The session's business.
     Utility(Box<ast::Statement>),
+}
+
+/// Parts of a statement that run once each, in order, and then the statement. All of them read the
+/// database as it was before the first.
+#[derive(Clone, Debug)]
+pub struct With {
+    /// The parts.
+    pub parts: Vec<Part>,
+    /// The rest, which reads what the parts made by [`super::Rel::Work`].
+    pub main: Statement,
+}
+
+/// One part of a [`With`].
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// What others call its rows.
+    pub id: WorkId,
+    /// A write, or a query whose result must be the same wherever it is mentioned.
+    pub statement: Statement,
 }
 
 /// A column of a result.
@@ -318,6 +339,7 @@ impl Statement {
             Statement::Insert(insert) => insert.returning.as_ref().map(|r| r.columns.as_slice()),
             Statement::Update(update) => update.returning.as_ref().map(|r| r.columns.as_slice()),
             Statement::Delete(delete) => delete.returning.as_ref().map(|r| r.columns.as_slice()),
+            Statement::With(with) => with.main.columns(),
             Statement::Explain(explain) => Some(&explain.columns),
             Statement::Utility(_) => None,
         }

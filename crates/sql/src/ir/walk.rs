@@ -30,7 +30,11 @@ impl Rel {
     /// Visits every node of every expression in this relation and its inputs, bottom-up.
     pub fn for_each_scalar_mut(&mut self, visit: &mut dyn FnMut(&mut Scalar)) {
         match self {
-            Rel::OneRow | Rel::Empty { .. } | Rel::Scan(_) | Rel::Virtual(_) => {}
+            Rel::OneRow | Rel::Empty { .. } | Rel::Scan(_) | Rel::Virtual(_) | Rel::Work(_) => {}
+            Rel::Recursive(recursive) => {
+                recursive.base.for_each_scalar_mut(visit);
+                recursive.step.for_each_scalar_mut(visit);
+            }
             Rel::Values { rows, .. } => {
                 rows.iter_mut().flatten().for_each(|scalar| scalar_deep(scalar, visit));
             }
@@ -129,6 +133,10 @@ impl Rel {
         if let Rel::ApplyRows { rel, .. } = self {
             rel.for_each_rel(visit);
         }
+        if let Rel::Recursive(recursive) = self {
+            recursive.base.for_each_rel(visit);
+            recursive.step.for_each_rel(visit);
+        }
         for scalar in self.scalars() {
             scalar.any(&mut |node| {
                 if let Scalar::Subquery(subquery) = node {
@@ -164,6 +172,8 @@ impl Rel {
             | Rel::Empty { .. }
             | Rel::Scan(_)
             | Rel::Virtual(_)
+            | Rel::Work(_)
+            | Rel::Recursive(_)
             | Rel::Distinct { .. }
             | Rel::Lock { .. }
             | Rel::Apply { .. }

@@ -16,7 +16,7 @@ use super::series_stream;
 use super::{Lowerer, all_fields, filter, project};
 use crate::error::{SqlError, SqlState};
 use crate::exec::provider::{StoredTable, batch_of};
-use crate::exec::{advisory, apply, lock};
+use crate::exec::{advisory, apply, lock, recursive, work};
 use crate::ir::{Join, JoinKind, Rel, RelColumn, Scalar, SortKey, eval};
 
 impl Lowerer<'_> {
@@ -35,6 +35,17 @@ impl Lowerer<'_> {
             Rel::Virtual(scan) => {
                 let rows = self.computed.rows(&scan.table)?;
                 self.rows(&scan.columns, rows)
+            }
+            Rel::Work(scan) => {
+                let table = work::table(&self.ctx.works, scan)?;
+                self.source(table, &scan.columns)
+            }
+            Rel::Recursive(recursive) => {
+                if rel.is_correlated() {
+                    self.correlated = true;
+                    return Err(SqlError::unsupported("a correlated recursive query here"));
+                }
+                self.source(recursive::table(self.ctx, recursive)?, &recursive.columns)
             }
             Rel::Values { rows, columns } => self.values(rows, columns),
             Rel::Function(call) => match series_stream::of(self.ctx, call)? {

@@ -96,6 +96,7 @@ impl Lowerer<'_> {
             | Scalar::Extreme { .. }
             | Scalar::Element { .. }
             | Scalar::Slice { .. }
+            | Scalar::Row(_)
             | Scalar::Array(..) => self.by_row(scalar),
             Scalar::Subquery(subquery) => self.subquery(subquery, false),
         }
@@ -216,6 +217,7 @@ impl Lowerer<'_> {
             false
         });
         if subquery {
+            self.correlated = true;
             return Err(SqlError::unsupported("a correlated subquery inside this expression"));
         }
         let ids: Vec<ColId> = layout.iter().map(|(id, _)| *id).collect();

@@ -10,11 +10,12 @@ use datafusion::logical_expr::{
     Cast, Expr, LogicalPlan, SortExpr, Window, WindowFrame, WindowFrameBound, WindowFrameUnits,
     WindowFunctionDefinition, lit,
 };
-use pgtypes::{Datum, PgType, TypeId, arrow_bridge};
+use pgtypes::{Datum, PgType, arrow_bridge};
 
 use super::scalar::{binary, literal};
 use super::{Lowerer, all_fields, filter, project};
 use crate::error::SqlError;
+use crate::exec::frame_exec;
 use crate::ir::{
     Frame, FrameBound, FrameUnits, RelColumn, Scalar, SortKey, WindowCall, WindowFunc,
 };
@@ -28,9 +29,33 @@ impl Lowerer<'_> {
         // One node per call: those with equal windows share a sort anyway, and a later node sees
         // the order an earlier one left.
         for call in calls {
+            if frame_exec::needed(call) {
+                plan = self.framed(plan, call)?;
+                continue;
+            }
             let expr = self.window_call(call)?;
             plan = self.windowed(plan, expr, &call.column)?;
         }
+        Ok(plan)
+    }
+
+    /// `plan` with one more column, over a frame of our own.
+    fn framed(&mut self, plan: LogicalPlan, call: &WindowCall) -> Result<LogicalPlan, SqlError> {
+        let mut exprs = all_fields(&plan);
+        let width = exprs.len();
+        for scalar in frame_exec::inputs(call) {
+            let name = self.fresh_name("input");
+            exprs.push(self.scalar(&scalar)?.alias(name));
+        }
+        let plan = project(plan, exprs)?;
+        let inputs = all_fields(&plan).split_off(width);
+        let plan = frame_exec::node(self.ctx, plan, call, inputs)?;
+        let mut exprs = all_fields(&plan);
+        let result = exprs.pop().ok_or_else(|| SqlError::internal("a window without a result"))?;
+        exprs.truncate(width);
+        exprs.push(result);
+        let plan = project(plan, exprs)?;
+        self.made(&plan, std::slice::from_ref(&call.column));
         Ok(plan)
     }
 
@@ -102,7 +127,10 @@ impl Lowerer<'_> {
             .map(|expr| self.comparable(expr))
             .collect::<Result<Vec<_>, _>>()?;
         let order_by = self.sort_exprs(&call.order_by)?;
-        let window_frame = self.frame(&call.frame, &call.order_by)?;
+        let window_frame = match frame_exec::uses_frame(&call.func) {
+            true => self.frame(&call.frame, &call.order_by)?,
+            false => WindowFrame::new(Some(false)),
+        };
         let filter = match &call.filter {
             None => None,
             Some(filter) => Some(Box::new(self.scalar(filter)?)),
@@ -192,16 +220,7 @@ impl Lowerer<'_> {
             ));
         }
         match units {
-            FrameUnits::Range => {
-                let ty = scalar.ty();
-                if !matches!(ty.id, TypeId::Int2 | TypeId::Int4 | TypeId::Int8) || ty.array {
-                    return Err(SqlError::unsupported(format!(
-                        "RANGE with an offset of type {}",
-                        ty.sql_name()
-                    )));
-                }
-                Ok(arrow_bridge::to_scalar(&datum, ty))
-            }
+            FrameUnits::Range => Err(SqlError::internal("RANGE with an offset has its own node")),
             FrameUnits::Rows | FrameUnits::Groups => {
                 let rows = datum.as_i64().and_then(|offset| u64::try_from(offset).ok());
                 Ok(ScalarValue::UInt64(rows))

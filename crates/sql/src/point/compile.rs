@@ -30,7 +30,7 @@ pub(crate) fn compile(
         Statement::Insert(insert) => compile_write::insert(insert, defaults),
         Statement::Update(update) => compile_write::update(update, defaults),
         Statement::Delete(delete) => compile_write::delete(delete),
-        Statement::Explain(_) | Statement::Utility(_) => Ok(None),
+        Statement::With(_) | Statement::Explain(_) | Statement::Utility(_) => Ok(None),
     }
 }
 

@@ -8,17 +8,19 @@ use kv::{Db, Txn};
 use pgtypes::{Datum, EvalEnv};
 
 use super::api::{ResultColumn, Sink};
+use super::collect::CollectSink;
 use super::execute::{Job, Tag};
 use super::plan::result_columns;
 use super::script::Parsed;
 use super::view::ViewContext;
 use super::{CatalogDefaults, Engine, Session};
+use crate::exec::work::{Work, Works};
 use crate::exec::{self, ExecContext, Rows};
-use crate::ir::{ColId, OutputColumn, Query, Rel, RelColumn, Scalar, Statement};
+use crate::ir::{ColId, OutputColumn, Query, Rel, RelColumn, Scalar, Statement, With};
 use crate::{SqlError, SqlState, dml};
 
 /// Memory for rows that a write holds before it writes the first.
-const HELD_BYTES_MAX: usize = 512 << 20;
+pub(super) const HELD_BYTES_MAX: usize = 512 << 20;
 
 /// Rows taken from a plan at a time.
 const CHUNK_ROWS: usize = 512;
@@ -33,6 +35,8 @@ pub(crate) struct DmlContext {
     pub(crate) catalog: Arc<CatalogSnapshot>,
     /// Duplicates are left to the commit.
     pub(crate) lone: bool,
+    /// What the statement reads, if other parts of it may have written already.
+    before: Option<Arc<Txn>>,
     exec: ExecContext,
     held: AtomicUsize,
 }
@@ -57,6 +61,11 @@ impl DmlContext {
             }
         }
         Ok(value)
+    }
+
+    /// Whether another part of the statement has written a row: it is not written again.
+    pub(crate) fn is_written(&self, key: &base::Key) -> bool {
+        self.before.as_ref().is_some_and(|before| self.txn.has_written_since(before, key))
     }
 
     /// Counts a row that is held in memory.
@@ -165,11 +174,66 @@ pub(super) async fn run(
             Box::pin(session.explain(explained, job, txn, sink)).await?;
             Ok(Tag::Text("EXPLAIN"))
         }
+        Statement::With(with) => run_with(session, with, job, txn, sink).await,
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-            write(session, statement, job, txn, sink).await
+            write(session, statement, job, txn, None, sink).await
         }
         Statement::Utility(_) => Err(SqlError::internal("a utility statement was bound")),
     }
+}
+
+/// What the parts of a statement share.
+struct Shared {
+    /// The transaction as it was before the first part.
+    before: Arc<Txn>,
+    works: Works,
+}
+
+/// Runs the parts of a statement one after another, then the statement: all read one state.
+async fn run_with(
+    session: &mut Session,
+    with: &With,
+    job: &Job<'_>,
+    txn: &Arc<Txn>,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    let mut shared = Shared { before: txn.frozen(), works: Works::default() };
+    for part in &with.parts {
+        let columns: Vec<RelColumn> = part.statement.columns().map_or_else(Vec::new, |columns| {
+            let column = |c: &OutputColumn| RelColumn { id: c.id, name: c.name.clone(), ty: c.ty };
+            columns.iter().map(column).collect()
+        });
+        let mut rows = CollectSink::over(sink);
+        run_part(session, &part.statement, job, txn, &shared, &mut rows).await?;
+        let rows: Vec<Vec<Datum>> = rows.into_rows().into();
+        let work = Arc::new(Work::default());
+        work.put(vec![exec::provider::batch_of(&columns, &rows)?]);
+        shared.works = shared.works.with(part.id, work);
+    }
+    run_part(session, &with.main, job, txn, &shared, sink).await
+}
+
+async fn run_part(
+    session: &mut Session,
+    statement: &Statement,
+    job: &Job<'_>,
+    txn: &Arc<Txn>,
+    shared: &Shared,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    let Statement::Query(query) = statement else {
+        return write(session, statement, job, txn, Some(shared), sink).await;
+    };
+    if query.rel.has_locks() {
+        session.refuse_if_read_only("SELECT FOR UPDATE")?;
+        session.hold_catalog(txn).await?;
+    }
+    let mut cx = session.exec_context(job.params, &shared.before);
+    cx.works = shared.works.clone();
+    let stream = exec::run_rel(&cx, &query.rel).await?;
+    let mut cursor = Cursor::new(stream, columns_of(&query.columns), Some(query.columns.len()));
+    while !cursor.fetch(usize::MAX, sink).await? {}
+    Ok(Tag::Count("SELECT", cursor.fetched()))
 }
 
 async fn write(
@@ -177,6 +241,7 @@ async fn write(
     statement: &Statement,
     job: &Job<'_>,
     txn: &Arc<Txn>,
+    shared: Option<&Shared>,
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
     let verb = match statement {
@@ -191,6 +256,11 @@ async fn write(
         SqlError::new(SqlState::SERIALIZATION_FAILURE, "the catalog changed")
     })?;
     let env = session.env.clone();
+    let mut exec = session.exec_context(job.params, txn);
+    if let Some(shared) = shared {
+        exec.txn = Arc::clone(&shared.before);
+        exec.works = shared.works.clone();
+    }
     let cx = DmlContext {
         db: session.engine.db.clone(),
         engine: session.engine.clone(),
@@ -198,8 +268,9 @@ async fn write(
         env: env.clone(),
         params: job.params.clone(),
         catalog: catalog.clone(),
-        lone: job.lone && session.is_lone(),
-        exec: session.exec_context(job.params, txn),
+        lone: job.lone && session.is_lone() && shared.is_none(),
+        before: shared.map(|shared| Arc::clone(&shared.before)),
+        exec,
         held: AtomicUsize::new(0),
     };
     let defaults = CatalogDefaults { view: session.view(&catalog), env: &env };
@@ -225,12 +296,14 @@ impl Session {
             catalog,
             settings: self.all_settings(),
             lock_timeout: self.hot.lock_timeout,
+            cursors: self.cursor_infos(),
         };
         ExecContext {
             engine: self.engine.exec.clone(),
             txn: txn.clone(),
             env: self.env.clone(),
             params: params.clone(),
+            works: exec::work::Works::default(),
             session: Arc::new(view),
             row_execution: self.hot.row_execution,
             analysis: self.analysis.clone(),
@@ -276,6 +349,11 @@ impl Session {
             self.refuse_if_read_only("SELECT FOR UPDATE")?;
             self.hold_catalog(&txn).await?;
         }
-        self.open_query(query, job.params, &txn).await.map(Some)
+        // It goes on being read while other statements write, and computes no row before it is asked for.
+        let mut cx = self.exec_context(job.params, &txn.frozen());
+        cx.row_execution = false;
+        let stream = exec::run_rel(&cx, &query.rel).await?;
+        let width = Some(query.columns.len());
+        Ok(Some(Cursor::new(stream, columns_of(&query.columns), width)))
     }
 }

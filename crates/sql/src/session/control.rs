@@ -179,6 +179,7 @@ impl Session {
             return Err(outside("RELEASE SAVEPOINT"));
         }
         self.tx.release(name)?;
+        self.cut_cursors(self.tx.savepoints(), false);
         Ok(Tag::Text("RELEASE"))
     }
 
@@ -201,6 +202,7 @@ impl Session {
             }
         }
         let (settings, advisory) = self.tx.rollback_to(name).await?;
+        self.cut_cursors(self.tx.savepoints(), true);
         self.advisory.release_to(advisory).await;
         self.settings.rollback_to(&settings);
         self.refresh_env();
@@ -239,6 +241,7 @@ impl Session {
         self.epoch += 1;
         match result {
             Ok(()) => {
+                self.end_cursors(true);
                 let finished = self.tx.finish(modes);
                 if let Some(catalog) = finished.catalog {
                     self.engine.catalog.publish(&catalog);
@@ -316,6 +319,7 @@ impl Session {
 
     /// Undoes what is open, to run it again from its beginning.
     pub(super) fn restart_transaction(&mut self, block: Block) {
+        self.end_cursors(false);
         let loaded = self.tx.restart(block);
         self.release_advisory();
         self.clear_loaded(loaded);
@@ -323,6 +327,7 @@ impl Session {
 
     /// Forgets what is open; the key-value transaction rolls back when it is dropped.
     pub(super) fn drop_transaction(&mut self) {
+        self.end_cursors(false);
         let finished = self.tx.finish(self.tx.modes);
         drop(finished.txn);
         self.release_advisory();

@@ -165,7 +165,9 @@ impl Session {
 fn does_something(statement: &Statement) -> bool {
     match statement {
         Statement::Query(query) => query.rel.has_locks(),
-        Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => true,
+        Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::With(_) => {
+            true
+        }
         Statement::Explain(_) | Statement::Utility(_) => false,
     }
 }

@@ -27,6 +27,7 @@ mod clock;
 mod cluster_setting;
 pub(crate) mod collect;
 mod control;
+mod cursor;
 mod engine;
 mod execute;
 mod explain;
@@ -46,7 +47,7 @@ mod transaction;
 mod utility;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,7 @@ pub use engine::{Engine, EngineConfig, EngineMetrics};
 pub use portal::Portal;
 
 pub(crate) use bound::DmlContext;
+pub(crate) use cursor::CursorInfo;
 pub(crate) use execute::Tag;
 pub(crate) use explain_conflict::mode as lock_mode;
 pub(crate) use plan::{CatalogDefaults, bind_default, result_columns};
@@ -71,6 +73,7 @@ use crate::exec::measured::Analysis;
 use crate::settings::{SETTINGS, Settings};
 use crate::{SqlError, SqlState};
 use clock::Deadline;
+use cursor::SqlCursor;
 use modes::{Level, Modes};
 use transaction::{Block, Transaction};
 
@@ -103,6 +106,7 @@ pub struct Session {
     hot: Hot,
     tx: Transaction,
     prepared: HashMap<String, Arc<Prepared>>,
+    cursors: BTreeMap<String, SqlCursor>,
     cancel: CancelHandle,
     epoch: u64,
     /// Which catalog and settings `env.names` is of. The catalog is kept alive by it, so its address
@@ -218,6 +222,7 @@ impl Session {
             context: "".into(),
             hot,
             prepared: HashMap::new(),
+            cursors: BTreeMap::new(),
             cancel: CancelHandle::default(),
             epoch: 0,
             names_key: (0, 0),

@@ -11,6 +11,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 use super::cluster_setting::{ClusterSetting, is_cluster_setting, parse_cluster_setting};
+use super::cursor::{Declare, Fetch, parse_close, parse_declare, parse_fetch};
 use super::modes::{self, Control};
 use crate::SqlError;
 use crate::bind;
@@ -42,6 +43,12 @@ pub(crate) enum Parsed {
     },
     /// `CHECKPOINT`.
     Checkpoint,
+    /// DECLARE … CURSOR.
+    Declare(Declare),
+    /// FETCH and MOVE.
+    Fetch(Fetch),
+    /// CLOSE; none means all.
+    Close(Option<String>),
     /// BEGIN, COMMIT and their family.
     Control(Control),
     /// The same with AS OF SYSTEM TIME.
@@ -83,6 +90,9 @@ impl Parsed {
             | Parsed::SplitAt(_)
             | Parsed::Maintenance { .. }
             | Parsed::Checkpoint
+            | Parsed::Declare(_)
+            | Parsed::Fetch(_)
+            | Parsed::Close(_)
             | Parsed::Control(_)
             | Parsed::ControlAsOf(..) => None,
         }
@@ -228,6 +238,14 @@ pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
         "vacuum" => return by_hand(text, parse_vacuum),
         "analyze" | "analyse" => return by_hand(text, parse_analyze),
         "checkpoint" => return Ok(Parsed::Checkpoint),
+        "declare" => return by_hand(text, |p| parse_declare(p, text)).map(Parsed::Declare),
+        "fetch" | "move" => return by_hand(text, parse_fetch).map(Parsed::Fetch),
+        // The parser knows it only inside of a query.
+        "table" => {
+            let query = by_hand(text, |parser| parser.parse_query())?;
+            return Ok(Parsed::Sql(Box::new(ast::Statement::Query(query))));
+        }
+        "close" => return by_hand(text, parse_close).map(Parsed::Close),
         "alter" if is_split(text) => return by_hand(text, parse_split),
         _ => {}
     }

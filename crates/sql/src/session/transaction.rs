@@ -204,6 +204,11 @@ impl Transaction {
         !self.marks.is_empty()
     }
 
+    /// Number of savepoints set.
+    pub(crate) fn savepoints(&self) -> usize {
+        self.marks.len()
+    }
+
     /// Sets the savepoint that a statement returns to if it has to run again.
     pub(crate) fn savepoint(&mut self, name: String, settings: SettingsMark, advisory: usize) {
         self.marks.push(Mark {

@@ -28,6 +28,9 @@ pub(super) fn columns(
     if let Parsed::ClusterSetting(command) = parsed {
         return Ok(command.columns());
     }
+    if let Parsed::Fetch(fetch) = parsed {
+        return Ok(session.fetched_columns(fetch));
+    }
     let Some(statement) = parsed.statement() else { return Ok(None) };
     Ok(match statement {
         Statement::ShowVariable { variable } => Some(set::show_columns(variable).into()),
@@ -68,6 +71,9 @@ pub(super) async fn run(
         }
         // What is acknowledged is durable already.
         Parsed::Checkpoint => Ok(Tag::Text("CHECKPOINT")),
+        Parsed::Declare(declare) => session.declare(declare, job, sink).await,
+        Parsed::Fetch(fetch) => session.fetch_cursor(fetch, sink).await,
+        Parsed::Close(name) => session.close_cursor(name.as_deref()),
         Parsed::ClusterSetting(command) => command.run(session, sink).await,
         Parsed::Control(control) => run_control(session, control, sink).await,
         Parsed::ControlAsOf(control, past) => {
@@ -172,6 +178,7 @@ async fn discard(
                 ));
             }
             session.prepared.clear();
+            session.cursors.clear();
             session.settings.reset_all();
             session.refresh_env();
             set::report_all(session, sink);

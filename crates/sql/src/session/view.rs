@@ -7,6 +7,7 @@ use catalog::{CatalogSnapshot, DatabaseId};
 use kv::AdvisoryLocks;
 
 use super::Engine;
+use super::cursor::CursorInfo;
 use crate::ir::{CatalogView, Relation};
 use crate::{SqlError, SqlState, sysviews};
 
@@ -26,6 +27,7 @@ pub(crate) struct ViewContext {
     pub(crate) catalog: Arc<CatalogSnapshot>,
     pub(crate) settings: Vec<(&'static str, String, &'static str)>,
     pub(crate) lock_timeout: Option<Duration>,
+    pub(crate) cursors: Vec<CursorInfo>,
 }
 
 /// Names, as one statement sees them.

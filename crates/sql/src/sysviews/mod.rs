@@ -8,6 +8,7 @@
 mod class;
 mod cluster;
 mod contention;
+mod cursors;
 mod empty;
 mod information;
 mod objects;
@@ -136,6 +137,7 @@ static VIEWS: LazyLock<Vec<Arc<SystemView>>> = LazyLock::new(|| {
     views.extend(information::views());
     views.extend(cluster::views());
     views.extend(contention::views());
+    views.extend(cursors::views());
     views.extend(empty::views());
     views
 });

@@ -159,7 +159,10 @@ impl Forecast<'_> {
                 self.certain &= insert.on_conflict.is_none();
                 self.certain &= !matches!(insert.source, InsertSource::Query(_));
             }
-            Statement::Query(_) | Statement::Explain(_) | Statement::Utility(_) => {}
+            Statement::Query(_)
+            | Statement::With(_)
+            | Statement::Explain(_)
+            | Statement::Utility(_) => {}
         }
         Ok(())
     }
