@@ -72,9 +72,10 @@ fn tear(before: &[u8], after: &[u8], chance: &mut Chance) -> Vec<u8> {
             0 => sector >= from,
             _ => chance.below(3) == 0,
         };
-        for at in sector * SECTOR..((sector + 1) * SECTOR).min(after.len()) {
+        let span = sector * SECTOR..((sector + 1) * SECTOR).min(after.len());
+        for (at, byte) in span.clone().zip(&mut image[span]) {
             if old {
-                image[at] = before.get(at).copied().unwrap_or(0);
+                *byte = before.get(at).copied().unwrap_or(0);
             }
         }
     }
