@@ -390,3 +390,27 @@ async fn a_commit_that_cannot_be_repeated_fails() {
         check!(b, "SELECT n FROM t ORDER BY id", "11\n21\n-- SELECT 2");
     }
 }
+
+/// Locks were lost, and somebody changed a row that was locked only. The transaction may still come before
+/// that change; it is as the client is told.
+#[tokio::test]
+async fn a_commit_after_lost_locks_is_what_it_says() {
+    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"].repeat(10) {
+        let cluster = FakeCluster::with_nodes(2);
+        let engine = Engine::new(cluster.db(), EngineConfig::default());
+        let (mut a, mut b) = (connect(&engine).await, connect(&engine).await);
+        let setup =
+            "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 10), (2, 20)";
+        check!(a, setup, "-- CREATE TABLE\n-- INSERT 0 2");
+        check!(a, &format!("BEGIN ISOLATION LEVEL {level}"), "-- BEGIN");
+        check!(a, "SELECT n FROM t WHERE id = 1 FOR UPDATE", "10\n-- SELECT 1");
+        check!(a, "UPDATE t SET n = 0 WHERE id = 2", "-- UPDATE 1");
+        for (range, leader) in cluster.ranges() {
+            cluster.move_leader(range, base::NodeId(3 - leader.0));
+        }
+        check!(b, "UPDATE t SET n = 11 WHERE id = 1", "-- UPDATE 1");
+        let told = run(&mut a, "COMMIT").await;
+        let expected = if told == "-- COMMIT" { "11\n0" } else { "11\n20" };
+        check!(b, "SELECT n FROM t ORDER BY id", format!("{expected}\n-- SELECT 2"));
+    }
+}

@@ -38,6 +38,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
         .map_err(|e| lexical_error(sql, &e.message, e.location))?;
     check_chains(&tokens)?;
     let tokens = with_exclude_marks(limits_before_locks(with_lock_marks(tokens)));
+    let tokens = with_table_commands(tokens);
     Parser::new(&dialect as &dyn Dialect)
         .with_recursion_limit(NESTING_MAX)
         .with_tokens_with_locations(tokens)
@@ -124,6 +125,39 @@ fn limits_before_locks(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
         out.push(tokens[at].clone());
         at += 1;
+    }
+    out
+}
+
+/// `TABLE t` where a query may stand, which sqlparser takes without ORDER BY only, is `SELECT * FROM t`.
+fn with_table_commands(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let begins = |before: Option<&Token>| match before {
+        None | Some(Token::LParen | Token::SemiColon) => true,
+        Some(Token::Word(w)) if w.quote_style.is_none() => matches!(
+            w.keyword,
+            Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::ALL | Keyword::AS
+        ),
+        _ => false,
+    };
+    let is_table = |token: &Token| match token {
+        Token::Word(w) => w.quote_style.is_none() && w.keyword == Keyword::TABLE,
+        _ => false,
+    };
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut before: Option<Token> = None;
+    for token in tokens {
+        let blank = matches!(token.token, Token::Whitespace(_));
+        if is_table(&token.token) && begins(before.as_ref()) {
+            let made = |made: Token| TokenWithSpan { token: made, span: token.span };
+            out.push(made(Token::make_keyword("SELECT")));
+            out.push(made(Token::Mul));
+            out.push(made(Token::make_keyword("FROM")));
+        } else {
+            out.push(token.clone());
+        }
+        if !blank {
+            before = Some(token.token);
+        }
     }
     out
 }

@@ -240,11 +240,6 @@ pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
         "checkpoint" => return Ok(Parsed::Checkpoint),
         "declare" => return by_hand(text, |p| parse_declare(p, text)).map(Parsed::Declare),
         "fetch" | "move" => return by_hand(text, parse_fetch).map(Parsed::Fetch),
-        // The parser knows it only inside of a query.
-        "table" => {
-            let query = by_hand(text, |parser| parser.parse_query())?;
-            return Ok(Parsed::Sql(Box::new(ast::Statement::Query(query))));
-        }
         "close" => return by_hand(text, parse_close).map(Parsed::Close),
         "alter" if is_split(text) => return by_hand(text, parse_split),
         _ => {}
