@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -44,10 +45,19 @@ pub(crate) struct Cluster {
 }
 
 fn free_ports(count: usize) -> Vec<u16> {
-    // Held together, so that they differ.
-    let held: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    held.iter().map(|l| l.local_addr().expect("an address").port()).collect()
+    // A port is free between this look and the node's: so each test process takes them from a stretch of
+    // its own, below those that the system gives out by itself.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = 10_000 + std::process::id() % 1_300 * 17;
+    let mut ports = Vec::with_capacity(count);
+    while ports.len() < count {
+        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from((first + nth - 10_000) % 22_000 + 10_000).expect("below 32,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            ports.push(port);
+        }
+    }
+    ports
 }
 
 impl Node {
