@@ -161,7 +161,7 @@ impl operator::Work for Work {
     }
 
     fn run(self: Arc<Self>, input: Input) -> BoxStream<'static, Result<RecordBatch>> {
-        let Input { batches, columns, schema } = input;
+        let Input { batches, columns, schema, memory: _ } = input;
         let state = State { input: batches, work: self, slots: columns, schema, batch: None };
         Box::pin(futures::stream::try_unfold(state, |mut state| async {
             let row = state.next().await?;

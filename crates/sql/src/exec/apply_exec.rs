@@ -88,7 +88,7 @@ impl Work for Calls {
     }
 
     fn run(self: Arc<Self>, input: Input) -> BoxStream<'static, Result<RecordBatch>> {
-        let Input { batches, columns, schema } = input;
+        let Input { batches, columns, schema, memory: _ } = input;
         let state = State { calls: self, outer: columns, schema, kept: HashMap::new() };
         let rows = futures::stream::try_unfold((batches, state), |(mut input, mut state)| async {
             let Some(batch) = input.next().await else { return Ok(None) };

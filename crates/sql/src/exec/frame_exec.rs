@@ -10,26 +10,21 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::tree_node::TreeNodeRecursion;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::{DFSchema, DFSchemaRef, Result};
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::MemoryConsumer;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-};
+use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use pgtypes::{Datum, EvalEnv, PgType, arrow_bridge};
 
 use super::ExecContext;
 use super::frame::{Bound, Partition, Shape, check_offset};
+use super::operator::{self, Input, Work};
 use super::provider::field;
 use crate::error::{SqlError, SqlState};
 use crate::ir::{
@@ -197,101 +192,36 @@ pub(super) fn plan(
     physical: &Arc<dyn ExecutionPlan>,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some(node) = node.as_any().downcast_ref::<FrameNode>() else { return Ok(None) };
-    let mut at = Vec::with_capacity(node.exprs.len());
-    for expr in &node.exprs {
-        let Expr::Column(column) = expr else {
-            return Err(SqlError::internal(format!("WindowFrame over {expr}")).into());
-        };
-        at.push(logical.schema().index_of_column(column)?);
-    }
-    Ok(Some(Arc::new(FrameExec::new(Arc::clone(physical), Arc::clone(&node.frames), at))))
+    operator::over(&node.frames, &node.exprs, logical, physical).map(Some)
 }
 
-struct FrameExec {
-    input: Arc<dyn ExecutionPlan>,
-    frames: Arc<Frames>,
-    /// Positions of what is read.
-    at: Vec<usize>,
-    properties: Arc<PlanProperties>,
-}
+impl Work for Frames {
+    const NAME: &'static str = "WindowFrameExec";
+    const KEEPS_ORDER: bool = false;
 
-impl FrameExec {
-    fn new(input: Arc<dyn ExecutionPlan>, frames: Arc<Frames>, at: Vec<usize>) -> Self {
-        let mut fields: Vec<_> = input.schema().fields().iter().cloned().collect();
-        fields.push(Arc::new(field(&frames.column)));
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::new(Schema::new(fields))),
-            input.output_partitioning().clone(),
-            EmissionType::Final,
-            input.boundedness(),
-        );
-        FrameExec { input, frames, at, properties: Arc::new(properties) }
-    }
-}
-
-impl fmt::Debug for FrameExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FrameExec")
-    }
-}
-
-impl DisplayAs for FrameExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WindowFrameExec: {}", self.frames.column.name)
-    }
-}
-
-impl ExecutionPlan for FrameExec {
-    fn name(&self) -> &str {
-        "WindowFrameExec"
+    fn shown(&self) -> String {
+        self.column.name.to_string()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn made(&self) -> Vec<FieldRef> {
+        vec![Arc::new(field(&self.column))]
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| SqlError::internal("one input is missing"))?;
-        Ok(Arc::new(FrameExec::new(input, Arc::clone(&self.frames), self.at.clone())))
-    }
-
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, Arc::clone(&context))?;
-        let schema = self.schema();
-        let (frames, at) = (Arc::clone(&self.frames), self.at.clone());
-        let out = Arc::clone(&schema);
-        let held = MemoryConsumer::new("window frame").register(context.memory_pool());
+    fn run(self: Arc<Self>, input: Input) -> BoxStream<'static, Result<RecordBatch>> {
+        let held = MemoryConsumer::new("window frame").register(&input.memory);
         let whole = async move {
-            let mut input = input;
-            let mut batches = Vec::new();
-            while let Some(batch) = input.next().await {
+            let Input { mut batches, columns, schema, memory: _ } = input;
+            let mut rows = Vec::new();
+            while let Some(batch) = batches.next().await {
                 let batch = batch?;
                 // The rows, and their values as they are compared.
                 held.try_grow(batch.get_array_memory_size().saturating_mul(3))?;
-                batches.push(batch);
+                rows.push(batch);
             }
-            let batch = concat_batches(&input.schema(), &batches)?;
-            drop(batches);
-            let batch = frames.over(&batch, &at, &out).await.map_err(DataFusionError::from)?;
-            Ok::<_, DataFusionError>((batch, held))
+            let batch = concat_batches(&batches.schema(), &rows)?;
+            drop(rows);
+            let batch = self.over(&batch, &columns, &schema).await;
+            Ok::<_, DataFusionError>((batch.map_err(DataFusionError::from)?, held))
         };
         // The memory is given back with the last slice.
         let slices = futures::stream::once(whole).flat_map(|whole| {
@@ -307,7 +237,7 @@ impl ExecutionPlan for FrameExec {
             };
             futures::stream::iter((0..count).map(slice)).right_stream()
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, slices)))
+        Box::pin(slices)
     }
 }
 
@@ -328,7 +258,7 @@ impl Frames {
             .collect();
         let mut order: Vec<u32> =
             (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect();
-        let input = Input { frames: self, values: &values };
+        let input = Values { frames: self, values: &values };
         order.sort_by(|&a, &b| input.order(a as usize, b as usize));
         let mut results = arrow_bridge::ColumnBuilder::new(self.column.ty, order.len());
         let mut from = 0;
@@ -352,7 +282,7 @@ impl Frames {
 }
 
 /// Values by column, and what they are.
-struct Input<'a> {
+struct Values<'a> {
     frames: &'a Frames,
     values: &'a [Vec<Datum>],
 }
@@ -369,7 +299,7 @@ fn nulls_aside(left: &Datum, right: &Datum, desc: bool, nulls_first: bool) -> Or
     }
 }
 
-impl Input<'_> {
+impl Values<'_> {
     fn keys(&self) -> (usize, usize) {
         let partitions = self.frames.args + usize::from(self.frames.filter);
         (partitions, partitions + self.frames.partitions)

@@ -10,6 +10,7 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
@@ -26,6 +27,9 @@ use crate::error::SqlError;
 pub(super) trait Work: Send + Sync + 'static {
     /// Its name in plans.
     const NAME: &'static str;
+
+    /// Rows come out in the order in which they came in.
+    const KEEPS_ORDER: bool = true;
 
     /// What a plan shows of it.
     fn shown(&self) -> String;
@@ -46,6 +50,8 @@ pub(super) struct Input {
     pub(super) columns: Vec<usize>,
     /// Of what is made.
     pub(super) schema: SchemaRef,
+    /// Where memory is asked for.
+    pub(super) memory: Arc<dyn MemoryPool>,
 }
 
 /// The operator over `physical`; `columns` are as `logical` calls them.
@@ -112,7 +118,7 @@ impl<W: Work> ExecutionPlan for WorkExec<W> {
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![W::KEEPS_ORDER]
     }
 
     fn apply_expressions(
@@ -135,9 +141,11 @@ impl<W: Work> ExecutionPlan for WorkExec<W> {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        let memory = Arc::clone(context.memory_pool());
         let batches = self.input.execute(partition, context)?;
         let schema = self.schema();
-        let input = Input { batches, columns: self.columns.clone(), schema: Arc::clone(&schema) };
+        let input =
+            Input { batches, columns: self.columns.clone(), schema: Arc::clone(&schema), memory };
         let made = Arc::clone(&self.work).run(input);
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, made)))
     }

@@ -170,6 +170,11 @@ pub(crate) enum Outcome {
 }
 
 impl PointPlan {
+    /// Whether it reads rows without end.
+    pub(crate) fn has_no_limit(&self) -> bool {
+        matches!(self, PointPlan::Range(range) if range.limit.is_none())
+    }
+
     /// First word of the tag, with what comes before the count.
     pub(crate) fn verb(&self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ use kv::{Db, Txn};
 use pgtypes::{Datum, EvalEnv};
 
 use super::api::{ResultColumn, Sink};
+use super::cache::Plan;
 use super::collect::CollectSink;
 use super::execute::{Job, Tag};
 use super::plan::result_columns;
@@ -343,8 +344,17 @@ impl Session {
         let txn = self.statement_txn().await?;
         Arc::make_mut(&mut self.env).snapshot = super::as_of::parts(txn.read_ts());
         let planned = self.planned(&job, &txn).await?;
-        let super::cache::Plan::Bound(statement) = &planned.plan else { return Ok(None) };
-        let Statement::Query(query) = &**statement else { return Ok(None) };
+        let rebound;
+        let statement = match &planned.plan {
+            Plan::Bound(statement) => &**statement,
+            // It would fetch all rows at once, however many are asked for.
+            Plan::Point(point) if point.has_no_limit() => {
+                rebound = self.bind_again(&job)?;
+                &rebound
+            }
+            Plan::Point(_) => return Ok(None),
+        };
+        let Statement::Query(query) = statement else { return Ok(None) };
         if query.rel.has_locks() {
             self.refuse_if_read_only("SELECT FOR UPDATE")?;
             self.hold_catalog(&txn).await?;

@@ -8,6 +8,7 @@ use sqlparser::ast;
 
 use super::cache::{CacheKey, Plan, Planned, Prepared};
 use super::engine::count;
+use super::execute::Job;
 use super::script::{Parsed, parse_one};
 use super::{ResultColumn, Session, View, utility};
 use crate::bind::{self, Binder};
@@ -200,6 +201,19 @@ impl Session {
         };
         let planned = Planned { version: catalog.version(), context: self.context.clone(), plan };
         Ok((planned, bound.params))
+    }
+
+    /// A statement that has a point plan, without it.
+    pub(super) fn bind_again(&mut self, job: &Job<'_>) -> Result<Statement, SqlError> {
+        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        self.set_names(&catalog);
+        let Some(statement) = job.parsed.statement() else {
+            return Err(SqlError::internal("a utility statement has no plan"));
+        };
+        let params = job.prepared.map_or(&[][..], |prepared| prepared.params());
+        let declared: Vec<Option<PgType>> = params.iter().copied().map(Some).collect();
+        let view = self.view(&catalog);
+        Ok(Binder::new(&view, &self.env, job.text).bind(statement, &declared)?.statement)
     }
 
     /// Names as this session sees them.
