@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use pgtypes::PgType;
 use serde::{Deserialize, Serialize};
 
-use crate::RowCodec;
+use crate::{Constraint, ForeignKey, RowCodec};
 
 /// Identity of a database. Also its oid.
 pub type DatabaseId = u32;
@@ -52,6 +52,9 @@ pub struct Schema {
     pub name: String,
     /// Name of the owning role.
     pub owner: String,
+    /// What COMMENT ON says of it.
+    #[serde(default)]
+    pub comment: Option<String>,
 }
 
 /// A role.
@@ -79,15 +82,31 @@ pub struct Column {
     pub ty: PgType,
     /// Whether NULL may be stored.
     pub nullable: bool,
-    /// Default expression, as SQL.
+    /// Default expression, as SQL. Objects are named by oid in it.
     pub default: Option<String>,
-    /// The sequence that gives the column its value where none is given (SERIAL).
+    /// The sequence that gives the column its value where none is given (SERIAL, IDENTITY); wins over
+    /// `default`.
     #[serde(default)]
     pub sequence: Option<u32>,
+    /// Whether it is an identity column, and which kind.
+    #[serde(default)]
+    pub identity: Option<Identity>,
+    /// GENERATED ALWAYS AS … STORED: the expression over the other columns, as SQL.
+    #[serde(default)]
+    pub generated: Option<String>,
     /// What a row written before the column was added holds, as [`crate::RowCodec`] encodes one
     /// value; `None` is NULL.
     #[serde(default)]
     pub missing: Option<Vec<u8>>,
+}
+
+/// Kinds of identity columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Identity {
+    /// A value may only be given with OVERRIDING SYSTEM VALUE.
+    Always,
+    /// A given value is taken.
+    ByDefault,
 }
 
 /// One column of an index.
@@ -129,27 +148,12 @@ pub struct Index {
     /// Whether it came from a UNIQUE or PRIMARY KEY constraint of the same name.
     #[serde(default)]
     pub constraint: bool,
-}
-
-/// A constraint that is not an index.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Constraint {
-    /// Oid in `pg_constraint`.
-    pub oid: u32,
-    /// Name, unique within the table.
-    pub name: String,
-    /// What it demands.
-    pub kind: ConstraintKind,
-}
-
-/// What a constraint demands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum ConstraintKind {
-    /// The expression is not false.
-    Check {
-        /// The expression, as SQL.
-        expression: String,
-    },
+    /// What COMMENT ON says of it.
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// What COMMENT ON CONSTRAINT says of the constraint it came from.
+    #[serde(default)]
+    pub constraint_comment: Option<String>,
 }
 
 /// A table.
@@ -241,6 +245,23 @@ impl Table {
     #[must_use]
     pub fn index(&self, id: IndexId) -> Option<&Index> {
         std::iter::once(&self.primary).chain(&self.indexes).find(|i| i.id == id)
+    }
+
+    /// The references that its rows make.
+    pub fn foreign_keys(&self) -> impl Iterator<Item = (&Constraint, &ForeignKey)> {
+        self.constraints.iter().filter_map(|c| c.foreign_key().map(|key| (c, key)))
+    }
+
+    /// The index of that oid, the primary one included.
+    #[must_use]
+    pub fn index_by_oid(&self, oid: u32) -> Option<&Index> {
+        std::iter::once(&self.primary).chain(&self.indexes).find(|i| i.oid == oid)
+    }
+
+    /// Positions of some columns.
+    #[must_use]
+    pub fn positions(&self, columns: &[ColumnId]) -> Vec<usize> {
+        columns.iter().map(|c| self.position_of(*c).expect("a column of the table")).collect()
     }
 
     /// How rows of this table are encoded. Computed once per descriptor.

@@ -11,21 +11,25 @@
 
 mod binary;
 mod cell;
+mod constraint;
 mod descriptor;
 mod error;
 pub mod garbage;
 mod key;
+mod relation;
 mod row;
 mod snapshot;
 pub mod store;
 mod type_serde;
 
+pub use constraint::{Action, Constraint, ConstraintKind, ForeignKey};
 pub use descriptor::{
-    Column, ColumnId, Constraint, ConstraintKind, Database, DatabaseId, Index, IndexColumn,
-    IndexId, IndexState, Role, Schema, SchemaId, Table, TableId,
+    Column, ColumnId, Database, DatabaseId, Identity, Index, IndexColumn, IndexId, IndexState,
+    Role, Schema, SchemaId, Table, TableId,
 };
 pub use error::{CatalogError, CodecError};
 pub use key::is_indexable;
+pub use relation::{Sequence, View, ViewColumn};
 pub use row::{
     Entry, IndexCodec, MAX_KEY_BYTES, MAX_ROW_BYTES, RowCodec, RowDecoder, decode_single,
     encode_single,

@@ -4,10 +4,13 @@
 //! What every cluster has from birth (database and role `conclave`, the schemas `public`,
 //! `pg_catalog` and `information_schema`) is compiled in, so an empty key space is a valid catalog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{Database, DatabaseId, Role, Schema, SchemaId, Table, TableId};
+use crate::{
+    Constraint, Database, DatabaseId, ForeignKey, Role, Schema, SchemaId, Sequence, Table, TableId,
+    View,
+};
 
 /// The database every cluster is born with.
 pub const BOOTSTRAP_DATABASE: &str = "conclave";
@@ -39,6 +42,10 @@ pub enum Change {
     PutRole(Role),
     /// A new or changed table.
     PutTable(Box<Table>),
+    /// A new or changed sequence.
+    PutSequence(Box<Sequence>),
+    /// A new or changed view.
+    PutView(Box<View>),
     /// The database goes.
     DropDatabase(DatabaseId),
     /// The schema goes.
@@ -47,6 +54,10 @@ pub enum Change {
     DropRole(u32),
     /// The table goes.
     DropTable(TableId),
+    /// The sequence goes.
+    DropSequence(u32),
+    /// The view goes.
+    DropView(u32),
 }
 
 /// All descriptors at one version.
@@ -58,6 +69,48 @@ pub struct CatalogSnapshot {
     roles: BTreeMap<u32, Arc<Role>>,
     tables: BTreeMap<TableId, Arc<Table>>,
     by_name: BTreeMap<(SchemaId, String), TableId>,
+    sequences: Named<Sequence>,
+    views: Named<View>,
+    /// Tables whose rows refer to those of a table.
+    referencing: BTreeMap<TableId, BTreeSet<TableId>>,
+}
+
+/// Descriptors by id, and ids by name.
+#[derive(Debug, Clone)]
+struct Named<T> {
+    by_id: BTreeMap<u32, Arc<T>>,
+    by_name: BTreeMap<(SchemaId, String), u32>,
+}
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Named { by_id: BTreeMap::new(), by_name: BTreeMap::new() }
+    }
+}
+
+impl<T> Named<T> {
+    fn put(&mut self, id: u32, name: (SchemaId, String), value: T) {
+        self.remove(id);
+        self.by_name.insert(name, id);
+        self.by_id.insert(id, Arc::new(value));
+    }
+
+    fn remove(&mut self, id: u32) {
+        if self.by_id.remove(&id).is_some() {
+            self.by_name.retain(|_, known| *known != id);
+        }
+    }
+
+    fn get(&self, schema: SchemaId, name: &str) -> Option<&Arc<T>> {
+        self.by_id.get(self.by_name.get(&(schema, name.to_owned()))?)
+    }
+
+    fn of(&self, schema: SchemaId) -> impl Iterator<Item = &Arc<T>> {
+        self.by_name
+            .range((schema, String::new())..)
+            .take_while(move |((s, _), _)| *s == schema)
+            .map(|(_, id)| &self.by_id[id])
+    }
 }
 
 impl CatalogSnapshot {
@@ -70,6 +123,7 @@ impl CatalogSnapshot {
             database,
             name: name.to_owned(),
             owner: owner(),
+            comment: None,
         };
         let mut snapshot = CatalogSnapshot {
             version: 0,
@@ -78,6 +132,9 @@ impl CatalogSnapshot {
             roles: BTreeMap::new(),
             tables: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            sequences: Named::default(),
+            views: Named::default(),
+            referencing: BTreeMap::new(),
         };
         snapshot.apply(Change::PutRole(Role {
             id: BOOTSTRAP_ROLE_ID,
@@ -130,11 +187,19 @@ impl CatalogSnapshot {
                 self.roles.insert(role.id, Arc::new(role));
             }
             Change::PutTable(table) => {
-                if let Some(old) = self.tables.get(&table.id) {
-                    self.by_name.remove(&(old.schema, old.name.clone()));
+                self.forget_table(table.id);
+                for (_, key) in table.foreign_keys() {
+                    self.referencing.entry(key.table).or_default().insert(table.id);
                 }
                 self.by_name.insert((table.schema, table.name.clone()), table.id);
                 self.tables.insert(table.id, Arc::new(*table));
+            }
+            Change::PutSequence(sequence) => {
+                let name = (sequence.schema, sequence.name.clone());
+                self.sequences.put(sequence.id, name, *sequence);
+            }
+            Change::PutView(view) => {
+                self.views.put(view.id, (view.schema, view.name.clone()), *view);
             }
             Change::DropDatabase(id) => {
                 self.databases.remove(&id);
@@ -145,11 +210,40 @@ impl CatalogSnapshot {
             Change::DropRole(id) => {
                 self.roles.remove(&id);
             }
-            Change::DropTable(id) => {
-                if let Some(old) = self.tables.remove(&id) {
-                    self.by_name.remove(&(old.schema, old.name.clone()));
-                }
+            Change::DropTable(id) => self.forget_table(id),
+            Change::DropSequence(id) => self.sequences.remove(id),
+            Change::DropView(id) => self.views.remove(id),
+        }
+    }
+
+    fn forget_table(&mut self, id: TableId) {
+        let Some(old) = self.tables.remove(&id) else { return };
+        self.by_name.remove(&(old.schema, old.name.clone()));
+        for (_, key) in old.foreign_keys() {
+            if let Some(tables) = self.referencing.get_mut(&key.table) {
+                tables.remove(&id);
             }
+        }
+    }
+
+    /// SERIAL columns once had no descriptor for their sequence: here it is.
+    pub(crate) fn adopt_serials(&mut self) {
+        let mut missing = Vec::new();
+        for table in self.tables.values() {
+            for column in &table.columns {
+                let Some(id) = column.sequence.filter(|id| !self.sequences.by_id.contains_key(id))
+                else {
+                    continue;
+                };
+                let name = format!("{}_{}_seq", table.name, column.name);
+                let owner = table.owner.clone();
+                let mut sequence = Sequence::new(id, table.schema, name, owner, column.ty);
+                sequence.owned_by = Some((table.id, column.id));
+                missing.push(sequence);
+            }
+        }
+        for sequence in missing {
+            self.apply(Change::PutSequence(Box::new(sequence)));
         }
     }
 
@@ -230,9 +324,68 @@ impl CatalogSnapshot {
         })
     }
 
-    /// Whether a table or index of that name is in the schema.
+    /// Whether a relation of that name is in the schema: a table, index, sequence or view.
     #[must_use]
     pub fn relation_exists(&self, schema: SchemaId, name: &str) -> bool {
-        self.table(schema, name).is_some() || self.index(schema, name).is_some()
+        self.table(schema, name).is_some()
+            || self.sequence(schema, name).is_some()
+            || self.view(schema, name).is_some()
+            || self.index(schema, name).is_some()
+    }
+
+    /// The sequence of that name.
+    #[must_use]
+    pub fn sequence(&self, schema: SchemaId, name: &str) -> Option<&Arc<Sequence>> {
+        self.sequences.get(schema, name)
+    }
+
+    /// The sequence of that id.
+    #[must_use]
+    pub fn sequence_by_id(&self, id: u32) -> Option<&Arc<Sequence>> {
+        self.sequences.by_id.get(&id)
+    }
+
+    /// The sequences of a schema, by name.
+    pub fn sequences_of(&self, schema: SchemaId) -> impl Iterator<Item = &Arc<Sequence>> {
+        self.sequences.of(schema)
+    }
+
+    /// All sequences, by id.
+    pub fn sequences(&self) -> impl Iterator<Item = &Arc<Sequence>> {
+        self.sequences.by_id.values()
+    }
+
+    /// The view of that name.
+    #[must_use]
+    pub fn view(&self, schema: SchemaId, name: &str) -> Option<&Arc<View>> {
+        self.views.get(schema, name)
+    }
+
+    /// The view of that id.
+    #[must_use]
+    pub fn view_by_id(&self, id: u32) -> Option<&Arc<View>> {
+        self.views.by_id.get(&id)
+    }
+
+    /// The views of a schema, by name.
+    pub fn views_of(&self, schema: SchemaId) -> impl Iterator<Item = &Arc<View>> {
+        self.views.of(schema)
+    }
+
+    /// All views, by id.
+    pub fn views(&self) -> impl Iterator<Item = &Arc<View>> {
+        self.views.by_id.values()
+    }
+
+    /// The references to rows of a table, with the tables that make them.
+    pub fn references_to(
+        &self,
+        table: TableId,
+    ) -> impl Iterator<Item = (&Arc<Table>, &Constraint, &ForeignKey)> {
+        let tables = self.referencing.get(&table).into_iter().flatten();
+        tables.filter_map(|id| self.tables.get(id)).flat_map(move |from| {
+            let keys = from.foreign_keys().filter(move |(_, key)| key.table == table);
+            keys.map(move |(constraint, key)| (from, constraint, key))
+        })
     }
 }

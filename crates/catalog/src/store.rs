@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   08 | v             -> version u64: raised by every transaction that changes a descriptor
-//!   08 | d s r t | id  -> descriptor, JSON
-//!   08 | q | id        -> next value of a sequence, i64; no descriptor, and not transactional
+//!   08 | d s r t e w | id  -> descriptor, JSON
+//!   08 | q | id        -> where a sequence is ([`SequenceState`]); no descriptor, not transactional
 //!   08 | x | span      -> a dropped span ([`crate::garbage`])
 //! ```
 //!
@@ -37,7 +37,9 @@ const DATABASE: u8 = b'd';
 const SCHEMA: u8 = b's';
 const ROLE: u8 = b'r';
 const TABLE: u8 = b't';
-const SEQUENCE: u8 = b'q';
+const SEQUENCE: u8 = b'e';
+const VIEW: u8 = b'w';
+const SEQUENCE_VALUES: u8 = b'q';
 
 /// Older snapshots kept.
 const OLDER_MAX: usize = 8;
@@ -62,10 +64,45 @@ pub fn decode_version(value: Option<&Bytes>) -> Result<u64, CatalogError> {
     Ok(u64::from_be_bytes(*bytes))
 }
 
-/// Where the next value of a sequence is kept.
+/// Where a sequence's state is kept; `values` is [`crate::Sequence::values`].
 #[must_use]
-pub fn sequence_key(sequence: u32) -> Key {
-    descriptor_key(SEQUENCE, sequence)
+pub fn sequence_key(values: u32) -> Key {
+    descriptor_key(SEQUENCE_VALUES, values)
+}
+
+/// How far a sequence has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SequenceState {
+    /// The last value given, or the one to be given first.
+    pub last: i64,
+    /// Whether `last` has been given.
+    pub called: bool,
+}
+
+impl SequenceState {
+    /// As it is stored: the value, and a byte that says whether it was given.
+    #[must_use]
+    pub fn encode(self) -> Bytes {
+        let mut out = BytesMut::with_capacity(9);
+        out.put_i64(self.last);
+        out.put_u8(u8::from(self.called));
+        out.freeze()
+    }
+
+    /// What is stored; a value without the byte is the next one, as SERIAL columns once kept it.
+    pub fn decode(values: u32, stored: &Bytes) -> Result<SequenceState, CatalogError> {
+        let (last, called) = match stored.len() {
+            8 | 9 => stored.split_at(8),
+            len => {
+                return Err(CatalogError::Corrupt {
+                    key: sequence_key(values),
+                    detail: format!("{len} bytes where 9 belong"),
+                });
+            }
+        };
+        let last = i64::from_be_bytes(last.try_into().expect("eight bytes"));
+        Ok(SequenceState { last, called: called == [1] })
+    }
 }
 
 fn descriptor_key(kind: u8, id: u32) -> Key {
@@ -171,6 +208,7 @@ async fn load(txn: &Txn, version: u64) -> Result<CatalogSnapshot, CatalogError> 
         span = page.resume;
     }
     snapshot = snapshot.with(version, changes);
+    snapshot.adopt_serials();
     Ok(snapshot)
 }
 
@@ -180,11 +218,13 @@ fn decode(key: &Key, value: &Bytes) -> Result<Option<Change>, CatalogError> {
             .map_err(|e| CatalogError::Corrupt { key: key.clone(), detail: e.to_string() })
     }
     Ok(Some(match key.as_bytes().get(1) {
-        Some(&VERSION | &SEQUENCE | &GARBAGE) => return Ok(None),
+        Some(&VERSION | &SEQUENCE_VALUES | &GARBAGE) => return Ok(None),
         Some(&DATABASE) => Change::PutDatabase(json(key, value)?),
         Some(&SCHEMA) => Change::PutSchema(json(key, value)?),
         Some(&ROLE) => Change::PutRole(json(key, value)?),
         Some(&TABLE) => Change::PutTable(Box::new(json(key, value)?)),
+        Some(&SEQUENCE) => Change::PutSequence(Box::new(json(key, value)?)),
+        Some(&VIEW) => Change::PutView(Box::new(json(key, value)?)),
         _ => {
             return Err(CatalogError::Corrupt {
                 key: key.clone(),
@@ -221,9 +261,13 @@ fn write_one(txn: &Txn, change: &Change) -> Result<(), kv::KvError> {
         Change::PutSchema(s) => txn.put(descriptor_key(SCHEMA, s.id), json(s)),
         Change::PutRole(r) => txn.put(descriptor_key(ROLE, r.id), json(r)),
         Change::PutTable(t) => txn.put(descriptor_key(TABLE, t.id), json(t)),
+        Change::PutSequence(s) => txn.put(descriptor_key(SEQUENCE, s.id), json(s)),
+        Change::PutView(v) => txn.put(descriptor_key(VIEW, v.id), json(v)),
         Change::DropDatabase(id) => txn.delete(descriptor_key(DATABASE, *id)),
         Change::DropSchema(id) => txn.delete(descriptor_key(SCHEMA, *id)),
         Change::DropRole(id) => txn.delete(descriptor_key(ROLE, *id)),
         Change::DropTable(id) => txn.delete(descriptor_key(TABLE, *id)),
+        Change::DropSequence(id) => txn.delete(descriptor_key(SEQUENCE, *id)),
+        Change::DropView(id) => txn.delete(descriptor_key(VIEW, *id)),
     }
 }

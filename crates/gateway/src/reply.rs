@@ -184,6 +184,14 @@ fn copy_formats(shape: CopyShape) -> (i8, i16, Vec<i16>) {
 
 /// Copies what text depends on, if it differs: comparing costs nothing, copying a little.
 fn keep_output_settings(kept: &mut EvalEnv, env: &EvalEnv) {
+    // What a `regclass` is printed as.
+    let same_names = match (&kept.names.0, &env.names.0) {
+        (Some(kept), Some(names)) => std::sync::Arc::ptr_eq(kept, names),
+        (kept, names) => kept.is_none() && names.is_none(),
+    };
+    if !same_names {
+        kept.names = env.names.clone();
+    }
     let same = kept.date_format == env.date_format
         && kept.date_order == env.date_order
         && kept.interval_style == env.interval_style

@@ -539,7 +539,7 @@ async fn psql_describes_a_table() {
     check!(
         s,
         columns,
-        "id|integer|NULL|t|NULL||\nv|character varying(10)|'x'|f|NULL||\n-- SELECT 2"
+        "id|integer|NULL|t|NULL||\nv|character varying(10)|'x'::character varying|f|NULL||\n-- SELECT 2"
     );
     let indexes = "SELECT c2.relname, i.indisprimary, i.indisunique, i.indisclustered, \
         i.indisvalid, pg_catalog.pg_get_indexdef(i.indexrelid, 0, true), \

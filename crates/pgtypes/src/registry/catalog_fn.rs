@@ -11,6 +11,77 @@ fn ask(call: &Call<'_>, function: &str, args: &[Datum]) -> Result<Datum> {
     Ok(call.env.names.0.as_ref().map_or(Datum::Null, |names| names.call(function, args)))
 }
 
+/// The end of the group that begins at `open`, if its parenthesis is closed.
+fn group_end(text: &str, open: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    let mut quote = None;
+    for (at, c) in text[open..].char_indices() {
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(open + at);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+/// An expression with fewer parentheses: none around the whole, the arms of AND and OR, and what is cast
+/// if that is a name or number.
+#[must_use]
+pub fn pretty_expr(text: &str) -> String {
+    let mut text = text;
+    if text.starts_with('(') && group_end(text, 0) == Some(text.len() - 1) {
+        text = &text[1..text.len() - 1];
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    let mut arm = true;
+    let has_logic = |inner: &str| inner.contains(" AND ") || inner.contains(" OR ");
+    while at < text.len() {
+        let rest = &text[at..];
+        let end = rest.starts_with('(').then(|| group_end(text, at)).flatten();
+        if let Some(end) = end {
+            let inner = &text[at + 1..end];
+            let behind = &text[end + 1..];
+            let plain = inner.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c));
+            let whole_arm =
+                behind.is_empty() || behind.starts_with(" AND ") || behind.starts_with(" OR ");
+            if plain && behind.starts_with("::") {
+                out.push_str(inner);
+            } else if arm && whole_arm && !has_logic(inner) {
+                out.push_str(&pretty_expr(inner));
+            } else {
+                let pretty = pretty_expr(inner);
+                out.push('(');
+                out.push_str(&pretty);
+                out.push(')');
+            }
+            at = end + 1;
+            arm = false;
+            continue;
+        }
+        let c = rest.chars().next().expect("not at the end");
+        if c == '\'' {
+            let close = rest[1..].find('\'').map_or(rest.len(), |n| n + 2);
+            out.push_str(&rest[..close]);
+            at += close;
+            continue;
+        }
+        out.push(c);
+        at += c.len_utf8();
+        arm = out.ends_with(" AND ") || out.ends_with(" OR ");
+    }
+    out
+}
+
 macro_rules! asked {
     ($r:ident, $($name:literal: $($signature:literal)|+;)*) => {
         $($($r.f($signature, |call, args| ask(call, $name, args)).stable();)+)*
@@ -52,7 +123,13 @@ pub(super) fn register(r: &mut Registry) {
     }
     // Expressions are stored as text already.
     r.f("pg_get_expr(text,oid) text", |_, a| Ok(a[0].clone())).stable();
-    r.f("pg_get_expr(text,oid,bool) text", |_, a| Ok(a[0].clone())).stable();
+    r.f("pg_get_expr(text,oid,bool) text", |_, a| match (a[0].as_str(), &a[1..]) {
+        (Some(text), [_, Datum::Bool(true)]) => Ok(Datum::text(pretty_expr(text))),
+        _ => Ok(a[0].clone()),
+    })
+    .stable();
+    // There are no partitions: a relation is its own only ancestor.
+    r.f("pg_partition_ancestors(regclass) regclass", |_, a| Ok(a[0].clone())).stable();
     r.f("pg_relation_is_publishable(regclass) bool", |_, _| Ok(Datum::Bool(false))).stable();
     for signature in [
         "has_table_privilege(oid,text) bool",

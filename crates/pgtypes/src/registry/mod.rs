@@ -37,6 +37,7 @@ use crate::ty::PgType;
 
 pub use crate::aggregate::{Accumulate, ResolvedAggregate, is_aggregate, resolve_aggregate};
 
+pub use catalog_fn::pretty_expr;
 pub use like::like_prefix;
 pub(crate) use resolve::{check_polymorphic, choose, concrete_types, function_error};
 pub use resolve::{resolve_function, resolve_operator};

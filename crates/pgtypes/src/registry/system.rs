@@ -85,17 +85,34 @@ const ADVISORY: &[&str] = &[
     "pg_advisory_unlock_all() void",
 ];
 
+/// The same for functions of sequences.
+const SEQUENCE: &[&str] =
+    &["nextval(regclass) int8", "setval(regclass,int8) int8", "setval(regclass,int8,bool) int8"];
+
 fn no_session(_: &Call<'_>, _: &[Datum]) -> Result<Datum> {
     Err(TypeError::new(
         sqlstate::NOT_SUPPORTED,
-        "an advisory lock function in this place is not supported",
+        "an advisory lock function, nextval or setval in this place is not supported",
     ))
 }
 
+fn current_value(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let sequence = match args.first() {
+        Some(Datum::Oid(oid)) => Some(*oid),
+        _ => None,
+    };
+    match &call.env.names.0 {
+        Some(names) => names.current_value(sequence).map(Datum::Int8),
+        None => no_session(call, args),
+    }
+}
+
 pub(super) fn register(r: &mut Registry) {
-    for function in ADVISORY {
+    for function in ADVISORY.iter().chain(SEQUENCE) {
         r.f(function, no_session).volatile();
     }
+    r.f("currval(regclass) int8", current_value).volatile();
+    r.f("lastval() int8", current_value).volatile();
     r.f("version() text", |call, _| Ok(Datum::text(call.env.version.as_str()))).stable();
     for name in ["current_database() name", "current_catalog() name"] {
         r.f(name, |call, _| Ok(Datum::text(call.env.database.as_str()))).stable();

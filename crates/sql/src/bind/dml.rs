@@ -154,7 +154,7 @@ impl Binder<'_> {
         let (schema, table) = relation_name(name, &self.env.database)?;
         match self.catalog.relation(schema.as_deref(), &table)? {
             Some(Relation::Table(table)) => Ok(table),
-            Some(Relation::View { .. }) => Err(SqlError::new(
+            Some(Relation::View(_)) => Err(SqlError::new(
                 SqlState::FEATURE_NOT_SUPPORTED,
                 format!("cannot change view \"{table}\""),
             )
@@ -243,6 +243,7 @@ impl Binder<'_> {
         for (name, value) in names.iter().zip(self.one_row(query, span)?) {
             let column = self.assigned_column(name, target)?;
             let meta = &target.table.columns[column];
+            takes_values(meta)?;
             let value = self.assign_at(value, meta.ty, &meta.name, span)?;
             assignments.push(Assignment { column, value: Some(value) });
         }
@@ -260,8 +261,9 @@ impl Binder<'_> {
         if is_default(value) {
             return Ok(Assignment { column, value: None });
         }
-        let scalar = self.expr_in(value, scope, Clause::Set)?;
         let meta = &target.table.columns[column];
+        takes_values(meta)?;
+        let scalar = self.expr_in(value, scope, Clause::Set)?;
         let scalar = self.assign(scalar, meta.ty, &meta.name, value)?;
         Ok(Assignment { column, value: Some(scalar) })
     }
@@ -320,6 +322,20 @@ impl Binder<'_> {
         }
         Ok(Some(Returning { exprs, columns }))
     }
+}
+
+/// 428C9 if an UPDATE may only set the column to DEFAULT.
+fn takes_values(column: &catalog::Column) -> Result<(), SqlError> {
+    let why = match (&column.generated, column.identity) {
+        (Some(_), _) => format!("Column \"{}\" is a generated column.", column.name),
+        (None, Some(catalog::Identity::Always)) => super::dml_insert::identity_always(column),
+        _ => return Ok(()),
+    };
+    Err(SqlError::new(
+        SqlState("428C9"),
+        format!("column \"{}\" can only be updated to DEFAULT", column.name),
+    )
+    .detail(why))
 }
 
 /// The target of a write as names see it.

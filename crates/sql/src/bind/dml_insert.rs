@@ -7,12 +7,23 @@ use sqlparser::tokenizer::Span;
 
 use super::dml::{is_default, target_item};
 use super::resolve::Context;
+use super::rewrite::{Overriding, take_overriding};
 use super::scope::{Clause, Scope, ScopeColumn, ScopeTable};
 use super::{Binder, fold, name_parts};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{
     ConflictTarget, ConflictUpdate, Insert, InsertSource, OnConflict, Query, Scalar, Scan,
 };
+
+/// 428C9: only DEFAULT may be given to the column.
+pub(super) fn not_default(what: &str, column: &catalog::Column) -> SqlError {
+    SqlError::new(SqlState("428C9"), format!("cannot {what} column \"{}\"", column.name))
+}
+
+/// Why, of an identity column.
+pub(super) fn identity_always(column: &catalog::Column) -> String {
+    format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name)
+}
 
 impl Binder<'_> {
     pub(crate) fn insert(
@@ -71,12 +82,13 @@ impl Binder<'_> {
         let TableObject::TableName(name) = table else {
             return Err(SqlError::unsupported("INSERT into a function or query"));
         };
-        let table = self.stored_table(name)?;
+        let (name, overriding) = take_overriding(name);
+        let table = self.stored_table(&name)?;
         let alias = table_alias.as_ref().map(|alias| fold(&alias.alias));
         let target = self.scan(&table, alias, false);
         let names: Vec<Span> = columns.iter().map(Spanned::span).collect();
         let mut columns = self.insert_columns(columns, &table)?;
-        let source = match source {
+        let mut source = match source {
             None => InsertSource::Default,
             Some(query) => self.insert_source(query, &table, &columns, &names, outer)?,
         };
@@ -85,6 +97,7 @@ impl Binder<'_> {
             InsertSource::Values(rows) => columns.truncate(rows.first().map_or(0, Vec::len)),
             InsertSource::Query(query) => columns.truncate(query.columns.len()),
         }
+        self.check_given(&table, &columns, &mut source, overriding)?;
         let mut scope = Scope::inside(outer);
         scope.add(&target_item(&target, None));
         let on_conflict = match on {
@@ -94,6 +107,48 @@ impl Binder<'_> {
         };
         let returning = self.returning(returning.as_deref(), &scope)?;
         Ok(Insert { table, columns, source, on_conflict, returning, target })
+    }
+
+    /// Values for generated and identity columns: refused, taken, or passed over.
+    fn check_given(
+        &self,
+        table: &catalog::Table,
+        columns: &[usize],
+        source: &mut InsertSource,
+        overriding: Option<Overriding>,
+    ) -> Result<(), SqlError> {
+        for (n, &position) in columns.iter().enumerate() {
+            let column = &table.columns[position];
+            let is_default = |source: &InsertSource| match source {
+                InsertSource::Values(rows) => rows.iter().all(|row| row[n].is_none()),
+                _ => false,
+            };
+            if column.generated.is_some() && !is_default(source) {
+                return Err(not_default("insert a non-DEFAULT value into", column)
+                    .detail(format!("Column \"{}\" is a generated column.", column.name)));
+            }
+            if column.identity.is_none() {
+                continue;
+            }
+            if overriding == Some(Overriding::User) {
+                match source {
+                    InsertSource::Values(rows) => rows.iter_mut().for_each(|row| row[n] = None),
+                    _ => {
+                        return Err(SqlError::unsupported(
+                            "OVERRIDING USER VALUE with a query that gives the identity column",
+                        ));
+                    }
+                }
+                continue;
+            }
+            let always = column.identity == Some(catalog::Identity::Always);
+            if always && overriding.is_none() && !is_default(source) {
+                return Err(not_default("insert a non-DEFAULT value into", column)
+                    .detail(identity_always(column))
+                    .hint("Use OVERRIDING SYSTEM VALUE to override."));
+            }
+        }
+        Ok(())
     }
 
     /// Indexes of the columns given, or of all.

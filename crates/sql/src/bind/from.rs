@@ -182,24 +182,32 @@ impl Binder<'_> {
                 let rel = Rel::Virtual(VirtualScan { table, alias: Arc::from(shown), columns });
                 self.item(rel, names, name, schema, Vec::new(), alias)
             }
-            Relation::View { sql, columns } => {
-                let mut query = self.deeper(|binder| binder.view(&sql))?;
-                for (column, name) in query.columns.iter_mut().zip(columns.iter().flatten()) {
-                    column.name = Arc::clone(name);
+            Relation::View(view) => {
+                let query = self.deeper(|binder| binder.view(&view))?;
+                let mut columns = Vec::with_capacity(view.columns.len());
+                for wanted in &view.columns {
+                    // By name: `*` may stand for more columns than when the view was made.
+                    let found = query.columns.iter().find(|c| *c.name == *wanted.source);
+                    let mut column = found.cloned().ok_or_else(|| {
+                        SqlError::internal(format!("view \"{name}\" lost \"{}\"", wanted.source))
+                    })?;
+                    column.name = Arc::from(wanted.name.as_str());
+                    columns.push(column);
                 }
-                self.subquery_item(query.rel, &query.columns, name, schema, alias)
+                self.subquery_item(query.rel, &columns, name, schema, alias)
             }
         }
     }
 
     /// The query of a view. Its text is another one, so positions in it mean nothing here.
-    fn view(&mut self, sql: &str) -> Result<crate::ir::Query, SqlError> {
-        let statements = parse(sql)?;
+    fn view(&mut self, view: &catalog::View) -> Result<crate::ir::Query, SqlError> {
+        let statements = parse(&view.sql)?;
         let [ast::Statement::Query(query)] = statements.as_slice() else {
             return Err(SqlError::internal("a view that is no query"));
         };
+        let names = self.catalog.under(&view.path);
         let mut inner = Binder {
-            catalog: self.catalog,
+            catalog: &*names,
             env: self.env,
             sql: "",
             params: Vec::new(),

@@ -5,6 +5,7 @@
 //!   parse    text -> tree, positions                    group    aggregates and GROUP BY
 //!   as_of    AS OF SYSTEM TIME, before parsing
 //!   grouping GROUPING SETS, ROLLUP, CUBE
+//!   rewrite  clauses in words that sqlparser knows
 //!   scope    who is called what                         order    ORDER BY, DISTINCT, LIMIT
 //!   types    names of types, coercion, common types     window   OVER
 //!   expr…    expressions                                from     FROM, joins, functions
@@ -47,6 +48,7 @@ mod parse;
 mod query;
 mod recursive;
 mod resolve;
+mod rewrite;
 mod rows;
 mod scope;
 mod select;
@@ -73,6 +75,7 @@ use crate::ir::{
 pub(crate) use as_of::take_as_of;
 pub use mention::mentioned_tables;
 pub use parse::{STATEMENT_BYTES_MAX, parse, position, syntax_error, tokenize};
+pub(crate) use rewrite::{is_untyped, like_of};
 pub use typename::type_of;
 
 use scope::Scope;

@@ -14,6 +14,8 @@ const STATEMENTS: &[&str] = &[
     "REINDEX",
     "DO",
     "CREATE UNLOGGED TABLE",
+    "CREATE TEMP SEQUENCE",
+    "CREATE TEMPORARY SEQUENCE",
     "CREATE RULE",
     "CREATE OR REPLACE RULE",
     "CREATE AGGREGATE",
@@ -55,7 +57,6 @@ const STATEMENTS: &[&str] = &[
     "ALTER PROCEDURE",
     "ALTER ROLE",
     "ALTER RULE",
-    "ALTER SEQUENCE",
     "ALTER STATISTICS",
     "ALTER SUBSCRIPTION",
     "ALTER SYSTEM",
@@ -85,7 +86,6 @@ const STATEMENTS: &[&str] = &[
     "REASSIGN OWNED",
     "IMPORT FOREIGN SCHEMA",
     "SECURITY LABEL",
-    "SET CONSTRAINTS",
     "PREPARE TRANSACTION",
     "COMMIT PREPARED",
     "ROLLBACK PREPARED",
@@ -93,9 +93,9 @@ const STATEMENTS: &[&str] = &[
 
 /// Words of clauses, which the parser stumbled over or right behind.
 const CLAUSES: &[&str] = &[
+    "WITH NO DATA",
+    "WITH DATA",
     "EXCLUDE USING",
-    "OVERRIDING SYSTEM VALUE",
-    "OVERRIDING USER VALUE",
     "WHERE CURRENT OF",
     "SEARCH DEPTH FIRST",
     "SEARCH BREADTH FIRST",
@@ -110,7 +110,6 @@ const CLAUSES: &[&str] = &[
     "INHERIT",
     "SET LOGGED",
     "SET UNLOGGED",
-    "SET SCHEMA",
     "SET ACCESS METHOD",
     "COLLATE",
 ];

@@ -13,11 +13,13 @@ use super::options::{Header, Options};
 use super::positions;
 use super::text::{self, Field};
 use crate::ddl::BulkWriter;
-use crate::dml::{Names, Writes, check_not_null, codec_error};
+use crate::dml::{Event, Names, References, Rules, Writes, codec_error};
 use crate::ir::{self, CatalogView, Relation, Scalar};
 use crate::point::Defaults;
 use crate::session::api::{CopyShape, Sink};
-use crate::session::{CatalogDefaults, Engine, Generated, Session, Tag};
+use crate::session::{
+    CatalogDefaults, Engine, SequenceCalls, Session, SessionInfo, Tag, has_sequence_call,
+};
 use crate::{SqlError, SqlState};
 
 /// Rows handed to the transaction at a time.
@@ -30,14 +32,15 @@ const RECORD_BYTES_MAX: usize = 64 << 20;
 /// What turns fields into rows.
 struct Rows {
     table: Arc<Table>,
-    schema: String,
+    rules: Rules,
     positions: Vec<usize>,
     /// Values of the columns that are not in the file, where they have a default.
     defaults: Vec<(usize, Scalar)>,
     env: Arc<EvalEnv>,
     options: Options,
     line: u64,
-    generated: Generated,
+    /// Columns that ask a sequence for their value.
+    sequenced: Vec<(usize, Scalar)>,
 }
 
 pub(super) async fn run(
@@ -56,7 +59,7 @@ pub(super) async fn run(
     let table = rows.table.clone();
     let mut target = Target::new(session, &table, txn.clone(), catalog.clone());
     let count = read_all(&mut rows, &mut target, sink).await?;
-    target.finish(&rows).await?;
+    target.finish(&mut rows).await?;
     Ok(Tag::Count("COPY", count))
 }
 
@@ -84,22 +87,22 @@ fn rows(
             ));
         }
     };
-    if !table.constraints.is_empty() {
-        return Err(SqlError::unsupported("COPY into a table with CHECK constraints"));
-    }
     let positions = positions(&table, columns)?;
     let source = CatalogDefaults { view, env: session.env() };
     let mut defaults = Vec::new();
+    let mut sequenced = Vec::new();
     for position in 0..table.columns.len() {
         let column = &table.columns[position];
-        let has_default = column.default.is_some() && column.sequence.is_none();
+        let has_default = column.default.is_some() || column.sequence.is_some();
         if !positions.contains(&position) && has_default {
-            defaults.push((position, source.default_of(&table, position)?));
+            let default = source.default_of(&table, position)?;
+            let to = if has_sequence_call(&default) { &mut sequenced } else { &mut defaults };
+            to.push((position, default));
         }
     }
     Ok(Rows {
-        schema: source.schema_of(&table),
-        generated: Generated::of(&table),
+        rules: Rules::of(&table, &source)?,
+        sequenced,
         table,
         positions,
         defaults,
@@ -291,6 +294,12 @@ struct Target {
     /// Nothing but the commit looks for duplicates.
     lone: bool,
     ids: std::ops::Range<u64>,
+    info: Arc<SessionInfo>,
+    deferrals: Arc<crate::dml::Deferrals>,
+    /// Rows that wait for values of sequences, which are asked for many at once; and their lines.
+    open: Vec<(u64, Vec<Datum>)>,
+    /// What foreign keys have to be told.
+    events: Vec<Event>,
     way: Way,
 }
 
@@ -317,7 +326,19 @@ impl Target {
             Way::Buffer { writes: Writes::default(), rows: 0 }
         };
         let engine = session.engine().clone();
-        Target { txn, catalog, db, engine, lone: session.is_lone(), ids: 0..0, way }
+        Target {
+            txn,
+            catalog,
+            db,
+            engine,
+            lone: session.is_lone(),
+            ids: 0..0,
+            info: session.info().clone(),
+            deferrals: session.deferrals().clone(),
+            open: Vec::new(),
+            events: Vec::new(),
+            way,
+        }
     }
 
     async fn row_id(&mut self) -> Result<u64, SqlError> {
@@ -328,15 +349,41 @@ impl Target {
         Ok(self.ids.next().expect("just filled"))
     }
 
-    async fn add(&mut self, rows: &mut Rows, mut row: Vec<Datum>) -> Result<(), SqlError> {
-        if !rows.generated.is_empty() {
-            let given = &rows.positions;
-            let needed = |p: usize| usize::from(!given.contains(&p));
-            rows.generated.fetch(&self.engine.sequences, &self.db, needed).await?;
-            rows.generated.fill(&rows.table, &mut row, |p| given.contains(&p))?;
+    async fn add(&mut self, rows: &mut Rows, row: Vec<Datum>) -> Result<(), SqlError> {
+        if rows.sequenced.is_empty() {
+            return self.put(rows, row).await;
         }
+        self.open.push((rows.line, row));
+        if self.open.len() < BATCH_ROWS {
+            return Ok(());
+        }
+        self.close_open(rows).await
+    }
+
+    /// Gives rows that wait the values of their sequences.
+    async fn close_open(&mut self, rows: &mut Rows) -> Result<(), SqlError> {
+        let open = std::mem::take(&mut self.open);
+        let (catalog, engine, info) =
+            (self.catalog.clone(), self.engine.clone(), self.info.clone());
+        let calls =
+            SequenceCalls::new(&engine.db, &engine.sequences, &info.sequences, &catalog, false);
+        let wanted = rows.sequenced.iter().flat_map(|(_, s)| std::iter::repeat_n(s, open.len()));
+        calls.reserve(wanted).await?;
+        let line = rows.line;
+        for (own, mut row) in open {
+            rows.line = own;
+            for (position, value) in &rows.sequenced {
+                row[*position] = calls.eval(value, &rows.env, &[], &[]).await?;
+            }
+            self.put(rows, row).await?;
+        }
+        rows.line = line;
+        Ok(())
+    }
+
+    async fn put(&mut self, rows: &Rows, mut row: Vec<Datum>) -> Result<(), SqlError> {
         let table = &rows.table;
-        check_not_null(table, &rows.schema, &row, &rows.env).map_err(|e| rows.context(e))?;
+        rows.rules.complete(&mut row, &rows.env).map_err(|e| rows.context(e))?;
         let id = if table.has_hidden_row_id() { Some(self.row_id().await?) } else { None };
         let names = Names { catalog: &self.catalog, env: &rows.env };
         match &mut self.way {
@@ -353,10 +400,19 @@ impl Target {
                     writer.put(entry.key, entry.value).await.map_err(failed)?;
                 }
                 let value = codec.value(&row).map_err(|e| codec_error(&e, table))?;
-                writer.put(key, value).await.map_err(failed)
+                writer.put(key.clone(), value).await.map_err(failed)?;
+                if rows.rules.has_references() {
+                    let (table, new) = (table.clone(), Some(row));
+                    self.events.push(Event { table, key, old: None, new });
+                }
+                Ok(())
             }
             Way::Buffer { writes, rows: count } => {
-                writes.insert(table, &row, id)?;
+                let key = writes.insert(table, &row, id)?;
+                if rows.rules.has_references() {
+                    let (table, new) = (table.clone(), Some(row));
+                    self.events.push(Event { table, key, old: None, new });
+                }
                 *count += 1;
                 if *count < BATCH_ROWS {
                     return Ok(());
@@ -368,15 +424,31 @@ impl Target {
         }
     }
 
-    /// Writes what is left.
-    async fn finish(self, rows: &Rows) -> Result<(), SqlError> {
+    /// Writes what is left, and looks whether all references hold.
+    async fn finish(mut self, rows: &mut Rows) -> Result<(), SqlError> {
+        self.close_open(rows).await?;
         let names = Names { catalog: &self.catalog, env: &rows.env };
         match self.way {
-            Way::Load(writer) => writer.finish().await.map_err(|e| names.kv_error(e)),
+            Way::Load(writer) => writer.finish().await.map_err(|e| names.kv_error(e))?,
             Way::Buffer { writes, .. } => {
-                writes.apply(&self.txn, !self.lone, &names).await.map_err(too_large)
+                writes.apply(&self.txn, !self.lone, &names).await.map_err(too_large)?;
             }
         }
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        let sequences = &self.engine.sequences;
+        let own = &self.info.sequences;
+        let calls = SequenceCalls::new(&self.db, sequences, own, &self.catalog, false);
+        let references = References {
+            db: &self.db,
+            txn: &self.txn,
+            env: &rows.env,
+            catalog: &self.catalog,
+            deferrals: &self.deferrals,
+            sequences: &calls,
+        };
+        references.follow(self.events).await
     }
 }
 

@@ -52,7 +52,8 @@ pub(crate) async fn run(
 /// Positions of named columns; all of them if none are named.
 fn positions(table: &catalog::Table, columns: &[ast::Ident]) -> Result<Vec<usize>, SqlError> {
     if columns.is_empty() {
-        return Ok((0..table.columns.len()).collect());
+        let given = |p: &usize| table.columns[*p].generated.is_none();
+        return Ok((0..table.columns.len()).filter(given).collect());
     }
     let mut positions = Vec::with_capacity(columns.len());
     for column in columns {
@@ -63,6 +64,13 @@ fn positions(table: &catalog::Table, columns: &[ast::Ident]) -> Result<Vec<usize
                 format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
             )
         })?;
+        if table.columns[position].generated.is_some() {
+            return Err(SqlError::new(
+                crate::SqlState::INVALID_COLUMN_REFERENCE,
+                format!("column \"{name}\" is a generated column"),
+            )
+            .detail("Generated columns cannot be used in COPY."));
+        }
         if positions.contains(&position) {
             return Err(SqlError::new(
                 crate::SqlState::DUPLICATE_COLUMN,

@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use catalog::{Change, Index, IndexState, Table};
 use sqlparser::ast::{
-    AlterIndexOperation, AlterTable, AlterTableOperation, ObjectName, RenameTableNameKind,
+    AlterIndexOperation, AlterTable, AlterTableOperation, ConstraintUsingIndex, ObjectName,
+    RenameTableNameKind, TableConstraint,
 };
 
-use super::create_table::{KeyDef, constraint_key, resolve, storage_parameter};
-use super::{Ddl, alter_column, duplicate_relation, free_name, new_oids, notice, rebuild};
+use super::column::{IndexColumnDef, KeyDef};
+use super::create_table::{TableDef, resolve, storage_parameter, table_constraint};
+use super::depend::{Drop, Object};
+use super::{
+    Ddl, alter_column, constraint, duplicate_relation, free_name, new_oids, notice, rebuild,
+};
 use crate::bind::{fold, name_parts};
 use crate::session::api::Sink;
 use crate::session::{Session, Tag};
@@ -34,10 +39,20 @@ pub(super) async fn run(
         return Err(ddl.table(session, &alter.name).expect_err("it was not found"));
     };
     for operation in &alter.operations {
-        if let Some(next) = apply(session, &ddl, &table, operation, text, sink).await? {
+        if let AlterTableOperation::AddColumn { .. } = operation {
+            alter_column::add(session, &mut ddl, &table, operation, text, sink).await?;
+        } else if let AlterTableOperation::DropColumn { .. } = operation {
+            alter_column::drop(session, &mut ddl, &table, operation, sink).await?;
+        } else if let AlterTableOperation::DropConstraint { if_exists, name, drop_behavior } =
+            operation
+        {
+            let cascade = *drop_behavior == Some(sqlparser::ast::DropBehavior::Cascade);
+            drop_constraint(session, &mut ddl, &table, &fold(name), *if_exists, cascade, sink)
+                .await?;
+        } else if let Some(next) = apply(session, &ddl, &table, operation, text).await? {
             ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
-            table = ddl.catalog.table_by_id(table.id).expect("just written").clone();
         }
+        table = ddl.catalog.table_by_id(table.id).expect("it is being altered").clone();
     }
     Ok(Tag::Text("ALTER TABLE"))
 }
@@ -49,25 +64,35 @@ async fn apply(
     table: &Arc<Table>,
     operation: &AlterTableOperation,
     text: &str,
-    sink: &mut dyn Sink,
 ) -> Result<Option<Table>, SqlError> {
     match operation {
-        AlterTableOperation::AddConstraint { constraint, not_valid: false } => {
-            let key = constraint_key(constraint)?;
-            if key.primary {
-                add_primary_key(session, ddl, table, &key).await.map(Some)
-            } else {
-                add_unique(session, ddl, table, &key).await.map(Some)
+        AlterTableOperation::AddConstraint { constraint, not_valid } => {
+            let using_index = match constraint {
+                TableConstraint::PrimaryKeyUsingIndex(using) => Some((using, true)),
+                TableConstraint::UniqueUsingIndex(using) => Some((using, false)),
+                _ => None,
+            };
+            if let Some((using, primary)) = using_index {
+                return use_index(session, ddl, table, using, primary).await.map(Some);
+            }
+            match table_constraint(constraint)? {
+                TableDef::Key(_) if *not_valid => {
+                    Err(SqlError::unsupported("PRIMARY KEY or UNIQUE constraints marked NOT VALID"))
+                }
+                TableDef::Key(key) if key.primary => {
+                    add_primary_key(session, ddl, table, &key).await.map(Some)
+                }
+                TableDef::Key(key) => add_unique(session, ddl, table, &key).await.map(Some),
+                TableDef::Other(def) => {
+                    add_constraint(session, ddl, table, &def, *not_valid, text).await.map(Some)
+                }
             }
         }
-        AlterTableOperation::DropConstraint { if_exists, name, drop_behavior: _ } => {
-            drop_constraint(session, table, &fold(name), *if_exists, sink)
+        AlterTableOperation::ValidateConstraint { name } => {
+            validate(session, ddl, table, &fold(name)).await
         }
-        AlterTableOperation::AddColumn { .. }
-        | AlterTableOperation::DropColumn { .. }
-        | AlterTableOperation::RenameColumn { .. }
-        | AlterTableOperation::AlterColumn { .. } => {
-            alter_column::apply(session, ddl, table, operation, text, sink).await
+        AlterTableOperation::RenameColumn { .. } | AlterTableOperation::AlterColumn { .. } => {
+            alter_column::apply(session, ddl, table, operation, text).await
         }
         AlterTableOperation::RenameTable { table_name } => {
             let (RenameTableNameKind::To(name) | RenameTableNameKind::As(name)) = table_name;
@@ -86,11 +111,19 @@ async fn apply(
             Ok(Some(next))
         }
         AlterTableOperation::OwnerTo { new_owner } => {
-            let owner = new_owner.to_string();
-            if owner == table.owner || owner.eq_ignore_ascii_case("current_user") {
-                return Ok(None);
+            let owner = match new_owner {
+                sqlparser::ast::Owner::Ident(name) => fold(name),
+                _ => session.env().current_user.clone(),
+            };
+            if ddl.catalog.role(&owner).is_none() {
+                return Err(SqlError::new(
+                    SqlState::UNDEFINED_OBJECT,
+                    format!("role \"{owner}\" does not exist"),
+                ));
             }
-            Err(SqlError::unsupported("ALTER TABLE … OWNER TO another role"))
+            let mut next = Table::clone(table);
+            next.owner = owner;
+            Ok(Some(next))
         }
         other => Err(SqlError::unsupported(format!("ALTER TABLE … {other}"))),
     }
@@ -100,6 +133,7 @@ fn rename(ddl: &Ddl, table: &Arc<Table>, name: &str) -> Result<Table, SqlError> 
     if ddl.catalog.relation_exists(table.schema, name) {
         return Err(duplicate_relation(name));
     }
+    super::view::refuse_if_viewed(ddl, table.id, None, "renaming a table")?;
     let mut next = Table::clone(table);
     name.clone_into(&mut next.name);
     Ok(next)
@@ -113,10 +147,15 @@ fn no_constraint(name: &str, table: &str) -> SqlError {
 }
 
 fn rename_key(ddl: &Ddl, table: &Arc<Table>, old: &str, new: &str) -> Result<Table, SqlError> {
+    let mut next = Table::clone(table);
+    if let Some(at) = table.constraints.iter().position(|c| c.name == old) {
+        constraint::check_free(table, new)?;
+        new.clone_into(&mut next.constraints[at].name);
+        return Ok(next);
+    }
     if ddl.catalog.relation_exists(table.schema, new) {
         return Err(duplicate_relation(new));
     }
-    let mut next = Table::clone(table);
     let index = std::iter::once(&mut next.primary)
         .filter(|i| !i.columns.is_empty())
         .chain(&mut next.indexes)
@@ -139,7 +178,7 @@ pub(super) async fn new_storage(session: &Session, table: &mut Table) -> Result<
 }
 
 /// Rows move from a hidden row id to the key.
-async fn add_primary_key(
+pub(super) async fn add_primary_key(
     session: &mut Session,
     ddl: &Ddl,
     table: &Arc<Table>,
@@ -173,7 +212,7 @@ async fn add_primary_key(
     Ok(next)
 }
 
-async fn add_unique(
+pub(super) async fn add_unique(
     session: &mut Session,
     ddl: &Ddl,
     table: &Arc<Table>,
@@ -198,37 +237,188 @@ async fn add_unique(
         columns,
         state: IndexState::Public,
         constraint: true,
+        comment: None,
+        constraint_comment: None,
     });
     rebuild::fill_indexes(session, ddl, table, &next, next.indexes.len() - 1).await?;
     Ok(next)
 }
 
-fn drop_constraint(
+/// CHECK and FOREIGN KEY.
+pub(super) async fn add_constraint(
     session: &mut Session,
+    ddl: &Ddl,
+    table: &Arc<Table>,
+    def: &constraint::Def,
+    not_valid: bool,
+    text: &str,
+) -> Result<Table, SqlError> {
+    let mut made = constraint::make(session, ddl, table, def, text).await?;
+    made.validated = !not_valid;
+    let mut next = Table::clone(table);
+    next.constraints.push(made.clone());
+    if !not_valid {
+        constraint::validate(session, ddl, table, &next, &made).await?;
+    }
+    Ok(next)
+}
+
+/// VALIDATE CONSTRAINT.
+async fn validate(
+    session: &mut Session,
+    ddl: &Ddl,
     table: &Arc<Table>,
     name: &str,
-    if_exists: bool,
-    sink: &mut dyn Sink,
 ) -> Result<Option<Table>, SqlError> {
-    if !table.has_hidden_row_id() && table.primary.name == name {
-        return Err(SqlError::unsupported("dropping a primary key"));
-    }
-    let found = table.indexes.iter().position(|i| i.constraint && i.name == name);
-    let Some(at) = found else {
-        if if_exists {
-            let message = format!(
-                "constraint \"{name}\" of relation \"{}\" does not exist, skipping",
-                table.name
-            );
-            notice(sink, SqlState::UNDEFINED_OBJECT, message);
-            return Ok(None);
+    let Some(at) = table.constraints.iter().position(|c| c.name == name) else {
+        let key = std::iter::once(&table.primary).chain(&table.indexes);
+        if key.into_iter().any(|i| i.constraint && i.name == name) {
+            return Err(SqlError::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!(
+                    "constraint \"{name}\" of relation \"{}\" is not a foreign key or check \
+                     constraint",
+                    table.name
+                ),
+            ));
         }
         return Err(no_constraint(name, &table.name));
     };
+    if table.constraints[at].validated {
+        return Ok(None);
+    }
     let mut next = Table::clone(table);
-    let index = next.indexes.remove(at);
-    session.note_dropped_index(table, &index)?;
+    next.constraints[at].validated = true;
+    let made = next.constraints[at].clone();
+    constraint::validate(session, ddl, table, &next, &made).await?;
     Ok(Some(next))
+}
+
+/// UNIQUE and PRIMARY KEY USING INDEX: the index becomes the constraint's. Rows of a primary key are
+/// kept in its order, so that they move.
+async fn use_index(
+    session: &mut Session,
+    ddl: &Ddl,
+    table: &Arc<Table>,
+    using: &ConstraintUsingIndex,
+    primary: bool,
+) -> Result<Table, SqlError> {
+    if using.characteristics.is_some() {
+        return Err(SqlError::unsupported("DEFERRABLE in a UNIQUE or PRIMARY KEY constraint"));
+    }
+    let name = fold(&using.index_name);
+    let Some(at) = table.indexes.iter().position(|i| i.name == name) else {
+        return Err(SqlError::new(
+            SqlState::UNDEFINED_OBJECT,
+            format!("index \"{name}\" does not exist"),
+        ));
+    };
+    let index = &table.indexes[at];
+    if index.constraint {
+        return Err(SqlError::new(
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("index \"{name}\" is already associated with a constraint"),
+        ));
+    }
+    let refused = |message: String| {
+        SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)
+            .detail("Cannot create a primary key or unique constraint using such an index.")
+    };
+    if !index.unique {
+        return Err(refused(format!("\"{name}\" is not a unique index")));
+    }
+    if index.columns.iter().any(|c| c.descending) {
+        return Err(refused(format!(
+            "index \"{name}\" column number 1 does not have default sorting behavior"
+        )));
+    }
+    let new_name = using.name.as_ref().map_or_else(|| name.clone(), fold);
+    if new_name != name && ddl.catalog.relation_exists(table.schema, &new_name) {
+        return Err(duplicate_relation(&new_name));
+    }
+    let mut next = Table::clone(table);
+    if !primary {
+        next.indexes[at].constraint = true;
+        next.indexes[at].name = new_name;
+        return Ok(next);
+    }
+    let columns = table
+        .index_positions(index)
+        .into_iter()
+        .map(|p| IndexColumnDef { name: table.columns[p].name.clone(), descending: false });
+    let key = KeyDef { name: Some(new_name), columns: columns.collect(), primary: true };
+    let gone = next.indexes.remove(at);
+    let referenced = ddl.catalog.references_to(table.id).any(|(.., key)| key.index == gone.oid);
+    if referenced {
+        return Err(SqlError::unsupported(
+            "PRIMARY KEY USING INDEX of an index that a foreign key depends on",
+        ));
+    }
+    let without = Arc::new(next);
+    session.note_dropped_index(table, &gone)?;
+    let with = ddl
+        .catalog
+        .with(ddl.catalog.version(), [Change::PutTable(Box::new(Table::clone(&without)))]);
+    let ddl = Ddl { txn: ddl.txn.clone(), catalog: Arc::new(with) };
+    add_primary_key(session, &ddl, &without, &key).await
+}
+
+async fn drop_constraint(
+    session: &mut Session,
+    ddl: &mut Ddl,
+    table: &Arc<Table>,
+    name: &str,
+    if_exists: bool,
+    cascade: bool,
+    sink: &mut dyn Sink,
+) -> Result<(), SqlError> {
+    let primary = !table.has_hidden_row_id() && table.primary.name == name;
+    let object = if primary {
+        Object::Index(table.id, table.primary.oid)
+    } else if let Some(c) = table.constraints.iter().find(|c| c.name == name) {
+        Object::Constraint(table.id, c.oid)
+    } else if let Some(i) = table.indexes.iter().find(|i| i.constraint && i.name == name) {
+        Object::Index(table.id, i.oid)
+    } else if if_exists {
+        let message = format!(
+            "constraint \"{name}\" of relation \"{}\" does not exist, skipping",
+            table.name
+        );
+        notice(sink, SqlState::UNDEFINED_OBJECT, message);
+        return Ok(());
+    } else {
+        return Err(no_constraint(name, &table.name));
+    };
+    let drop = Drop::of(&ddl.catalog, &[object]);
+    drop.allow(session, &ddl.catalog, cascade, sink)?;
+    let changes = drop.changes(session, &ddl.catalog)?;
+    if !changes.is_empty() {
+        ddl.write(session, changes).await?;
+    }
+    if primary {
+        let table = ddl.catalog.table_by_id(table.id).expect("it is being altered").clone();
+        let next = drop_primary_key(session, ddl, &table).await?;
+        ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
+    }
+    Ok(())
+}
+
+/// Rows move from the key to a hidden row id.
+async fn drop_primary_key(
+    session: &mut Session,
+    ddl: &Ddl,
+    table: &Arc<Table>,
+) -> Result<Table, SqlError> {
+    let mut next = Table::clone(table);
+    new_storage(session, &mut next).await?;
+    next.primary.oid = new_oids(session, 1).await?;
+    next.primary.name = format!("{}_rows", table.name);
+    next.primary.columns = Vec::new();
+    next.primary.constraint = false;
+    rebuild::move_rows(session, ddl, table, &next, Ok).await?;
+    session.note_dropped(table)?;
+    session.mark_fresh(&next);
+    Ok(next)
 }
 
 /// ALTER INDEX … RENAME TO.

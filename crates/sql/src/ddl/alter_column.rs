@@ -6,19 +6,22 @@
 
 use std::sync::Arc;
 
-use catalog::Table;
+use catalog::{Change, Constraint, ConstraintKind, Table};
 use pgtypes::cast::{self, Context};
 use sqlparser::ast::{AlterColumnOperation, AlterTableOperation};
 
 use super::alter::new_storage;
-use super::create_table::{COLUMNS_MAX, column, default_of};
-use super::{Ddl, notice, rebuild};
+use super::column::{ColumnDef, column, column_sequence, default_of, generation};
+use super::create_table::COLUMNS_MAX;
+use super::depend::{Drop, Object};
+use super::expression::Use;
+use super::{Ddl, expression, new_oids, notice, rebuild};
 use crate::bind::{fold, type_of};
 use crate::session::Session;
 use crate::session::api::Sink;
 use crate::{SqlError, SqlState};
 
-fn position(table: &Table, name: &str) -> Result<usize, SqlError> {
+pub(super) fn position(table: &Table, name: &str) -> Result<usize, SqlError> {
     table.position(name).ok_or_else(|| {
         SqlError::new(
             SqlState::UNDEFINED_COLUMN,
@@ -33,27 +36,37 @@ pub(super) async fn apply(
     table: &Arc<Table>,
     operation: &AlterTableOperation,
     text: &str,
-    sink: &mut dyn Sink,
 ) -> Result<Option<Table>, SqlError> {
     match operation {
-        AlterTableOperation::AddColumn {
-            if_not_exists, column_def, column_position: None, ..
-        } => add(session, ddl, table, column_def, *if_not_exists, text, sink).await,
-        AlterTableOperation::DropColumn { column_names, if_exists, drop_behavior: _, .. } => {
-            let mut next = Table::clone(table);
-            for name in column_names {
-                drop_column(session, table, &mut next, &fold(name), *if_exists, sink)?;
-            }
-            Ok(Some(next))
-        }
         AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
             let at = position(table, &fold(old_column_name))?;
             let new = fold(new_column_name);
             if table.position(&new).is_some() {
                 return Err(exists(table, &new));
             }
+            super::view::refuse_if_viewed(
+                ddl,
+                table.id,
+                Some(table.columns[at].id),
+                "renaming a column",
+            )?;
             let mut next = Table::clone(table);
-            next.columns[at].name = new;
+            let from = std::mem::replace(&mut next.columns[at].name, new);
+            let columns = next.columns.clone();
+            let names = (from.as_str(), new_column_name);
+            let renamed = |sql: &str, target, use_of| {
+                expression::renamed(session, ddl, sql, &columns, names, (target, use_of))
+            };
+            for column in &mut next.columns {
+                if let Some(sql) = &mut column.generated {
+                    *sql = renamed(sql, Some(column.ty), Use::Generated)?;
+                }
+            }
+            for constraint in &mut next.constraints {
+                if let ConstraintKind::Check { expression } = &mut constraint.kind {
+                    *expression = renamed(expression, None, Use::Check)?;
+                }
+            }
             Ok(Some(next))
         }
         AlterTableOperation::AlterColumn { column_name, op } => {
@@ -71,24 +84,34 @@ fn exists(table: &Table, column: &str) -> SqlError {
     )
 }
 
-async fn add(
+/// ADD COLUMN, with all its definition carries. Rows are rewritten only where each needs a value of its
+/// own.
+pub(super) async fn add(
     session: &mut Session,
-    ddl: &Ddl,
+    ddl: &mut Ddl,
     table: &Arc<Table>,
-    definition: &sqlparser::ast::ColumnDef,
-    if_not_exists: bool,
+    operation: &AlterTableOperation,
     text: &str,
     sink: &mut dyn Sink,
-) -> Result<Option<Table>, SqlError> {
+) -> Result<(), SqlError> {
+    let AlterTableOperation::AddColumn {
+        if_not_exists,
+        column_def: definition,
+        column_position: None,
+        ..
+    } = operation
+    else {
+        return Err(SqlError::unsupported(format!("ALTER TABLE … {operation}")));
+    };
     let name = fold(&definition.name);
     if table.position(&name).is_some() {
-        if if_not_exists {
+        if *if_not_exists {
             let message = format!(
                 "column \"{name}\" of relation \"{}\" already exists, skipping",
                 table.name
             );
             notice(sink, SqlState::DUPLICATE_COLUMN, message);
-            return Ok(None);
+            return Ok(());
         }
         return Err(exists(table, &name));
     }
@@ -98,69 +121,207 @@ async fn add(
             format!("tables can have at most {COLUMNS_MAX} columns"),
         ));
     }
-    let (mut added, keys) = column(session, ddl, table.next_column, definition, text)?;
-    if added.sequence.is_some() {
-        return Err(SqlError::unsupported("ADD COLUMN of type serial"));
-    }
-    if !keys.is_empty() {
-        return Err(SqlError::unsupported("ADD COLUMN with a key")
-            .hint("Add the column first, then the constraint."));
-    }
+    let made = column(session, ddl, &table.name, table.next_column, definition, text)?;
+    let ColumnDef { column: mut added, keys, constraints, sequence, generated } = made;
+    let at = table.columns.len();
     let mut next = Table::clone(table);
+    next.next_column += 1;
+    let mut changes = Vec::new();
+    let mut filled = None;
+    if let Some(options) = sequence {
+        let id = new_oids(session, 1).await?;
+        let made = column_sequence(ddl, table, &mut Vec::new(), id, &added, &options)?;
+        added.sequence = Some(id);
+        filled = Some(made.clone());
+        changes.push(Change::PutSequence(Box::new(made)));
+    }
+    next.columns.push(added);
+    if let Some(expr) = &generated {
+        let sql = generation(session, ddl, &next.columns, at, expr, text)?;
+        next.columns[at].generated = Some(sql);
+    }
+    if let Some(sequence) = filled {
+        fill_from_sequence(session, ddl, table, &mut next, at, &sequence).await?;
+    } else if next.columns[at].generated.is_some() {
+        fill_generated(session, ddl, table, &mut next, at).await?;
+    } else {
+        let required = !keys.iter().any(|k| k.primary);
+        fill_default(session, ddl, table, &mut next, at, required).await?;
+    }
+    changes.push(Change::PutTable(Box::new(next)));
+    ddl.write(session, changes).await?;
+    let current = |ddl: &Ddl| ddl.catalog.table_by_id(table.id).expect("it is altered").clone();
+    for key in keys {
+        let table = current(ddl);
+        let next = match key.primary {
+            true => super::alter::add_primary_key(session, ddl, &table, &key).await?,
+            false => super::alter::add_unique(session, ddl, &table, &key).await?,
+        };
+        ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
+    }
+    for def in &constraints {
+        let table = current(ddl);
+        let next = super::alter::add_constraint(session, ddl, &table, def, false, text).await?;
+        ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
+    }
+    Ok(())
+}
+
+/// Rows of before have the default's value of now.
+async fn fill_default(
+    session: &mut Session,
+    ddl: &Ddl,
+    table: &Arc<Table>,
+    next: &mut Table,
+    at: usize,
+    required: bool,
+) -> Result<(), SqlError> {
+    let added = &next.columns[at];
+    let mut missing = None;
     if let Some(default) = &added.default {
         let view = session.view(&ddl.catalog);
         let bound = crate::session::bind_default(&view, session.env(), default, added.ty)?;
+        if crate::session::has_sequence_call(&bound) {
+            return Err(SqlError::unsupported("ADD COLUMN with a default that calls nextval"));
+        }
+        if bound.any(&mut is_volatile) {
+            let env = session.env().clone();
+            new_storage(session, next).await?;
+            let convert = |mut row: Vec<pgtypes::Datum>| {
+                row.push(crate::ir::eval(&bound, &env, &[], &[])?);
+                Ok(row)
+            };
+            return rewrite(session, ddl, table, next, convert).await;
+        }
         let value = crate::ir::eval(&bound, session.env(), &[], &[])?;
         if !value.is_null() {
             let encoded = catalog::encode_single(&value, added.ty)
                 .map_err(|e| crate::dml::codec_error(&e, table))?;
-            added.missing = Some(encoded);
+            missing = Some(encoded);
         }
     }
-    if !added.nullable && added.missing.is_none() {
+    next.columns[at].missing = missing;
+    let added = &next.columns[at];
+    if !added.nullable && added.missing.is_none() && required {
         let options = kv::ScanOptions { max_rows: 1, ..kv::ScanOptions::default() };
         let page = ddl.txn.scan(table.codec().span(), options).await?;
         if !page.rows.is_empty() {
             return Err(rebuild::contains_nulls(&added.name, &table.name));
         }
     }
-    next.next_column += 1;
-    next.columns.push(added);
-    Ok(Some(next))
+    Ok(())
 }
 
-fn drop_column(
+fn is_volatile(scalar: &crate::ir::Scalar) -> bool {
+    matches!(scalar, crate::ir::Scalar::Call { func, .. }
+        if func.volatility == pgtypes::registry::Volatility::Volatile)
+}
+
+/// Writes the rows anew; `next` has new storage.
+async fn rewrite(
     session: &mut Session,
+    ddl: &Ddl,
+    table: &Arc<Table>,
+    next: &Table,
+    convert: impl FnMut(Vec<pgtypes::Datum>) -> Result<Vec<pgtypes::Datum>, SqlError>,
+) -> Result<(), SqlError> {
+    rebuild::move_rows(session, ddl, table, next, convert).await?;
+    session.note_dropped(table)?;
+    session.mark_fresh(next);
+    Ok(())
+}
+
+async fn fill_generated(
+    session: &mut Session,
+    ddl: &Ddl,
     table: &Arc<Table>,
     next: &mut Table,
-    name: &str,
-    if_exists: bool,
+    at: usize,
+) -> Result<(), SqlError> {
+    new_storage(session, next).await?;
+    let env = session.env().clone();
+    let catalog = ddl.catalog.clone();
+    let defaults = crate::session::CatalogDefaults { view: session.view(&catalog), env: &env };
+    let column = &next.columns[at];
+    let sql = column.generated.clone().expect("the caller has seen it");
+    let value = crate::point::Defaults::over_row(&defaults, next, &sql, Some(column.ty))?;
+    let (name, nullable) = (column.name.clone(), column.nullable);
+    let relation = table.name.clone();
+    let convert = |mut row: Vec<pgtypes::Datum>| {
+        row.push(pgtypes::Datum::Null);
+        let made = crate::ir::eval(&value, &env, &row, &[])?;
+        if made.is_null() && !nullable {
+            return Err(rebuild::contains_nulls(&name, &relation));
+        }
+        *row.last_mut().expect("just pushed") = made;
+        Ok(row)
+    };
+    rewrite(session, ddl, table, next, convert).await
+}
+
+/// Rows of before get the first values of a sequence that nobody else knows of yet.
+async fn fill_from_sequence(
+    session: &mut Session,
+    ddl: &Ddl,
+    table: &Arc<Table>,
+    next: &mut Table,
+    at: usize,
+    sequence: &catalog::Sequence,
+) -> Result<(), SqlError> {
+    new_storage(session, next).await?;
+    let ty = next.columns[at].ty;
+    let mut state = catalog::store::SequenceState { last: sequence.start, called: false };
+    let convert = |mut row: Vec<pgtypes::Datum>| {
+        let value = crate::session::next_of(sequence, &mut state)?;
+        row.push(match ty.id {
+            pgtypes::TypeId::Int2 => pgtypes::Datum::Int2(value as i16),
+            pgtypes::TypeId::Int4 => pgtypes::Datum::Int4(value as i32),
+            _ => pgtypes::Datum::Int8(value),
+        });
+        Ok(row)
+    };
+    rewrite(session, ddl, table, next, convert).await?;
+    if state.called {
+        super::sequence::place(session, sequence, state).await?;
+    }
+    Ok(())
+}
+
+/// DROP COLUMN.
+pub(super) async fn drop(
+    session: &mut Session,
+    ddl: &mut Ddl,
+    table: &Arc<Table>,
+    operation: &AlterTableOperation,
     sink: &mut dyn Sink,
 ) -> Result<(), SqlError> {
-    let Some(at) = next.position(name) else {
-        if if_exists {
-            let message = format!(
-                "column \"{name}\" of relation \"{}\" does not exist, skipping",
-                table.name
-            );
-            notice(sink, SqlState::UNDEFINED_COLUMN, message);
-            return Ok(());
-        }
-        return Err(position(next, name).expect_err("it was not found"));
+    let AlterTableOperation::DropColumn { column_names, if_exists, drop_behavior, .. } = operation
+    else {
+        return Err(SqlError::internal("not a DROP COLUMN"));
     };
-    let id = next.columns[at].id;
-    if next.primary.columns.iter().any(|c| c.column == id) {
-        return Err(SqlError::unsupported("dropping a column of the primary key"));
+    let cascade = *drop_behavior == Some(sqlparser::ast::DropBehavior::Cascade);
+    for name in column_names {
+        let name = fold(name);
+        let Some(at) = table.position(&name) else {
+            if *if_exists {
+                let message = format!(
+                    "column \"{name}\" of relation \"{}\" does not exist, skipping",
+                    table.name
+                );
+                notice(sink, SqlState::UNDEFINED_COLUMN, message);
+                continue;
+            }
+            return Err(position(table, &name).expect_err("it was not found"));
+        };
+        let id = table.columns[at].id;
+        if table.primary.columns.iter().any(|c| c.column == id) {
+            return Err(SqlError::unsupported("dropping a column of the primary key"));
+        }
+        let drop = Drop::of(&ddl.catalog, &[Object::Column(table.id, id)]);
+        drop.allow(session, &ddl.catalog, cascade, sink)?;
+        let changes = drop.changes(session, &ddl.catalog)?;
+        ddl.write(session, changes).await?;
     }
-    // An index goes with any of its columns, as in PostgreSQL.
-    let (gone, kept) = std::mem::take(&mut next.indexes)
-        .into_iter()
-        .partition::<Vec<_>, _>(|i| i.columns.iter().any(|c| c.column == id));
-    next.indexes = kept;
-    for index in &gone {
-        session.note_dropped_index(table, index)?;
-    }
-    next.columns.remove(at);
     Ok(())
 }
 
@@ -187,6 +348,15 @@ async fn alter(
                 ));
             }
             column.nullable = true;
+        }
+        AlterColumnOperation::SetDefault { .. } | AlterColumnOperation::DropDefault
+            if column.identity.is_some() || column.generated.is_some() =>
+        {
+            let kind = if column.identity.is_some() { "an identity" } else { "a generated" };
+            return Err(SqlError::syntax(format!(
+                "column \"{}\" of relation \"{}\" is {kind} column",
+                column.name, table.name
+            )));
         }
         AlterColumnOperation::SetDefault { value } => {
             column.default = default_of(session, ddl, value, column.ty, text)?;
@@ -218,6 +388,30 @@ async fn set_type(
     ty: pgtypes::PgType,
 ) -> Result<Table, SqlError> {
     let from = table.columns[at].ty;
+    let id = table.columns[at].id;
+    super::view::refuse_if_viewed(ddl, table.id, Some(id), "changing the type of a column")?;
+    let constrained = |c: &Constraint| match &c.kind {
+        ConstraintKind::Check { expression } => {
+            expression::columns_of_stored(expression, table).contains(&at)
+        }
+        ConstraintKind::ForeignKey(key) => key.columns.contains(&id),
+    };
+    let generated = |c: &catalog::Column| {
+        let mentions = |sql: &str| expression::columns_of_stored(sql, table).contains(&at);
+        c.generated.as_deref().is_some_and(mentions)
+    };
+    let referenced =
+        ddl.catalog.references_to(table.id).any(|(.., key)| key.referenced.contains(&id));
+    if table.constraints.iter().any(constrained)
+        || table.columns.iter().any(generated)
+        || table.columns[at].generated.is_some()
+        || table.columns[at].identity.is_some()
+        || referenced
+    {
+        return Err(SqlError::unsupported(
+            "changing the type of a column that a constraint or generated column uses",
+        ));
+    }
     let cast = cast::lookup(from, ty).filter(|c| c.context <= Context::Assignment);
     if cast.is_none() && !from.same(ty) {
         return Err(SqlError::new(

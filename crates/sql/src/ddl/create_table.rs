@@ -2,12 +2,13 @@
 
 use catalog::{Change, Column, Index, IndexColumn, IndexState, Table, is_indexable};
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
-use sqlparser::ast::{
-    ColumnOption, CreateTable, CreateTableOptions, Expr, SqlOption, TableConstraint,
-};
+use sqlparser::ast::{CreateTable, CreateTableOptions, Expr, SqlOption, TableConstraint};
 
+use super::column::{ColumnDef, IndexColumnDef, KeyDef, column, column_sequence, generation};
+use super::constraint::{self, CheckDef, Def, ForeignDef};
+use super::parse::SequenceOption;
 use super::{Ddl, duplicate_relation, free_name, new_oids, notice};
-use crate::bind::{fold, type_of};
+use crate::bind::fold;
 use crate::session::api::Sink;
 use crate::session::{Session, Tag};
 use crate::{SqlError, SqlState};
@@ -15,26 +16,10 @@ use crate::{SqlError, SqlState};
 /// Most columns, as in PostgreSQL.
 pub(super) const COLUMNS_MAX: usize = 1_600;
 
-/// A unique or primary key as written, by column names.
-pub(super) struct KeyDef {
-    pub(super) name: Option<String>,
-    pub(super) columns: Vec<IndexColumnDef>,
-    pub(super) primary: bool,
-}
-
-/// A column of an index as written.
-pub(super) struct IndexColumnDef {
-    pub(super) name: String,
-    pub(super) descending: bool,
-}
-
 /// Refuses every clause that is not carried out.
-fn check_supported(create: &CreateTable) -> Result<(), SqlError> {
+pub(super) fn check_supported(create: &CreateTable) -> Result<(), SqlError> {
     if create.temporary {
         return Err(SqlError::unsupported("CREATE TEMPORARY TABLE"));
-    }
-    if create.query.is_some() {
-        return Err(SqlError::unsupported("CREATE TABLE AS"));
     }
     if create.like.is_some() {
         return Err(SqlError::unsupported("CREATE TABLE … LIKE"));
@@ -49,6 +34,7 @@ fn check_supported(create: &CreateTable) -> Result<(), SqlError> {
     rest.if_not_exists = false;
     rest.columns.clear();
     rest.constraints.clear();
+    rest.query = None;
     rest.table_options = CreateTableOptions::None;
     let plain = CreateTableBuilder::new(rest.name.clone())
         .hive_formats(rest.hive_formats.clone())
@@ -97,104 +83,14 @@ pub(super) fn storage_parameter(option: &SqlOption) -> Result<(String, String), 
     Ok((name, value))
 }
 
-/// The integer type behind SERIAL and its kin.
-fn serial_type(ty: &sqlparser::ast::DataType) -> Option<pgtypes::PgType> {
-    let sqlparser::ast::DataType::Custom(name, modifiers) = ty else { return None };
-    if !modifiers.is_empty() {
-        return None;
-    }
-    match name.to_string().to_ascii_lowercase().as_str() {
-        "serial" | "serial4" => Some(pgtypes::PgType::INT4),
-        "bigserial" | "serial8" => Some(pgtypes::PgType::INT8),
-        "smallserial" | "serial2" => Some(pgtypes::PgType::INT2),
-        _ => None,
-    }
+/// A table constraint: a key, or another.
+pub(super) enum TableDef {
+    Key(KeyDef),
+    Other(Def),
 }
 
-/// A column and the keys its definition carries.
-pub(super) fn column(
-    session: &Session,
-    ddl: &Ddl,
-    id: u32,
-    definition: &sqlparser::ast::ColumnDef,
-    text: &str,
-) -> Result<(Column, Vec<KeyDef>), SqlError> {
-    let name = fold(&definition.name);
-    let serial = serial_type(&definition.data_type);
-    let ty = match serial {
-        Some(ty) => ty,
-        None => type_of(&definition.data_type)?,
-    };
-    let mut column = Column {
-        id,
-        name,
-        ty,
-        nullable: serial.is_none(),
-        default: None,
-        sequence: serial.map(|_| 0),
-        missing: None,
-    };
-    let mut keys = Vec::new();
-    let key = |option_name: &Option<sqlparser::ast::Ident>, column: &Column, primary| KeyDef {
-        name: option_name.as_ref().map(fold),
-        columns: vec![IndexColumnDef { name: column.name.clone(), descending: false }],
-        primary,
-    };
-    for option in &definition.options {
-        match &option.option {
-            ColumnOption::Null => {}
-            ColumnOption::NotNull => column.nullable = false,
-            ColumnOption::Default(_) if serial.is_some() => {
-                return Err(SqlError::syntax(format!(
-                    "multiple default values specified for column \"{}\"",
-                    column.name
-                )));
-            }
-            ColumnOption::Default(expr) => {
-                column.default = default_of(session, ddl, expr, ty, text)?;
-            }
-            ColumnOption::PrimaryKey(c) if c.characteristics.is_none() => {
-                keys.push(key(&option.name, &column, true));
-            }
-            ColumnOption::Unique(c) if c.characteristics.is_none() => {
-                keys.push(key(&option.name, &column, false));
-            }
-            ColumnOption::Collation(name) => collation(&name.to_string())?,
-            other => return Err(SqlError::unsupported(format!("column option {other}"))),
-        }
-    }
-    Ok((column, keys))
-}
-
-/// The order of text is bytewise; a clause that says so is fine.
-fn collation(name: &str) -> Result<(), SqlError> {
-    match name.trim_matches('"') {
-        "C" | "POSIX" | "default" | "pg_catalog.\"C\"" | "pg_catalog.\"default\"" => Ok(()),
-        other => Err(SqlError::unsupported(format!("collation \"{other}\""))
-            .hint("Text is ordered bytewise, as with COLLATE \"C\".")),
-    }
-}
-
-/// A default's text, after binding it once to see that it fits.
-pub(super) fn default_of(
-    session: &Session,
-    ddl: &Ddl,
-    expr: &Expr,
-    ty: pgtypes::PgType,
-    text: &str,
-) -> Result<Option<String>, SqlError> {
-    let view = session.view(&ddl.catalog);
-    let bound =
-        crate::bind::Binder::new(&view, session.env(), text).bind_expr_over(expr, &[], Some(ty))?;
-    if bound.has_subquery() {
-        return Err(SqlError::unsupported("a subquery in DEFAULT"));
-    }
-    let text = expr.to_string();
-    Ok((!text.eq_ignore_ascii_case("null")).then_some(text))
-}
-
-/// Keys among the table constraints; others are refused.
-pub(super) fn constraint_key(constraint: &TableConstraint) -> Result<KeyDef, SqlError> {
+/// What a table constraint says.
+pub(super) fn table_constraint(constraint: &TableConstraint) -> Result<TableDef, SqlError> {
     let (name, columns, primary) = match constraint {
         TableConstraint::PrimaryKey(c)
             if c.characteristics.is_none() && c.index_options.is_empty() =>
@@ -208,13 +104,22 @@ pub(super) fn constraint_key(constraint: &TableConstraint) -> Result<KeyDef, Sql
         {
             (&c.name, &c.columns, false)
         }
-        TableConstraint::ForeignKey(_) => return Err(SqlError::unsupported("FOREIGN KEY")),
-        TableConstraint::Check(_) => return Err(SqlError::unsupported("CHECK")),
+        TableConstraint::ForeignKey(foreign) => {
+            return Ok(TableDef::Other(Def::Foreign(ForeignDef::new(None, None, foreign))));
+        }
+        TableConstraint::Check(check) if check.enforced.is_none() => {
+            let name = check.name.as_ref().map(fold);
+            let expr = (*check.expr).clone();
+            return Ok(TableDef::Other(Def::Check(CheckDef { name, expr })));
+        }
+        TableConstraint::PrimaryKey(_) | TableConstraint::Unique(_) => {
+            return Err(SqlError::unsupported(format!("DEFERRABLE or an option in {constraint}")));
+        }
         other => return Err(SqlError::unsupported(format!("constraint {other}"))),
     };
     let columns: Result<Vec<IndexColumnDef>, SqlError> =
         columns.iter().map(super::index::index_column).collect();
-    Ok(KeyDef { name: name.as_ref().map(fold), columns: columns?, primary })
+    Ok(TableDef::Key(KeyDef { name: name.as_ref().map(fold), columns: columns?, primary }))
 }
 
 /// Index columns by name: they exist, once each, and have an order.
@@ -263,6 +168,9 @@ pub(super) async fn run(
     text: &str,
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
+    if create.query.is_some() {
+        return super::create_as::create_table(session, create, text, sink).await;
+    }
     check_supported(create)?;
     let options = options(&create.table_options)?;
     let mut ddl = Ddl::begin(session).await?;
@@ -275,21 +183,19 @@ pub(super) async fn run(
         }
         return Err(duplicate_relation(&name));
     }
-    let (mut columns, keys) = columns_and_keys(session, &ddl, create, text)?;
-    let primaries = keys.iter().filter(|k| k.primary).count();
-    if primaries > 1 {
+    let mut elements = elements(session, &ddl, &name, create, text)?;
+    if elements.keys.iter().filter(|k| k.primary).count() > 1 {
         return Err(SqlError::new(
             SqlState::INVALID_TABLE_DEFINITION,
             format!("multiple primary keys for table \"{name}\" are not allowed"),
         ));
     }
-    let serials = columns.iter().filter(|c| c.sequence.is_some()).count();
-    let oid = new_oids(session, 2 + (keys.len() + serials) as u64).await?;
+    let Elements { columns, keys, sequences, .. } = &mut elements;
+    let oid = new_oids(session, 2 + (keys.len() + sequences.len()) as u64).await?;
     let first = oid + 2 + u32::try_from(keys.len()).unwrap_or(0);
-    for (id, column) in (first..).zip(columns.iter_mut().filter(|c| c.sequence.is_some())) {
-        column.sequence = Some(id);
-        // Shown to those who ask; values come from the sequence by its id.
-        column.default = Some(format!("nextval('{name}_{}_seq'::regclass)", column.name));
+    let mut columns = std::mem::take(columns);
+    for (id, (at, _)) in (first..).zip(sequences.iter()) {
+        columns[*at].sequence = Some(id);
     }
     let mut taken = vec![name.clone()];
     let mut index_name = |key: &KeyDef| {
@@ -313,9 +219,11 @@ pub(super) async fn run(
         columns: Vec::new(),
         state: IndexState::Public,
         constraint: false,
+        comment: None,
+        constraint_comment: None,
     };
     let mut secondary = Vec::new();
-    for (n, key) in (0u32..).zip(&keys) {
+    for (n, key) in (0u32..).zip(&*keys) {
         let what = if key.primary { "primary key" } else { "unique" };
         let index_columns = resolve(&columns, &key.columns, what)?;
         let chosen = index_name(key);
@@ -338,6 +246,8 @@ pub(super) async fn run(
                 columns: index_columns,
                 state: IndexState::Public,
                 constraint: true,
+                comment: None,
+                constraint_comment: None,
             });
         }
     }
@@ -345,38 +255,112 @@ pub(super) async fn run(
     let mut table = Table::new(oid, schema.id, name, owner, columns, primary);
     table.indexes = secondary;
     table.options = options;
+    table.comments = elements.comments;
+    for (at, expr) in &elements.generated {
+        let sql = generation(session, &ddl, &table.columns, *at, expr, text)?;
+        table.columns[*at].generated = Some(sql);
+    }
+    for def in &elements.constraints {
+        let made = constraint::make(session, &ddl, &table, def, text).await?;
+        table.constraints.push(made);
+    }
+    let mut changes = Vec::new();
+    for (at, options) in &elements.sequences {
+        let column = &table.columns[*at];
+        let id = column.sequence.expect("given above");
+        let sequence = column_sequence(&ddl, &table, &mut taken, id, column, options)?;
+        changes.push(Change::PutSequence(Box::new(sequence)));
+    }
+    for mut index in elements.indexes {
+        let names: Vec<String> =
+            table.index_positions(&index).iter().map(|&p| table.columns[p].name.clone()).collect();
+        let base = format!("{}_{}", table.name, names.join("_"));
+        index.oid = new_oids(session, 1).await?;
+        index.id = index.oid;
+        index.name = free_name(&ddl.catalog, table.schema, &taken, &base, "idx");
+        taken.push(index.name.clone());
+        table.indexes.push(index);
+    }
     session.mark_fresh(&table);
-    ddl.write(session, vec![Change::PutTable(Box::new(table))]).await?;
+    changes.push(Change::PutTable(Box::new(table)));
+    ddl.write(session, changes).await?;
     Ok(Tag::Text("CREATE TABLE"))
 }
 
-fn columns_and_keys(
-    session: &Session,
-    ddl: &Ddl,
-    create: &CreateTable,
-    text: &str,
-) -> Result<(Vec<Column>, Vec<KeyDef>), SqlError> {
-    if create.columns.len() > COLUMNS_MAX {
-        return Err(SqlError::new(
-            SqlState::TOO_MANY_COLUMNS,
-            format!("tables can have at most {COLUMNS_MAX} columns"),
-        ));
-    }
-    let mut columns: Vec<Column> = Vec::with_capacity(create.columns.len());
-    let mut keys = Vec::new();
-    for (id, definition) in (1u32..).zip(&create.columns) {
-        let (column, own) = column(session, ddl, id, definition, text)?;
-        if columns.iter().any(|c| c.name == column.name) {
+/// What a CREATE TABLE lists.
+#[derive(Default)]
+pub(super) struct Elements {
+    pub(super) columns: Vec<Column>,
+    pub(super) keys: Vec<KeyDef>,
+    pub(super) constraints: Vec<Def>,
+    /// Columns with a sequence of their own, and its options.
+    pub(super) sequences: Vec<(usize, Vec<SequenceOption>)>,
+    /// Generated columns.
+    pub(super) generated: Vec<(usize, Expr)>,
+    /// Indexes copied by LIKE; names and ids are still those of the other table.
+    pub(super) indexes: Vec<Index>,
+    pub(super) comments: Vec<(u32, String)>,
+}
+
+impl Elements {
+    /// Adds a column.
+    pub(super) fn add(&mut self, made: ColumnDef) -> Result<(), SqlError> {
+        let at = self.columns.len();
+        if self.columns.iter().any(|c| c.name == made.column.name) {
             return Err(SqlError::new(
                 SqlState::DUPLICATE_COLUMN,
-                format!("column \"{}\" specified more than once", column.name),
+                format!("column \"{}\" specified more than once", made.column.name),
             ));
         }
-        columns.push(column);
-        keys.extend(own);
+        self.columns.push(made.column);
+        self.keys.extend(made.keys);
+        self.constraints.extend(made.constraints);
+        self.sequences.extend(made.sequence.map(|options| (at, options)));
+        self.generated.extend(made.generated.map(|expr| (at, expr)));
+        Ok(())
     }
+
+    fn next_id(&self) -> u32 {
+        u32::try_from(self.columns.len()).unwrap_or(u32::MAX - 1) + 1
+    }
+}
+
+fn elements(
+    session: &Session,
+    ddl: &Ddl,
+    table: &str,
+    create: &CreateTable,
+    text: &str,
+) -> Result<Elements, SqlError> {
+    let mut elements = Elements::default();
+    let mut likes = Vec::new();
+    let mut plain = Vec::new();
     for constraint in &create.constraints {
-        keys.push(constraint_key(constraint)?);
+        match super::like::of(constraint) {
+            Some(like) => likes.push(like),
+            None => plain.push(constraint),
+        }
     }
-    Ok((columns, keys))
+    for n in 0..=create.columns.len() {
+        for like in likes.iter().filter(|l| l.at.min(create.columns.len()) == n) {
+            super::like::copy(session, ddl, like, &mut elements)?;
+        }
+        if let Some(definition) = create.columns.get(n) {
+            let id = elements.next_id();
+            elements.add(column(session, ddl, table, id, definition, text)?)?;
+        }
+        if elements.columns.len() > COLUMNS_MAX {
+            return Err(SqlError::new(
+                SqlState::TOO_MANY_COLUMNS,
+                format!("tables can have at most {COLUMNS_MAX} columns"),
+            ));
+        }
+    }
+    for constraint in plain {
+        match table_constraint(constraint)? {
+            TableDef::Key(key) => elements.keys.push(key),
+            TableDef::Other(def) => elements.constraints.push(def),
+        }
+    }
+    Ok(elements)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use catalog::{BOOTSTRAP_DATABASE_ID, Change, IndexId, PUBLIC_SCHEMA_ID, Table};
 use sqlparser::ast::{ObjectName, ObjectType, Statement};
 
+use super::depend::{Drop, Object};
 use super::{Ddl, notice};
 use crate::bind::{name_parts, relation_name};
 use crate::session::api::Sink;
@@ -52,30 +53,70 @@ pub(super) async fn run(
         ObjectType::Index => ("DROP INDEX", "index"),
         ObjectType::Schema => ("DROP SCHEMA", "schema"),
         ObjectType::Database => ("DROP DATABASE", "database"),
-        // There are none to be dropped, so an IF EXISTS of a migration can be served.
         ObjectType::View => ("DROP VIEW", "view"),
         ObjectType::Sequence => ("DROP SEQUENCE", "sequence"),
         other => return Err(SqlError::unsupported(format!("DROP {other}"))),
     };
     let mut ddl = Ddl::begin(session).await?;
     let mut changes = Vec::new();
+    let mut roots: Vec<Object> = Vec::new();
     for name in names {
         let found = match object_type {
-            ObjectType::Table => table(session, &ddl, name)?,
-            ObjectType::Index => index(session, &ddl, name, &mut changes)?,
-            ObjectType::Schema => schema(session, &ddl, name, *cascade)?,
-            ObjectType::Database => database(session, &ddl, name)?,
+            ObjectType::Table | ObjectType::View | ObjectType::Sequence => {
+                relation(session, &ddl, name, kind)?.map(|object| roots.push(object))
+            }
+            ObjectType::Index => index(session, &ddl, name)?.map(|object| roots.push(object)),
+            ObjectType::Schema => {
+                schema(session, &ddl, name, *cascade, sink)?.map(|found| changes.extend(found))
+            }
+            ObjectType::Database => {
+                database(session, &ddl, name)?.map(|found| changes.extend(found))
+            }
             _ => None,
         };
-        match found {
-            Some(found) => changes.extend(found),
-            None => missing(name, kind, *if_exists, sink)?,
+        if found.is_none() {
+            missing(name, kind, *if_exists, sink)?;
         }
+    }
+    if !roots.is_empty() {
+        let drop = Drop::of(&ddl.catalog, &roots);
+        for root in &roots {
+            refuse_identity(session, &ddl, &drop, *root)?;
+        }
+        drop.allow(session, &ddl.catalog, *cascade, sink)?;
+        changes.extend(drop.changes(session, &ddl.catalog)?);
     }
     if !changes.is_empty() {
         ddl.write(session, changes).await?;
     }
     Ok(Tag::Text(tag))
+}
+
+/// The sequence of an identity column goes with the column only.
+fn refuse_identity(
+    session: &Session,
+    ddl: &Ddl,
+    drop: &Drop,
+    root: Object,
+) -> Result<(), SqlError> {
+    let Object::Sequence(id) = root else { return Ok(()) };
+    let Some(sequence) = ddl.catalog.sequence_by_id(id) else { return Ok(()) };
+    let Some((table, column)) = super::sequence::identity_of(&ddl.catalog, sequence) else {
+        return Ok(());
+    };
+    if drop.takes(Object::Table(table.id)) {
+        return Ok(());
+    }
+    let (sequence, table) =
+        (session.relation_shown(&ddl.catalog, id), session.relation_shown(&ddl.catalog, table.id));
+    let column = crate::sysviews::quote(&column.name);
+    Err(SqlError::new(
+        SqlState("2BP01"),
+        format!(
+            "cannot drop sequence {sequence} because column {column} of table {table} requires it"
+        ),
+    )
+    .hint(format!("You can drop column {column} of table {table} instead.")))
 }
 
 fn missing(
@@ -98,64 +139,66 @@ fn missing(
     Err(SqlError::new(code, format!("{kind} \"{shown}\" does not exist")))
 }
 
-fn table(
-    session: &mut Session,
+/// A table, view or sequence, as the statement calls it.
+fn relation(
+    session: &Session,
     ddl: &Ddl,
     name: &ObjectName,
-) -> Result<Option<Vec<Change>>, SqlError> {
-    let Some(table) = ddl.find_table(session, name)? else {
-        if find_index(session, ddl, name)?.is_some() {
-            let shown = name_parts(name)?.join(".");
-            return Err(SqlError::new(
-                SqlState::WRONG_OBJECT_TYPE,
-                format!("\"{shown}\" is not a table"),
-            )
-            .hint("Use DROP INDEX to remove an index."));
+    kind: &str,
+) -> Result<Option<Object>, SqlError> {
+    let (schema, short) = relation_name(name, &session.env().database)?;
+    let path = schema.map_or_else(|| session.search_path(), |schema| vec![schema]);
+    for schema in path.iter().filter_map(|s| ddl.catalog.schema(session.database(), s)) {
+        let catalog = &ddl.catalog;
+        let (object, is, article) = if let Some(table) = catalog.table(schema.id, &short) {
+            (Object::Table(table.id), "table", "a table")
+        } else if let Some(view) = catalog.view(schema.id, &short) {
+            (Object::View(view.id), "view", "a view")
+        } else if let Some(sequence) = catalog.sequence(schema.id, &short) {
+            (Object::Sequence(sequence.id), "sequence", "a sequence")
+        } else if let Some((table, index)) = catalog.index(schema.id, &short) {
+            (Object::Index(table.id, index.oid), "index", "an index")
+        } else {
+            continue;
+        };
+        if is == kind {
+            return Ok(Some(object));
         }
-        return Ok(None);
-    };
-    session.note_dropped(&table)?;
-    Ok(Some(vec![Change::DropTable(table.id)]))
-}
-
-fn index(
-    session: &mut Session,
-    ddl: &Ddl,
-    name: &ObjectName,
-    changes: &mut Vec<Change>,
-) -> Result<Option<Vec<Change>>, SqlError> {
-    let Some((table, id)) = find_index(session, ddl, name)? else { return Ok(None) };
-    // Another index of the same table may have been dropped by this statement.
-    let pending =
-        changes.iter().rposition(|c| matches!(c, Change::PutTable(t) if t.id == table.id));
-    let mut next = match pending {
-        Some(at) => match changes.remove(at) {
-            Change::PutTable(table) => *table,
-            _ => unreachable!("the position of a PutTable"),
-        },
-        None => Table::clone(&table),
-    };
-    let Some(at) = next.indexes.iter().position(|i| i.id == id && !i.constraint) else {
+        let wanted = format!("a {kind}");
         let shown = name_parts(name)?.join(".");
         return Err(SqlError::new(
-            SqlState("2BP01"),
-            format!(
-                "cannot drop index {shown} because constraint {shown} on table {} requires it",
-                table.name
-            ),
+            SqlState::WRONG_OBJECT_TYPE,
+            format!("\"{shown}\" is not {wanted}"),
         )
-        .hint(format!("You can drop constraint {shown} on table {} instead.", table.name)));
-    };
-    let gone = next.indexes.remove(at);
-    session.note_dropped_index(&table, &gone)?;
-    Ok(Some(vec![Change::PutTable(Box::new(next))]))
+        .hint(format!("Use DROP {} to remove {article}.", is.to_uppercase())));
+    }
+    Ok(None)
+}
+
+fn index(session: &Session, ddl: &Ddl, name: &ObjectName) -> Result<Option<Object>, SqlError> {
+    let Some((table, id)) = find_index(session, ddl, name)? else { return Ok(None) };
+    match table.indexes.iter().find(|i| i.id == id && !i.constraint) {
+        Some(index) => Ok(Some(Object::Index(table.id, index.oid))),
+        None => {
+            let shown = name_parts(name)?.join(".");
+            Err(SqlError::new(
+                SqlState("2BP01"),
+                format!(
+                    "cannot drop index {shown} because constraint {shown} on table {} requires it",
+                    table.name
+                ),
+            )
+            .hint(format!("You can drop constraint {shown} on table {} instead.", table.name)))
+        }
+    }
 }
 
 fn schema(
-    session: &mut Session,
+    session: &Session,
     ddl: &Ddl,
     name: &ObjectName,
     cascade: bool,
+    sink: &mut dyn Sink,
 ) -> Result<Option<Vec<Change>>, SqlError> {
     let name = name_parts(name)?.join(".");
     let Some(schema) = ddl.catalog.schema(session.database(), &name).cloned() else {
@@ -170,19 +213,16 @@ fn schema(
     if schema.id == PUBLIC_SCHEMA_ID {
         return Err(SqlError::unsupported("dropping the schema public of the first database"));
     }
-    let tables: Vec<Arc<Table>> = ddl.catalog.tables_of(schema.id).cloned().collect();
-    if !tables.is_empty() && !cascade {
-        return Err(SqlError::new(
-            SqlState("2BP01"),
-            format!("cannot drop schema {name} because other objects depend on it"),
-        )
-        .hint("Use DROP ... CASCADE to drop the dependent objects too."));
-    }
-    let mut changes: Vec<Change> = Vec::new();
-    for table in &tables {
-        session.note_dropped(table)?;
-        changes.push(Change::DropTable(table.id));
-    }
+    let catalog = &ddl.catalog;
+    let mut objects: Vec<Object> = Vec::new();
+    objects.extend(catalog.tables_of(schema.id).map(|t| Object::Table(t.id)));
+    objects.extend(catalog.views_of(schema.id).map(|v| Object::View(v.id)));
+    let free = |s: &&Arc<catalog::Sequence>| s.owned_by.is_none();
+    objects.extend(catalog.sequences_of(schema.id).filter(free).map(|s| Object::Sequence(s.id)));
+    objects.sort_by_key(|object| object.oid());
+    let drop = Drop::of(catalog, &objects);
+    drop.allow_schema(session, catalog, &name, cascade, sink)?;
+    let mut changes = drop.changes(session, catalog)?;
     changes.push(Change::DropSchema(schema.id));
     Ok(Some(changes))
 }
@@ -216,6 +256,8 @@ fn database(
             session.note_dropped(table)?;
             changes.push(Change::DropTable(table.id));
         }
+        changes.extend(ddl.catalog.views_of(schema).map(|v| Change::DropView(v.id)));
+        changes.extend(ddl.catalog.sequences_of(schema).map(|s| Change::DropSequence(s.id)));
         changes.push(Change::DropSchema(schema));
     }
     changes.push(Change::DropDatabase(database.id));

@@ -3,7 +3,8 @@
 use catalog::{Change, Index, IndexState, Table};
 use sqlparser::ast::{CreateIndex, Expr, IndexColumn as AstColumn, IndexType};
 
-use super::create_table::{IndexColumnDef, resolve};
+use super::column::IndexColumnDef;
+use super::create_table::resolve;
 use super::{Ddl, duplicate_relation, free_name, new_oids, notice, rebuild};
 use crate::bind::fold;
 use crate::session::api::Sink;
@@ -99,6 +100,8 @@ pub(super) async fn run(
         columns,
         state: IndexState::Public,
         constraint: false,
+        comment: None,
+        constraint_comment: None,
     };
     next.indexes.push(index);
     rebuild::fill_indexes(session, &ddl, &table, &next, next.indexes.len() - 1).await?;

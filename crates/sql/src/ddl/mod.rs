@@ -16,15 +16,27 @@
 
 mod alter;
 mod alter_column;
+mod alter_generated;
 mod bulk;
+mod column;
+mod constraint;
+mod create_as;
 mod create_table;
+mod deparse;
+mod depend;
 mod drop;
+mod expression;
 mod index;
+mod like;
+mod parse;
 mod rebuild;
 mod reclaim;
+mod relation;
 mod schema;
+mod sequence;
 mod split;
 mod truncate;
+mod view;
 
 use std::sync::Arc;
 
@@ -38,7 +50,11 @@ use crate::session::{Session, Tag, catalog_error};
 use crate::{SqlError, SqlState};
 
 pub(crate) use bulk::BulkWriter;
+pub(crate) use create_as::{into_of, select_into};
+pub(crate) use expression::{columns_of_stored, shown};
+pub(crate) use parse::{OwnDdl, is_own, parse_own};
 pub use reclaim::Reclaimer;
+pub(crate) use sequence::identity_of;
 pub(crate) use split::split_at;
 
 /// Name of a statement, for errors.
@@ -46,6 +62,7 @@ pub(crate) fn verb(statement: &Statement) -> &'static str {
     match statement {
         Statement::CreateTable(_) => "CREATE TABLE",
         Statement::CreateIndex(_) => "CREATE INDEX",
+        Statement::CreateView(_) => "CREATE VIEW",
         Statement::AlterTable(_) => "ALTER TABLE",
         Statement::AlterIndex { .. } => "ALTER INDEX",
         Statement::Drop { object_type, .. } => match object_type {
@@ -53,6 +70,8 @@ pub(crate) fn verb(statement: &Statement) -> &'static str {
             ast::ObjectType::Index => "DROP INDEX",
             ast::ObjectType::Schema => "DROP SCHEMA",
             ast::ObjectType::Database => "DROP DATABASE",
+            ast::ObjectType::View => "DROP VIEW",
+            ast::ObjectType::Sequence => "DROP SEQUENCE",
             _ => "DROP",
         },
         Statement::Truncate(_) => "TRUNCATE TABLE",
@@ -73,6 +92,7 @@ pub(crate) async fn run(
     match statement {
         Statement::CreateTable(create) => create_table::run(session, create, text, sink).await,
         Statement::CreateIndex(create) => index::run(session, create, sink).await,
+        Statement::CreateView(create) => view::create(session, create, text).await,
         Statement::AlterTable(alter) => alter::run(session, alter, text, sink).await,
         Statement::AlterIndex { name, operation } => {
             alter::rename_index(session, name, operation).await
@@ -99,6 +119,112 @@ pub(crate) async fn run(
     }
 }
 
+impl OwnDdl {
+    /// Name of the statement, for errors.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self {
+            OwnDdl::CreateSequence { .. } => "CREATE SEQUENCE",
+            OwnDdl::AlterSequence { .. } => "ALTER SEQUENCE",
+            OwnDdl::AlterRelation { kind, .. } => kind.verb(),
+            OwnDdl::AlterGenerated { .. } => "ALTER TABLE",
+            OwnDdl::CommentOnConstraint { .. } => "COMMENT",
+        }
+    }
+}
+
+/// Runs a statement that sqlparser does not know.
+pub(crate) async fn run_own(
+    session: &mut Session,
+    statement: &OwnDdl,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    match statement {
+        OwnDdl::CreateSequence { if_not_exists, name, options } => {
+            sequence::create(session, *if_not_exists, name, options, sink).await
+        }
+        OwnDdl::AlterSequence { if_exists, name, options } => {
+            sequence::alter(session, *if_exists, name, options, sink).await
+        }
+        OwnDdl::AlterRelation { kind, if_exists, name, change } => {
+            relation::alter(session, *kind, *if_exists, name, change, sink).await
+        }
+        OwnDdl::AlterGenerated { if_exists, table, column, change } => {
+            alter_generated::alter(session, *if_exists, table, column, change, sink).await
+        }
+        OwnDdl::CommentOnConstraint { name, table, comment } => {
+            schema::comment_on_constraint(session, name, table, comment.as_deref()).await
+        }
+    }
+}
+
+/// SET CONSTRAINTS: of some constraints by name, or of all.
+pub(crate) async fn set_constraints(
+    session: &mut Session,
+    names: Option<&[ast::ObjectName]>,
+    deferred: bool,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    if !session.in_block() {
+        let error = SqlError::new(
+            SqlState::NO_ACTIVE_SQL_TRANSACTION,
+            "SET CONSTRAINTS can only be used in transaction blocks",
+        );
+        sink.notice(Severity::Warning, &error);
+        return Ok(Tag::Text("SET CONSTRAINTS"));
+    }
+    let oids = match names {
+        None => None,
+        Some(names) => {
+            let txn = session.statement_txn().await?;
+            let catalog = session.visible_catalog(&txn).await?;
+            let mut oids = Vec::new();
+            for name in names {
+                oids.extend(deferrable(session, &catalog, name)?);
+            }
+            Some(oids)
+        }
+    };
+    session.deferrals().set(oids.as_deref(), deferred);
+    if !deferred {
+        session.check_deferred(oids.as_deref()).await?;
+    }
+    Ok(Tag::Text("SET CONSTRAINTS"))
+}
+
+/// Constraints of a name, in the first schema of the path that has some: all of them deferrable.
+fn deferrable(
+    session: &Session,
+    catalog: &CatalogSnapshot,
+    name: &ast::ObjectName,
+) -> Result<Vec<u32>, SqlError> {
+    let (schema, short) = relation_name(name, &session.env().database)?;
+    let path = schema.map_or_else(|| session.search_path(), |schema| vec![schema]);
+    for schema in path.iter().filter_map(|s| catalog.schema(session.database(), s)) {
+        let mut oids = Vec::new();
+        for table in catalog.tables_of(schema.id) {
+            let index = std::iter::once(&table.primary).chain(&table.indexes);
+            let rigid = index.into_iter().any(|i| i.constraint && i.name == short);
+            for constraint in table.constraints.iter().filter(|c| c.name == short) {
+                if !constraint.foreign_key().is_some_and(|key| key.deferrable) {
+                    return Err(not_deferrable(&short));
+                }
+                oids.push(constraint.oid);
+            }
+            if rigid {
+                return Err(not_deferrable(&short));
+            }
+        }
+        if !oids.is_empty() {
+            return Ok(oids);
+        }
+    }
+    Err(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("constraint \"{short}\" does not exist")))
+}
+
+fn not_deferrable(name: &str) -> SqlError {
+    SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("constraint \"{name}\" is not deferrable"))
+}
+
 /// A DDL statement that runs: its transaction, and the catalog it changes.
 pub(crate) struct Ddl {
     pub(crate) txn: Arc<Txn>,
@@ -110,6 +236,7 @@ impl Ddl {
     pub(crate) async fn begin(session: &mut Session) -> Result<Ddl, SqlError> {
         let txn = session.statement_txn().await?;
         if let Some(catalog) = session.own_catalog() {
+            session.set_names(&catalog);
             return Ok(Ddl { txn, catalog });
         }
         let key = store::version_key();
@@ -117,6 +244,7 @@ impl Ddl {
         let version = store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
         let catalog =
             session.engine().catalog.at_version(&txn, version).await.map_err(catalog_error)?;
+        session.set_names(&catalog);
         Ok(Ddl { txn, catalog })
     }
 
@@ -128,6 +256,7 @@ impl Ddl {
     ) -> Result<(), SqlError> {
         let next = store::write(&self.txn, &self.catalog, changes).await.map_err(catalog_error)?;
         self.catalog = next.clone();
+        session.set_names(&next);
         session.set_own_catalog(next);
         Ok(())
     }

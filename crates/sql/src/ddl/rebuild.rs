@@ -16,20 +16,22 @@ use crate::{SqlError, SqlState};
 
 /// Bytes of rows read at a time.
 const PAGE_BYTES: u64 = 1 << 20;
+/// Row ids fetched at a time.
+const ROW_IDS: u64 = 20_000;
 
 /// Reads all rows of a table in a transaction, so that the whole span is in its read set.
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     ddl: &'a Ddl,
     table: &'a Table,
     left: Option<KeyRange>,
 }
 
 impl<'a> Rows<'a> {
-    fn new(ddl: &'a Ddl, table: &'a Table) -> Self {
+    pub(super) fn new(ddl: &'a Ddl, table: &'a Table) -> Self {
         Rows { ddl, table, left: Some(table.codec().span()) }
     }
 
-    async fn page(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, SqlError> {
+    pub(super) async fn page(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, SqlError> {
         let Some(span) = self.left.take() else { return Ok(None) };
         let options = ScanOptions { max_bytes: PAGE_BYTES, ..ScanOptions::default() };
         let page = self.ddl.txn.scan(span, options).await?;
@@ -37,7 +39,7 @@ impl<'a> Rows<'a> {
         Ok(Some(page.rows))
     }
 
-    fn decode(&self, key: &Key, value: &Bytes) -> Result<Vec<Datum>, SqlError> {
+    pub(super) fn decode(&self, key: &Key, value: &Bytes) -> Result<Vec<Datum>, SqlError> {
         self.table.codec().decode(key, value).map_err(|e| codec_error(&e, self.table))
     }
 }
@@ -84,7 +86,7 @@ pub(super) async fn move_rows(
     ddl: &Ddl,
     old: &Arc<Table>,
     next: &Table,
-    convert: impl Fn(Vec<Datum>) -> Result<Vec<Datum>, SqlError>,
+    mut convert: impl FnMut(Vec<Datum>) -> Result<Vec<Datum>, SqlError>,
 ) -> Result<(), SqlError> {
     let codec = next.codec().clone();
     session.note_loaded(codec.span());
@@ -97,10 +99,17 @@ pub(super) async fn move_rows(
     let failed = |e| duplicated(names.kv_error(e));
     let mut writer = BulkWriter::new(session.engine().db.clone(), ddl.txn.read_ts());
     let mut rows = Rows::new(ddl, old);
+    let mut ids = 0..0;
     while let Some(page) = rows.page().await? {
         for (old_key, value) in page {
             let row = convert(rows.decode(&old_key, &value)?)?;
-            let key = if next.has_hidden_row_id() {
+            let key = if next.has_hidden_row_id() && !old.has_hidden_row_id() {
+                if ids.is_empty() {
+                    let first = crate::point::row_ids(session.engine().db(), ROW_IDS).await?;
+                    ids = first..first + ROW_IDS;
+                }
+                codec.hidden_key(ids.next().expect("just filled"))
+            } else if next.has_hidden_row_id() {
                 let id = old_key.as_bytes().last_chunk::<8>().expect("a row id is in the key");
                 codec.hidden_key(u64::from_be_bytes(*id))
             } else {

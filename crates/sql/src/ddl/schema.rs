@@ -1,7 +1,7 @@
 //! CREATE SCHEMA, CREATE DATABASE, COMMENT.
 
-use catalog::{Change, Database, Schema, Table};
-use sqlparser::ast::{CommentObject, SchemaName, Statement};
+use catalog::{Change, Database, Schema, Sequence, Table, View};
+use sqlparser::ast::{CommentObject, Ident, ObjectName, SchemaName, Statement};
 
 use super::{Ddl, new_oids, notice};
 use crate::bind::{fold, name_parts};
@@ -59,7 +59,7 @@ pub(super) async fn create_schema(
         ));
     }
     let id = new_oids(session, 1).await?;
-    let schema = Schema { id, database: session.database(), name, owner };
+    let schema = Schema { id, database: session.database(), name, owner, comment: None };
     ddl.write(session, vec![Change::PutSchema(schema)]).await?;
     Ok(Tag::Text("CREATE SCHEMA"))
 }
@@ -90,48 +90,147 @@ pub(super) async fn create_database(
     }
     let id = new_oids(session, 2).await?;
     let owner = session.env().current_user.clone();
-    let public =
-        Schema { id: id + 1, database: id, name: "public".to_owned(), owner: owner.clone() };
+    let public = Schema {
+        id: id + 1,
+        database: id,
+        name: "public".to_owned(),
+        owner: owner.clone(),
+        comment: None,
+    };
     let database = Database { id, name, owner };
     ddl.write(session, vec![Change::PutDatabase(database), Change::PutSchema(public)]).await?;
     Ok(Tag::Text("CREATE DATABASE"))
 }
 
-/// COMMENT ON TABLE and COLUMN; others have nowhere to be kept.
+fn undefined(message: String) -> SqlError {
+    SqlError::new(SqlState::UNDEFINED_OBJECT, message)
+}
+
+/// COMMENT ON TABLE, COLUMN, VIEW, SEQUENCE, INDEX and SCHEMA; others have nowhere to be kept.
 pub(super) async fn comment(session: &mut Session, statement: &Statement) -> Result<Tag, SqlError> {
-    let Statement::Comment { object_type, object_name, comment, if_exists: false } = statement
+    let Statement::Comment { object_type, object_name, comment, if_exists: false, .. } = statement
     else {
         return Err(SqlError::unsupported("COMMENT IF EXISTS"));
     };
+    let comment = comment.clone().filter(|c| !c.is_empty());
     let mut ddl = Ddl::begin(session).await?;
-    let (table, column) = match object_type {
-        CommentObject::Table => (ddl.table(session, object_name)?, 0),
-        CommentObject::Column => {
-            let mut name = object_name.clone();
-            let column = match name.0.pop() {
-                Some(sqlparser::ast::ObjectNamePart::Identifier(ident)) => fold(&ident),
-                _ => return Err(SqlError::syntax("column name must be qualified")),
-            };
-            if name.0.is_empty() {
-                return Err(SqlError::syntax("column name must be qualified"));
+    let not_found = |kind: &str| {
+        SqlError::new(
+            SqlState::UNDEFINED_TABLE,
+            format!("{kind} \"{}\" does not exist", super::view::said(object_name)),
+        )
+    };
+    let change = match object_type {
+        CommentObject::Table => {
+            let mut next = Table::clone(&*ddl.table(session, object_name)?);
+            set(&mut next.comments, 0, comment);
+            Change::PutTable(Box::new(next))
+        }
+        CommentObject::View => {
+            let view = super::view::find(session, &ddl, object_name)?;
+            let mut next = View::clone(&*view.ok_or_else(|| not_found("relation"))?);
+            set(&mut next.comments, 0, comment);
+            Change::PutView(Box::new(next))
+        }
+        CommentObject::Sequence => {
+            let sequence = super::sequence::find(session, &ddl, object_name)?;
+            let mut next = Sequence::clone(&*sequence.ok_or_else(|| not_found("relation"))?);
+            next.comment = comment;
+            Change::PutSequence(Box::new(next))
+        }
+        CommentObject::Index => {
+            let found = super::drop::find_index(session, &ddl, object_name)?;
+            let (table, id) = found.ok_or_else(|| not_found("relation"))?;
+            let mut next = Table::clone(&table);
+            let indexes = std::iter::once(&mut next.primary).chain(&mut next.indexes);
+            for index in indexes.filter(|i| i.id == id) {
+                index.comment.clone_from(&comment);
             }
-            let table = ddl.table(session, &name)?;
-            let at = table.position(&column).ok_or_else(|| {
+            Change::PutTable(Box::new(next))
+        }
+        CommentObject::Schema => {
+            let name = super::view::said(object_name);
+            let schema = ddl.catalog.schema(session.database(), &name).ok_or_else(|| {
                 SqlError::new(
-                    SqlState::UNDEFINED_COLUMN,
-                    format!("column \"{column}\" of relation \"{}\" does not exist", table.name),
+                    SqlState::INVALID_SCHEMA_NAME,
+                    format!("schema \"{name}\" does not exist"),
                 )
             })?;
-            let id = table.columns[at].id;
-            (table, id)
+            let mut next = Schema::clone(schema);
+            next.comment = comment;
+            Change::PutSchema(next)
         }
+        CommentObject::Column => comment_on_column(session, &ddl, object_name, comment)?,
         other => return Err(SqlError::unsupported(format!("COMMENT ON {other}"))),
     };
-    let mut next = Table::clone(&table);
-    next.comments.retain(|(id, _)| *id != column);
-    if let Some(comment) = comment.as_ref().filter(|c| !c.is_empty()) {
-        next.comments.push((column, comment.clone()));
+    ddl.write(session, vec![change]).await?;
+    Ok(Tag::Text("COMMENT"))
+}
+
+fn set(comments: &mut Vec<(u32, String)>, of: u32, comment: Option<String>) {
+    comments.retain(|(id, _)| *id != of);
+    comments.extend(comment.map(|comment| (of, comment)));
+}
+
+fn comment_on_column(
+    session: &Session,
+    ddl: &Ddl,
+    object_name: &ObjectName,
+    comment: Option<String>,
+) -> Result<Change, SqlError> {
+    let mut name = object_name.clone();
+    let column = match name.0.pop() {
+        Some(sqlparser::ast::ObjectNamePart::Identifier(ident)) if !name.0.is_empty() => {
+            fold(&ident)
+        }
+        _ => return Err(SqlError::syntax("column name must be qualified")),
+    };
+    let missing = |relation: &str| {
+        SqlError::new(
+            SqlState::UNDEFINED_COLUMN,
+            format!("column \"{column}\" of relation \"{relation}\" does not exist"),
+        )
+    };
+    if let Some(view) = super::view::find(session, ddl, &name)? {
+        let at = view.columns.iter().position(|c| c.name == column);
+        let at = at.ok_or_else(|| missing(&view.name))?;
+        let mut next = View::clone(&view);
+        set(&mut next.comments, u32::try_from(at + 1).unwrap_or(0), comment);
+        return Ok(Change::PutView(Box::new(next)));
     }
+    let table = ddl.table(session, &name)?;
+    let at = table.position(&column).ok_or_else(|| missing(&table.name))?;
+    let mut next = Table::clone(&table);
+    set(&mut next.comments, table.columns[at].id, comment);
+    Ok(Change::PutTable(Box::new(next)))
+}
+
+/// COMMENT ON CONSTRAINT.
+pub(super) async fn comment_on_constraint(
+    session: &mut Session,
+    name: &Ident,
+    table: &ObjectName,
+    comment: Option<&str>,
+) -> Result<Tag, SqlError> {
+    let mut ddl = Ddl::begin(session).await?;
+    let mut next = Table::clone(&*ddl.table(session, table)?);
+    let name = fold(name);
+    let comment = comment.filter(|c| !c.is_empty()).map(str::to_owned);
+    let indexes = std::iter::once(&mut next.primary).chain(&mut next.indexes);
+    let mut places = indexes
+        .filter(|i| i.constraint && i.name == name)
+        .map(|i| &mut i.constraint_comment)
+        .chain(next.constraints.iter_mut().filter(|c| c.name == name).map(|c| &mut c.comment));
+    match places.next() {
+        Some(place) => *place = comment,
+        None => {
+            return Err(undefined(format!(
+                "constraint \"{name}\" for table \"{}\" does not exist",
+                super::view::said(table)
+            )));
+        }
+    }
+    drop(places);
     ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
     Ok(Tag::Text("COMMENT"))
 }

@@ -11,7 +11,7 @@ use catalog::{IndexId, Table};
 use kv::{Strength, WaitPolicy};
 use pgtypes::Datum;
 
-use super::{Names, Writes, check_not_null, codec_error, update_strength};
+use super::{Event, Names, Rules, Writes, codec_error, update_strength};
 use crate::ir::{self, ColId, ConflictTarget, OnConflict, Scalar};
 use crate::point::{Defaults, row_ids};
 use crate::session::DmlContext;
@@ -92,8 +92,9 @@ impl Conflict {
         &mut self,
         cx: &DmlContext,
         table: &Arc<Table>,
-        schema: &str,
+        rules: &Rules,
         rows: Vec<Vec<Datum>>,
+        events: &mut Vec<Event>,
     ) -> Result<Vec<Vec<Datum>>, SqlError> {
         let mut next_id = match table.has_hidden_row_id() {
             true => Some(row_ids(&cx.db, rows.len() as u64).await?),
@@ -108,6 +109,10 @@ impl Conflict {
                 let mut writes = Writes::default();
                 let key = writes.insert(table, &row, id)?;
                 writes.apply(&cx.txn, true, &names).await?;
+                if rules.has_references() {
+                    let (key, new) = (key.clone(), Some(row.clone()));
+                    events.push(Event { table: table.clone(), key, old: None, new });
+                }
                 self.touched.insert(key);
                 written.push(row);
                 continue;
@@ -130,11 +135,15 @@ impl Conflict {
             let Some(value) = locked.pop().and_then(|l| l.value) else { continue };
             let old =
                 table.codec().decode(&existing, &value).map_err(|e| codec_error(&e, table))?;
-            let Some(new) = update.row(cx, &old, &row)? else { continue };
-            check_not_null(table, schema, &new, &cx.env)?;
+            let Some(mut new) = update.row(cx, &old, &row).await? else { continue };
+            rules.complete(&mut new, &cx.env)?;
             let mut writes = Writes::default();
-            writes.update(table, existing.clone(), &old, &new)?;
+            let key = writes.update(table, existing.clone(), &old, &new)?;
             writes.apply(&cx.txn, true, &names).await?;
+            if rules.has_references() {
+                let (old, new) = (Some(old), Some(new.clone()));
+                events.push(Event { table: table.clone(), key, old, new });
+            }
             self.touched.insert(existing);
             written.push(new);
         }
@@ -199,7 +208,7 @@ impl Update {
     }
 
     /// The row after the update; `None` if the filter says no.
-    fn row(
+    async fn row(
         &self,
         cx: &DmlContext,
         old: &[Datum],
@@ -213,7 +222,8 @@ impl Update {
         }
         let mut new = old.to_vec();
         for (position, value) in &self.assignments {
-            new[*position] = ir::eval(value, &cx.env, &slots, &cx.params)?;
+            let sequences = cx.sequence_calls();
+            new[*position] = sequences.eval(value, &cx.env, &slots, &cx.params).await?;
         }
         Ok(Some(new))
     }

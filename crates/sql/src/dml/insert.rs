@@ -6,12 +6,12 @@ use catalog::Table;
 use pgtypes::Datum;
 
 use super::conflict::Conflict;
-use super::{Names, Writes, check_not_null};
+use super::{Event, Names, Rules, Writes};
 use crate::SqlError;
 use crate::ir::{self, InsertSource, Rel, Scalar};
 use crate::point::{Defaults, row_ids};
 use crate::session::api::Sink;
-use crate::session::{DmlContext, Generated, result_columns};
+use crate::session::{DmlContext, SequenceCalls, result_columns};
 
 /// Rows handed to the transaction at a time.
 const BATCH_ROWS: usize = 1_000;
@@ -101,30 +101,35 @@ pub(crate) async fn run_insert(
         Some(on_conflict) => Some(Conflict::new(table, on_conflict, &layout, defaults)?),
         None => None,
     };
-    let mut fill = Fill::new(insert, defaults)?;
+    let fill = Fill::new(cx, insert, defaults)?;
     let mut inserter = Inserter {
         cx,
         table,
-        schema: defaults.schema_of(table),
+        rules: Rules::of(table, defaults)?,
         conflict,
         returns,
         batch: Vec::new(),
+        events: Vec::new(),
         count: 0,
     };
     match &insert.source {
-        InsertSource::Default => inserter.add(fill.row(cx, None).await?, sink).await?,
+        InsertSource::Default => inserter.add_all(fill.rows(vec![Vec::new()]).await?, sink).await?,
         InsertSource::Values(rows) => {
+            let mut given_rows = Vec::with_capacity(rows.len());
             for values in rows {
                 let mut given = Vec::with_capacity(values.len());
                 for value in values {
                     given.push(match value {
                         Some(value) if value.has_subquery() => Some(cx.scalar_query(value).await?),
-                        Some(value) => Some(ir::eval(value, &cx.env, &[], &cx.params)?),
+                        Some(value) => {
+                            Some(fill.sequences.eval(value, &cx.env, &[], &cx.params).await?)
+                        }
                         None => None,
                     });
                 }
-                inserter.add(fill.row(cx, Some(given)).await?, sink).await?;
+                given_rows.push(given);
             }
+            inserter.add_all(fill.rows(given_rows).await?, sink).await?;
         }
         InsertSource::Query(query) => {
             let width = insert.columns.len();
@@ -132,95 +137,103 @@ pub(crate) async fn run_insert(
             let mut held: Vec<Vec<Datum>> = Vec::new();
             let hold = reads(&query.rel, table.id);
             while let Some(rows) = cursor.next_rows().await? {
-                for mut row in rows {
+                let given = rows.into_iter().map(|mut row| {
                     row.truncate(width);
-                    let row = fill.row(cx, Some(row.into_iter().map(Some).collect())).await?;
-                    if hold {
-                        cx.account(&row)?;
-                        held.push(row);
-                    } else {
-                        inserter.add(row, sink).await?;
-                    }
+                    row.into_iter().map(Some).collect()
+                });
+                let rows = fill.rows(given.collect()).await?;
+                if !hold {
+                    inserter.add_all(rows, sink).await?;
+                    continue;
+                }
+                for row in rows {
+                    cx.account(&row)?;
+                    held.push(row);
                 }
             }
-            for row in held {
-                inserter.add(row, sink).await?;
-            }
+            inserter.add_all(held, sink).await?;
         }
     }
     inserter.flush(sink).await?;
+    cx.follow(inserter.events).await?;
     Ok(inserter.count)
 }
 
 /// Makes whole rows of what is given.
-struct Fill {
-    width: usize,
+struct Fill<'a> {
+    cx: &'a DmlContext,
     columns: Vec<usize>,
     /// Defaults of all columns.
     defaults: Vec<Scalar>,
-    generated: Generated,
-    table: Arc<Table>,
+    sequences: SequenceCalls<'a>,
 }
 
-impl Fill {
-    fn new(insert: &ir::Insert, defaults: &dyn Defaults) -> Result<Fill, SqlError> {
+impl<'a> Fill<'a> {
+    fn new(
+        cx: &'a DmlContext,
+        insert: &ir::Insert,
+        defaults: &dyn Defaults,
+    ) -> Result<Fill<'a>, SqlError> {
         let width = insert.table.columns.len();
         let all: Result<Vec<Scalar>, SqlError> =
             (0..width).map(|p| defaults.default_of(&insert.table, p)).collect();
-        Ok(Fill {
-            width,
-            columns: insert.columns.clone(),
-            defaults: all?,
-            generated: Generated::of(&insert.table),
-            table: insert.table.clone(),
-        })
+        let sequences = cx.sequence_calls();
+        Ok(Fill { cx, columns: insert.columns.clone(), defaults: all?, sequences })
     }
 
     /// `None` within the values stands for DEFAULT.
-    async fn row(
-        &mut self,
-        cx: &DmlContext,
-        given: Option<Vec<Option<Datum>>>,
-    ) -> Result<Vec<Datum>, SqlError> {
-        let mut row: Vec<Option<Datum>> = vec![None; self.width];
-        for (column, value) in self.columns.iter().zip(given.unwrap_or_default()) {
-            row[*column] = value;
+    async fn rows(&self, given: Vec<Vec<Option<Datum>>>) -> Result<Vec<Vec<Datum>>, SqlError> {
+        let whole = |values: Vec<Option<Datum>>| {
+            let mut row: Vec<Option<Datum>> = vec![None; self.defaults.len()];
+            for (column, value) in self.columns.iter().zip(values) {
+                row[*column] = value;
+            }
+            row
+        };
+        let given: Vec<Vec<Option<Datum>>> = given.into_iter().map(whole).collect();
+        let open = given.iter().flat_map(|row| row.iter().zip(&self.defaults));
+        let open = open.filter(|(value, _)| value.is_none()).map(|(_, default)| default);
+        self.sequences.reserve(open).await?;
+        let mut rows = Vec::with_capacity(given.len());
+        for values in given {
+            let mut row = Vec::with_capacity(values.len());
+            for (value, default) in values.into_iter().zip(&self.defaults) {
+                let cx = self.cx;
+                row.push(match value {
+                    Some(value) => value,
+                    None => self.sequences.eval(default, &cx.env, &[], &cx.params).await?,
+                });
+            }
+            rows.push(row);
         }
-        let is_given: Vec<bool> = row.iter().map(Option::is_some).collect();
-        let row: Result<Vec<Datum>, SqlError> = row
-            .into_iter()
-            .zip(&self.defaults)
-            .map(|(value, default)| match value {
-                Some(value) => Ok(value),
-                None => ir::eval(default, &cx.env, &[], &cx.params),
-            })
-            .collect();
-        let mut row = row?;
-        if !self.generated.is_empty() {
-            let needed = |p: usize| usize::from(!is_given[p]);
-            self.generated.fetch(&cx.engine.sequences, &cx.db, needed).await?;
-            self.generated.fill(&self.table, &mut row, |p| is_given[p])?;
-        }
-        Ok(row)
+        Ok(rows)
     }
 }
 
 struct Inserter<'a> {
     cx: &'a DmlContext,
     table: &'a Arc<Table>,
-    schema: String,
+    rules: Rules,
     conflict: Option<Conflict>,
     returns: Option<Returns>,
     batch: Vec<Vec<Datum>>,
+    /// What foreign keys have to be told.
+    events: Vec<Event>,
     count: u64,
 }
 
 impl Inserter<'_> {
-    async fn add(&mut self, row: Vec<Datum>, sink: &mut dyn Sink) -> Result<(), SqlError> {
-        check_not_null(self.table, &self.schema, &row, &self.cx.env)?;
-        self.batch.push(row);
-        if self.batch.len() >= BATCH_ROWS {
-            self.flush(sink).await?;
+    async fn add_all(
+        &mut self,
+        rows: Vec<Vec<Datum>>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), SqlError> {
+        for mut row in rows {
+            self.rules.complete(&mut row, &self.cx.env)?;
+            self.batch.push(row);
+            if self.batch.len() >= BATCH_ROWS {
+                self.flush(sink).await?;
+            }
         }
         Ok(())
     }
@@ -231,7 +244,8 @@ impl Inserter<'_> {
             return Ok(());
         }
         if let Some(conflict) = &mut self.conflict {
-            let written = conflict.apply(self.cx, self.table, &self.schema, batch).await?;
+            let written =
+                conflict.apply(self.cx, self.table, &self.rules, batch, &mut self.events).await?;
             self.count += written.len() as u64;
             for row in &written {
                 self.cx.returned(self.returns.as_ref(), row, sink)?;
@@ -244,8 +258,12 @@ impl Inserter<'_> {
         };
         let mut writes = Writes::default();
         for row in &batch {
-            writes.insert(self.table, row, next_id)?;
+            let key = writes.insert(self.table, row, next_id)?;
             next_id = next_id.map(|id| id + 1);
+            if self.rules.has_references() {
+                let (table, new) = (self.table.clone(), Some(row.clone()));
+                self.events.push(Event { table, key, old: None, new });
+            }
         }
         let names = Names { catalog: &self.cx.catalog, env: &self.cx.env };
         writes.apply(&self.cx.txn, !self.cx.lone, &names).await?;

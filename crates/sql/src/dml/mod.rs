@@ -3,7 +3,11 @@
 //! ```text
 //!   rows to write <-- exec (any WHERE, FROM, subquery), point (by key), copy (STDIN)
 //!        |
-//!      Writes: NOT NULL, index entries, claims on unique keys  -->  kv::Txn
+//!      Rules: generated columns, NOT NULL, CHECK
+//!        |
+//!      Writes: index entries, claims on unique keys  -->  kv::Txn
+//!        |
+//!      References: foreign keys, referential actions
 //! ```
 //!
 //! Rows found by a query are locked before they are changed. Where the isolation level lets the
@@ -16,8 +20,12 @@ mod conflict;
 mod insert;
 mod modify;
 mod recheck;
+mod references;
+mod rules;
 mod write;
 
 pub(crate) use insert::run_insert;
 pub(crate) use modify::{run_delete, run_update};
-pub(crate) use write::{Names, Writes, check_not_null, codec_error, print, update_strength};
+pub(crate) use references::{Deferrals, Event, References, concerns, is_comparable};
+pub(crate) use rules::Rules;
+pub(crate) use write::{Names, Writes, codec_error, print, update_strength};

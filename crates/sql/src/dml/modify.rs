@@ -6,18 +6,17 @@
 use std::collections::BTreeSet;
 
 use base::Key;
-use catalog::Table;
 use kv::Strength;
 use pgtypes::Datum;
 
 use super::insert::Returns;
 use super::recheck::{Recheck, lock_in_snapshot};
-use super::{Names, Writes, check_not_null, update_strength};
+use super::{Event, Names, Rules, Writes, concerns, update_strength};
 use crate::SqlError;
 use crate::ir::{self, ColId, Rel, RelColumn, Scalar, Scan};
 use crate::point::Defaults;
 use crate::session::api::Sink;
-use crate::session::{DmlContext, result_columns};
+use crate::session::{DmlContext, has_sequence_call, result_columns};
 
 /// Rows locked and written at a time.
 const BATCH_ROWS: usize = 1_000;
@@ -154,7 +153,7 @@ pub(crate) async fn run_update(
     sink: &mut dyn Sink,
 ) -> Result<u64, SqlError> {
     let table = update.target.table.clone();
-    let schema = defaults.schema_of(&table);
+    let rules = Rules::of(&table, defaults)?;
     let layout: Vec<ColId> = update.target.columns.iter().map(|(c, _)| c.id).collect();
     let mut values = Vec::new();
     for assignment in &update.assignments {
@@ -164,7 +163,7 @@ pub(crate) async fn run_update(
         };
         values.push((assignment.column, value));
     }
-    let row_wise = update.is_row_wise();
+    let row_wise = update.is_row_wise() && !values.iter().any(|(_, v)| has_sequence_call(v));
     let mut extra: Vec<Scalar> = Vec::new();
     let mut returning = ReturnPlan::None;
     if row_wise {
@@ -189,6 +188,10 @@ pub(crate) async fn run_update(
         filter: update.filter.as_ref(),
     };
     let strength = update_strength(&table, values.iter().map(|(column, _)| *column));
+    let generated = |p: usize| table.columns[p].generated.is_some();
+    let assigned = |p: usize| generated(p) || values.iter().any(|(column, _)| *column == p);
+    let follows = concerns(&table, defaults, assigned);
+    let mut events = Vec::new();
     let locked = find_and_lock(cx, source, &extra, strength).await?;
     let mut count = 0;
     for batch in locked {
@@ -205,8 +208,12 @@ pub(crate) async fn run_update(
                     new[*position] = value.clone();
                 }
             }
-            check_not_null(&table, &schema, &new, &cx.env)?;
-            writes.update(&table, key, &old, &new)?;
+            rules.complete(&mut new, &cx.env)?;
+            let key = writes.update(&table, key, &old, &new)?;
+            if follows {
+                let (old, new) = (Some(old), Some(new.clone()));
+                events.push(Event { table: table.clone(), key, old, new });
+            }
             results.push((new, extra));
         }
         count += results.len() as u64;
@@ -216,6 +223,7 @@ pub(crate) async fn run_update(
         }
         sink.flush().await?;
     }
+    cx.follow(events).await?;
     Ok(count)
 }
 
@@ -242,9 +250,12 @@ fn give_back(
 pub(crate) async fn run_delete(
     cx: &DmlContext,
     delete: &ir::Delete,
+    defaults: &dyn Defaults,
     sink: &mut dyn Sink,
 ) -> Result<u64, SqlError> {
-    let table: &Table = &delete.target.table;
+    let table = &delete.target.table;
+    let follows = defaults.is_referenced(table);
+    let mut events = Vec::new();
     let layout: Vec<ColId> = delete.target.columns.iter().map(|(c, _)| c.id).collect();
     let mut extra: Vec<Scalar> = Vec::new();
     let mut returning = ReturnPlan::None;
@@ -274,7 +285,16 @@ pub(crate) async fn run_delete(
             give_back(cx, &returning, &found.row, &found.extra, sink)?;
         }
         sink.flush().await?;
+        if follows {
+            events.extend(batch.into_iter().map(|found| Event {
+                table: table.clone(),
+                key: found.key,
+                old: Some(found.row),
+                new: None,
+            }));
+        }
     }
+    cx.follow(events).await?;
     Ok(count)
 }
 

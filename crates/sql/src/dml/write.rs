@@ -82,14 +82,14 @@ impl Writes {
         Ok(())
     }
 
-    /// A row that changes; it is locked.
+    /// A row that changes; it is locked. Returns its key from here on.
     pub(crate) fn update(
         &mut self,
         table: &Table,
         key: Key,
         old: &[Datum],
         new: &[Datum],
-    ) -> Result<(), SqlError> {
+    ) -> Result<Key, SqlError> {
         let codec = table.codec();
         let failed = |e: CodecError| codec_error(&e, table);
         let new_key =
@@ -115,9 +115,9 @@ impl Writes {
             self.puts.push((key, value));
         } else {
             self.deletes.push(key);
-            self.claims.push((new_key, value));
+            self.claims.push((new_key.clone(), value));
         }
-        Ok(())
+        Ok(new_key)
     }
 
     /// Hands the writes to the transaction. With `check`, duplicates are noticed now.
@@ -160,7 +160,8 @@ pub(crate) fn update_strength(
         .chain(unique)
         .flat_map(|index| table.index_positions(index))
         .collect();
-    match assigned.any(|column| keys.contains(&column)) {
+    let generated = keys.iter().any(|&p| table.columns[p].generated.is_some());
+    match generated || assigned.any(|column| keys.contains(&column)) {
         true => Strength::Update,
         false => Strength::NoKeyUpdate,
     }
@@ -244,7 +245,7 @@ pub(crate) fn print(value: &Datum, ty: pgtypes::PgType, env: &EvalEnv) -> String
 }
 
 /// Refuses NULL in a column that does not take it.
-pub(crate) fn check_not_null(
+pub(super) fn check_not_null(
     table: &Table,
     schema: &str,
     row: &[Datum],
@@ -252,8 +253,6 @@ pub(crate) fn check_not_null(
 ) -> Result<(), SqlError> {
     let failing = table.columns.iter().zip(row).find(|(c, v)| !c.nullable && v.is_null());
     let Some((column, _)) = failing else { return Ok(()) };
-    let values: Vec<String> =
-        table.columns.iter().zip(row).map(|(c, v)| print(v, c.ty, env)).collect();
     Err(SqlError::new(
         SqlState::NOT_NULL_VIOLATION,
         format!(
@@ -261,9 +260,28 @@ pub(crate) fn check_not_null(
             column.name, table.name
         ),
     )
-    .detail(format!("Failing row contains ({}).", values.join(", ")))
+    .detail(failing_row(table, row, env))
     .table(schema, table.name.as_str())
     .column(column.name.as_str()))
+}
+
+/// A row as the detail of an error: values longer than 64 bytes are cut.
+pub(super) fn failing_row(table: &Table, row: &[Datum], env: &EvalEnv) -> String {
+    const SHOWN: usize = 64;
+    let shown = |(column, value): (&catalog::Column, &Datum)| {
+        let mut text = print(value, column.ty, env);
+        if text.len() > SHOWN {
+            let mut end = SHOWN;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+            text.push_str("...");
+        }
+        text
+    };
+    let values: Vec<String> = table.columns.iter().zip(row).map(shown).collect();
+    format!("Failing row contains ({}).", values.join(", "))
 }
 
 /// What a row that cannot be encoded or decoded is to the user.

@@ -1,4 +1,4 @@
-//! `pg_advisory_lock` and its kin: functions that wait, which no kernel can.
+//! `pg_advisory_lock`, `nextval` and their kin: functions that wait, which no kernel can.
 //!
 //! ```text
 //!   SELECT pg_try_advisory_lock(id) FROM t WHERE a AND pg_try_advisory_lock(b)
@@ -33,7 +33,7 @@ use super::operator::{self, Input};
 use super::provider::field;
 use crate::error::SqlError;
 use crate::ir::{AdvisoryCall, ColId, RelColumn, Scalar, eval};
-use crate::session::ViewContext;
+use crate::session::{ViewContext, is_sequence_function};
 
 /// One node, with its expressions over the slots of its input.
 #[derive(Debug)]
@@ -222,6 +222,14 @@ impl Work {
     async fn call(&self, slots: &[Datum]) -> std::result::Result<Datum, SqlError> {
         let view = self.ctx.session.downcast_ref::<ViewContext>();
         let view = view.ok_or_else(|| SqlError::internal("advisory locks need a session"))?;
+        if is_sequence_function(&self.function) {
+            let mut args = Vec::with_capacity(self.args.len());
+            for arg in &self.args {
+                args.push(eval(arg, &self.ctx.env, slots, &self.ctx.params)?);
+            }
+            let calls = view.sequence_calls(self.ctx.txn.options().read_only);
+            return calls.call(&self.function, &args).await;
+        }
         let locks = &view.info.advisory;
         if self.function == "pg_advisory_unlock_all" {
             locks.unlock_all().await;

@@ -1,7 +1,8 @@
-//! Takes the calls of advisory lock functions out of expressions: see `advisory`.
+//! Takes the calls of functions that wait (advisory locks, sequences) out of expressions: see `advisory`.
 
 use crate::error::SqlError;
 use crate::ir::{AdvisoryCall, ColId, Rel, RelColumn, Scalar};
+use crate::session::is_sequence_function;
 
 /// Ids of columns made here: counted down from below those of `hoist`.
 const FIRST_COLUMN: u32 = u32::MAX - (3 << 20);
@@ -17,9 +18,13 @@ pub(in crate::exec) fn hoisted(rel: &Rel) -> Result<Option<Rel>, SqlError> {
     hoist(rel, &mut next).map(Some)
 }
 
-/// Whether it is a call of one of these functions.
+/// Whether it is a call of a function that waits.
 pub(crate) fn is_one(scalar: &Scalar) -> bool {
-    matches!(scalar, Scalar::Call { func, .. } if func.name.contains("_advisory_"))
+    matches!(scalar, Scalar::Call { func, .. } if waits(&func.name))
+}
+
+fn waits(function: &str) -> bool {
+    function.contains("_advisory_") || is_sequence_function(function)
 }
 
 fn calls_one(scalar: &Scalar) -> bool {
@@ -82,7 +87,9 @@ fn hoist(rel: &Rel, next: &mut u32) -> Result<Rel, SqlError> {
         | Rel::Advisory { .. } => {}
     }
     if rel.scalars().into_iter().any(calls_one) {
-        return Err(SqlError::unsupported("an advisory lock function in this clause"));
+        return Err(SqlError::unsupported(
+            "an advisory lock function, nextval or setval in this clause",
+        ));
     }
     Ok(rel)
 }
@@ -113,14 +120,15 @@ fn take(scalar: &mut Scalar, next: &mut u32, below: &mut Rel) -> Result<(), SqlE
     );
     if !always {
         return Err(SqlError::unsupported(
-            "an advisory lock function where it might not be reached, or in a subquery's operand,",
+            "an advisory lock function, nextval or setval where it might not be reached, or in a \
+             subquery's operand,",
         ));
     }
     for child in scalar.children_mut() {
         take(child, next, below)?;
     }
     if let Scalar::Call { func, args, ty } = &*scalar
-        && func.name.contains("_advisory_")
+        && waits(&func.name)
     {
         *next -= 1;
         let column = RelColumn { id: ColId(*next), name: "advisory".into(), ty: *ty };

@@ -22,12 +22,7 @@ pub enum Relation {
     /// A computed table.
     Virtual(Arc<dyn VirtualTable>),
     /// A view: its text is bound where the name stands.
-    View {
-        /// `SELECT …`.
-        sql: Arc<str>,
-        /// Column names, when the view renames them.
-        columns: Option<Vec<Arc<str>>>,
-    },
+    View(Arc<catalog::View>),
 }
 
 /// Names, as one statement sees them. Synchronous: a session that needs to read the catalog from
@@ -35,6 +30,8 @@ pub enum Relation {
 pub trait CatalogView {
     /// The relation of that name; without a schema, along the search path. `None`: no such one.
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>, SqlError>;
+    /// The same names by another search path: a view's.
+    fn under(&self, path: &[String]) -> Box<dyn CatalogView + '_>;
 }
 
 /// One column of a [`VirtualTable`].

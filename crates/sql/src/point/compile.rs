@@ -18,6 +18,14 @@ pub(crate) trait Defaults: Sync {
     fn default_of(&self, table: &Table, position: usize) -> Result<Scalar, SqlError>;
     /// Name of the schema of a table.
     fn schema_of(&self, table: &Table) -> String;
+    /// A stored expression over the slots of the table's row.
+    fn over_row(&self, table: &Table, sql: &str, ty: Option<PgType>) -> Result<Scalar, SqlError>;
+    /// Positions of the columns that rows of tables refer to.
+    fn referenced_positions(&self, table: &Table) -> Vec<usize>;
+    /// Whether rows of some table refer to its rows.
+    fn is_referenced(&self, table: &Table) -> bool {
+        !self.referenced_positions(table).is_empty()
+    }
 }
 
 /// The plan of a statement that qualifies; `None` for all others.
@@ -29,7 +37,7 @@ pub(crate) fn compile(
         Statement::Query(query) => Ok(compile_query(query)),
         Statement::Insert(insert) => compile_write::insert(insert, defaults),
         Statement::Update(update) => compile_write::update(update, defaults),
-        Statement::Delete(delete) => compile_write::delete(delete),
+        Statement::Delete(delete) => compile_write::delete(delete, defaults),
         Statement::With(_) | Statement::Explain(_) | Statement::Utility(_) => Ok(None),
     }
 }

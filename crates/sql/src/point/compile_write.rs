@@ -3,8 +3,9 @@
 use super::compile::{Defaults, Layout, find_probe, residual};
 use super::{Delete, Insert, PointPlan, Probe, Returning, Update};
 use crate::SqlError;
+use crate::dml::{Rules, concerns};
 use crate::ir::{self, ColId, InsertSource, Scalar, Scan};
-use crate::session::result_columns;
+use crate::session::{has_sequence_call, result_columns};
 
 /// Most rows of an INSERT that is compiled: beyond, a plan is used once and big.
 const ROWS_MAX: usize = 100_000;
@@ -19,7 +20,7 @@ pub(super) fn insert(
     insert: &ir::Insert,
     defaults: &dyn Defaults,
 ) -> Result<Option<PointPlan>, SqlError> {
-    if insert.on_conflict.is_some() || !insert.table.constraints.is_empty() {
+    if insert.on_conflict.is_some() {
         return Ok(None);
     }
     let default_row: Vec<Vec<Option<Scalar>>> = vec![vec![None; insert.columns.len()]];
@@ -40,14 +41,8 @@ pub(super) fn insert(
     for position in 0..table.columns.len() {
         fill.push(defaults.default_of(table, position)?);
     }
-    let has_serial = table.columns.iter().any(|c| c.sequence.is_some());
-    let mut rows = Vec::with_capacity(given.len());
-    let mut serials = Vec::new();
+    let mut rows: Vec<Vec<Scalar>> = Vec::with_capacity(given.len());
     for values in given {
-        if has_serial {
-            let with_value = insert.columns.iter().zip(values).filter(|(_, v)| v.is_some());
-            serials.push(with_value.map(|(c, _)| *c).collect());
-        }
         let mut row = fill.clone();
         for (column, value) in insert.columns.iter().zip(values) {
             let Some(value) = value else { continue };
@@ -58,12 +53,13 @@ pub(super) fn insert(
         }
         rows.push(row);
     }
-    let schema = defaults.schema_of(table);
+    let asks_sequences = rows.iter().flatten().any(has_sequence_call);
+    let rules = Rules::of(table, defaults)?;
     Ok(Some(PointPlan::Insert(Insert {
         table: table.clone(),
-        schema,
+        rules,
         rows,
-        given: serials,
+        asks_sequences,
         returning,
     })))
 }
@@ -91,7 +87,7 @@ pub(super) fn update(
     update: &ir::Update,
     defaults: &dyn Defaults,
 ) -> Result<Option<PointPlan>, SqlError> {
-    if !update.is_row_wise() || !update.target.table.constraints.is_empty() {
+    if !update.is_row_wise() {
         return Ok(None);
     }
     let Some((probe, layout)) = probe(&update.target, update.filter.as_ref()) else {
@@ -107,16 +103,25 @@ pub(super) fn update(
             },
             None => defaults.default_of(table, assignment.column)?,
         };
+        if has_sequence_call(&value) {
+            return Ok(None);
+        }
         assignments.push((assignment.column, value));
     }
     let Some(returning) = returning(update.returning.as_ref(), &layout.ids) else {
         return Ok(None);
     };
-    let schema = defaults.schema_of(table);
-    Ok(Some(PointPlan::Update(Update { probe, schema, assignments, returning })))
+    let rules = Rules::of(table, defaults)?;
+    let generated = |p: usize| table.columns[p].generated.is_some();
+    let assigned = |p: usize| generated(p) || assignments.iter().any(|(column, _)| *column == p);
+    let follows = concerns(table, defaults, assigned);
+    Ok(Some(PointPlan::Update(Update { probe, rules, assignments, follows, returning })))
 }
 
-pub(super) fn delete(delete: &ir::Delete) -> Result<Option<PointPlan>, SqlError> {
+pub(super) fn delete(
+    delete: &ir::Delete,
+    defaults: &dyn Defaults,
+) -> Result<Option<PointPlan>, SqlError> {
     if !delete.is_row_wise() {
         return Ok(None);
     }
@@ -126,5 +131,6 @@ pub(super) fn delete(delete: &ir::Delete) -> Result<Option<PointPlan>, SqlError>
     let Some(returning) = returning(delete.returning.as_ref(), &layout.ids) else {
         return Ok(None);
     };
-    Ok(Some(PointPlan::Delete(Delete { probe, returning })))
+    let follows = defaults.is_referenced(&delete.target.table);
+    Ok(Some(PointPlan::Delete(Delete { probe, follows, returning })))
 }

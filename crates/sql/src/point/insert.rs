@@ -4,8 +4,7 @@ use pgtypes::Datum;
 
 use super::{Insert, Outcome, PointContext, return_row};
 use crate::SqlError;
-use crate::dml::{Names, Writes, check_not_null};
-use crate::session::Generated;
+use crate::dml::{Event, Names, Writes};
 use crate::session::api::Sink;
 
 /// Rows handed to the transaction at a time.
@@ -48,29 +47,40 @@ impl Insert {
         if let Some(returning) = &self.returning {
             sink.columns(&returning.columns)?;
         }
-        let mut generated = Generated::of(&self.table);
-        let needed = |p: usize| self.given.iter().filter(|given| !given.contains(&p)).count();
-        generated.fetch(cx.sequences, cx.db, needed).await?;
-        let mut number = 0;
+        let sequences = cx.sequence_calls();
+        if self.asks_sequences {
+            sequences.reserve(self.rows.iter().flatten()).await?;
+        }
+        let mut events = Vec::new();
         for batch in self.rows.chunks(BATCH_ROWS) {
             let mut writes = Writes::default();
             for scalars in batch {
-                let row: Result<Vec<Datum>, SqlError> =
-                    scalars.iter().map(|s| cx.value(s)).collect();
-                let mut row = row?;
-                if !generated.is_empty() {
-                    let given = &self.given[number];
-                    generated.fill(&self.table, &mut row, |p| given.contains(&p))?;
-                    number += 1;
+                let mut row: Vec<Datum> = Vec::with_capacity(scalars.len());
+                for scalar in scalars {
+                    row.push(match self.asks_sequences {
+                        true => sequences.eval(scalar, cx.env, &[], cx.params).await?,
+                        false => cx.value(scalar)?,
+                    });
                 }
-                check_not_null(&self.table, &self.schema, &row, cx.env)?;
-                writes.insert(&self.table, &row, next_id)?;
+                self.rules.complete(&mut row, cx.env)?;
+                let key = writes.insert(&self.table, &row, next_id)?;
                 next_id = next_id.map(|id| id + 1);
                 if let Some(returning) = &self.returning {
                     return_row(returning, cx, &row, sink)?;
                 }
+                if self.rules.has_references() {
+                    events.push(Event {
+                        table: self.table.clone(),
+                        key,
+                        old: None,
+                        new: Some(row),
+                    });
+                }
             }
             writes.apply(cx.txn, !cx.lone, &names).await?;
+        }
+        if !events.is_empty() {
+            cx.follow(events).await?;
         }
         Ok(Outcome::Done(self.rows.len() as u64))
     }

@@ -36,9 +36,10 @@ use kv::Txn;
 use pgtypes::{Datum, EvalEnv};
 
 use crate::SqlError;
+use crate::dml::{Deferrals, Event, References, Rules};
 use crate::ir::{self, LockStrength, LockWait, Scalar};
 use crate::session::api::{ResultColumn, Sink};
-use crate::session::{Sequences, catalog_error};
+use crate::session::{SequenceCalls, Sequences, SessionSequences, catalog_error};
 
 pub(crate) use compile::{Defaults, column_of, comparison_with, compile, same_key_form};
 pub(crate) use insert::row_ids;
@@ -109,11 +110,11 @@ pub(crate) struct Range {
 #[derive(Debug)]
 pub(crate) struct Insert {
     pub(crate) table: Arc<Table>,
-    pub(crate) schema: String,
+    pub(crate) rules: Rules,
     /// Per row and column of the table: the value.
     pub(crate) rows: Vec<Vec<Scalar>>,
-    /// Per row, SERIAL columns that it gives a value; empty for tables without such columns.
-    pub(crate) given: Vec<Vec<usize>>,
+    /// Some value is asked of a sequence.
+    pub(crate) asks_sequences: bool,
     pub(crate) returning: Option<Returning>,
 }
 
@@ -128,9 +129,11 @@ pub(crate) struct Returning {
 #[derive(Debug)]
 pub(crate) struct Update {
     pub(crate) probe: Probe,
-    pub(crate) schema: String,
+    pub(crate) rules: Rules,
     /// Position in the table, and the value over the old row's slots.
     pub(crate) assignments: Vec<(usize, Scalar)>,
+    /// What is assigned may concern a foreign key.
+    pub(crate) follows: bool,
     pub(crate) returning: Option<Returning>,
 }
 
@@ -138,6 +141,8 @@ pub(crate) struct Update {
 #[derive(Debug)]
 pub(crate) struct Delete {
     pub(crate) probe: Probe,
+    /// Rows of some table refer to those of this one.
+    pub(crate) follows: bool,
     pub(crate) returning: Option<Returning>,
 }
 
@@ -145,6 +150,9 @@ pub(crate) struct Delete {
 pub(crate) struct PointContext<'a> {
     pub(crate) db: &'a kv::Db,
     pub(crate) sequences: &'a Sequences,
+    pub(crate) own_sequences: &'a SessionSequences,
+    /// Checks put off to the commit.
+    pub(crate) deferrals: &'a Deferrals,
     pub(crate) txn: &'a Txn,
     pub(crate) env: &'a EvalEnv,
     pub(crate) params: &'a [Datum],
@@ -245,6 +253,26 @@ impl PointContext<'_> {
             Scalar::Relabel(arg, _) => self.value(arg),
             other => ir::eval(other, self.env, &[], self.params),
         }
+    }
+
+    /// Calls of sequence functions.
+    pub(crate) fn sequence_calls(&self) -> SequenceCalls<'_> {
+        let read_only = self.txn.options().read_only;
+        SequenceCalls::new(self.db, self.sequences, self.own_sequences, self.catalog, read_only)
+    }
+
+    /// What foreign keys make of rows that were written.
+    pub(crate) async fn follow(&self, events: Vec<Event>) -> Result<(), SqlError> {
+        let sequences = self.sequence_calls();
+        let references = References {
+            db: self.db,
+            txn: self.txn,
+            env: self.env,
+            catalog: self.catalog,
+            deferrals: self.deferrals,
+            sequences: &sequences,
+        };
+        references.follow(events).await
     }
 
     /// Whether the condition holds of the row; none does.

@@ -6,7 +6,7 @@ use pgtypes::Datum;
 
 use super::{Delete, Outcome, PointContext, Probe, Returning, Update, return_row};
 use crate::SqlError;
-use crate::dml::{Names, Writes, check_not_null, codec_error, update_strength};
+use crate::dml::{Event, Names, Writes, codec_error, update_strength};
 use crate::ir;
 use crate::session::api::Sink;
 
@@ -88,10 +88,14 @@ impl Update {
             new[*position] = ir::eval(value, cx.env, &old, cx.params)?;
         }
         let table = &self.probe.table;
-        check_not_null(table, &self.schema, &new, cx.env)?;
+        self.rules.complete(&mut new, cx.env)?;
         let mut writes = Writes::default();
-        writes.update(table, key, &old, &new)?;
+        let key = writes.update(table, key, &old, &new)?;
         writes.apply(cx.txn, !cx.lone, &Names { catalog: cx.catalog, env: cx.env }).await?;
+        if self.follows {
+            let (old, new) = (Some(old), Some(new.clone()));
+            cx.follow(vec![Event { table: table.clone(), key, old, new }]).await?;
+        }
         columns(self.returning.as_ref(), sink)?;
         if let Some(returning) = &self.returning {
             return_row(returning, cx, &new, sink)?;
@@ -115,8 +119,13 @@ impl Delete {
             Target::Row(key, row) => (key, row),
         };
         let mut writes = Writes::default();
-        writes.delete(&self.probe.table, key, &row)?;
+        let table = &self.probe.table;
+        writes.delete(table, key.clone(), &row)?;
         writes.apply(cx.txn, false, &Names { catalog: cx.catalog, env: cx.env }).await?;
+        if self.follows {
+            let old = Some(row.clone());
+            cx.follow(vec![Event { table: table.clone(), key, old, new: None }]).await?;
+        }
         columns(self.returning.as_ref(), sink)?;
         if let Some(returning) = &self.returning {
             return_row(returning, cx, &row, sink)?;

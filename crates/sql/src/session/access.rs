@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use base::KeyRange;
 use catalog::{CatalogSnapshot, DatabaseId, Table};
+use futures::future::BoxFuture;
 use kv::{Strength, Txn, WaitPolicy};
 
 use super::transaction::Block;
-use super::{Engine, Session, catalog_error};
+use super::{Engine, SequenceCalls, Session, SessionInfo, catalog_error};
+use crate::dml::{Deferrals, References};
 use crate::{SqlError, SqlState};
 
 impl Session {
@@ -22,6 +24,51 @@ impl Session {
 
     pub(crate) fn search_path(&self) -> Vec<String> {
         self.settings.search_path()
+    }
+
+    /// What views may ask of the session.
+    pub(crate) fn info(&self) -> &Arc<SessionInfo> {
+        &self.info
+    }
+
+    /// Checks of constraints put off to the end of the transaction.
+    pub(crate) fn deferrals(&self) -> &Arc<Deferrals> {
+        &self.tx.deferrals
+    }
+
+    /// Makes the checks that were put off, of some constraints or of all.
+    pub(crate) async fn check_deferred(
+        &mut self,
+        constraints: Option<&[u32]>,
+    ) -> Result<(), SqlError> {
+        if self.tx.deferrals.is_empty() {
+            return Ok(());
+        }
+        let txn = self.statement_txn().await?;
+        let catalog = self.visible_catalog(&txn).await?;
+        let checks = self.tx.deferrals.take(constraints);
+        self.referee(&txn, &catalog, |references| Box::pin(references.check_now(checks))).await
+    }
+
+    /// Lets `work` ask about foreign keys.
+    pub(crate) async fn referee<T>(
+        &self,
+        txn: &Arc<Txn>,
+        catalog: &CatalogSnapshot,
+        work: impl for<'a> FnOnce(&'a References<'a>) -> BoxFuture<'a, Result<T, SqlError>>,
+    ) -> Result<T, SqlError> {
+        let engine = &self.engine;
+        let own = &self.info.sequences;
+        let sequences = SequenceCalls::new(&engine.db, &engine.sequences, own, catalog, false);
+        let references = References {
+            db: &engine.db,
+            txn,
+            env: &self.env,
+            catalog,
+            deferrals: &self.tx.deferrals,
+            sequences: &sequences,
+        };
+        work(&references).await
     }
 
     /// Begins what an utility statement needs that reads descriptors.
@@ -78,6 +125,28 @@ impl Session {
             self.tx.catalog = None;
         }
         Ok(())
+    }
+
+    /// Whether a transaction block is open.
+    pub(crate) fn in_block(&self) -> bool {
+        self.tx.block == Block::Explicit
+    }
+
+    /// The name of a relation as a message says it: with its schema where that is not on the path.
+    pub(crate) fn relation_shown(&self, catalog: &CatalogSnapshot, id: u32) -> String {
+        let (schema, name) =
+            match (catalog.table_by_id(id), catalog.view_by_id(id), catalog.sequence_by_id(id)) {
+                (Some(table), ..) => (table.schema, table.name.as_str()),
+                (_, Some(view), _) => (view.schema, view.name.as_str()),
+                (.., Some(sequence)) => (sequence.schema, sequence.name.as_str()),
+                _ => return id.to_string(),
+            };
+        let schema = catalog.schema_by_id(schema).map_or("", |s| s.name.as_str());
+        let name = crate::sysviews::quote(name);
+        match self.search_path().iter().any(|s| s == schema) {
+            true => name,
+            false => format!("{}.{name}", crate::sysviews::quote(schema)),
+        }
     }
 
     /// 25001 inside a transaction block.

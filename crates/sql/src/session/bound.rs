@@ -14,7 +14,8 @@ use super::execute::{Job, Tag};
 use super::plan::result_columns;
 use super::script::Parsed;
 use super::view::ViewContext;
-use super::{CatalogDefaults, Engine, Session};
+use super::{CatalogDefaults, Engine, SequenceCalls, Session, SessionInfo};
+use crate::dml::{Deferrals, Event, References};
 use crate::exec::work::{Work, Works};
 use crate::exec::{self, ExecContext, Rows};
 use crate::ir::{ColId, OutputColumn, Query, Rel, RelColumn, Scalar, Statement, With};
@@ -25,6 +26,9 @@ pub(super) const HELD_BYTES_MAX: usize = 512 << 20;
 
 /// Rows taken from a plan at a time.
 const CHUNK_ROWS: usize = 512;
+
+/// Events for foreign keys, gathered over the parts of a statement.
+type Events = Arc<parking_lot::Mutex<Vec<Event>>>;
 
 /// What a write of any shape may use.
 pub(crate) struct DmlContext {
@@ -38,11 +42,43 @@ pub(crate) struct DmlContext {
     pub(crate) lone: bool,
     /// What the statement reads, if other parts of it may have written already.
     before: Option<Arc<Txn>>,
+    /// Where events for foreign keys are kept until all parts of the statement have run.
+    events: Option<Events>,
+    deferrals: Arc<Deferrals>,
+    info: Arc<SessionInfo>,
     exec: ExecContext,
     held: AtomicUsize,
 }
 
 impl DmlContext {
+    /// Calls of sequence functions.
+    pub(crate) fn sequence_calls(&self) -> SequenceCalls<'_> {
+        let read_only = self.txn.options().read_only;
+        let own = &self.info.sequences;
+        SequenceCalls::new(&self.db, &self.engine.sequences, own, &self.catalog, read_only)
+    }
+
+    /// What foreign keys make of rows that were written.
+    pub(crate) async fn follow(&self, events: Vec<Event>) -> Result<(), SqlError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        if let Some(kept) = &self.events {
+            kept.lock().extend(events);
+            return Ok(());
+        }
+        let sequences = self.sequence_calls();
+        let references = References {
+            db: &self.db,
+            txn: &self.txn,
+            env: &self.env,
+            catalog: &self.catalog,
+            deferrals: &self.deferrals,
+            sequences: &sequences,
+        };
+        references.follow(events).await
+    }
+
     /// Runs a relation.
     pub(crate) async fn open(&self, rel: &Rel) -> Result<Cursor, SqlError> {
         let stream = exec::run_rel(&self.exec, rel).await?;
@@ -188,6 +224,8 @@ struct Shared {
     /// The transaction as it was before the first part.
     before: Arc<Txn>,
     works: Works,
+    /// What foreign keys have to be told when all parts have run.
+    events: Events,
 }
 
 /// Runs the parts of a statement one after another, then the statement: all read one state.
@@ -198,7 +236,8 @@ async fn run_with(
     txn: &Arc<Txn>,
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
-    let mut shared = Shared { before: txn.frozen(), works: Works::default() };
+    let mut shared =
+        Shared { before: txn.frozen(), works: Works::default(), events: Events::default() };
     for part in &with.parts {
         let columns: Vec<RelColumn> = part.statement.columns().map_or_else(Vec::new, |columns| {
             let column = |c: &OutputColumn| RelColumn { id: c.id, name: c.name.clone(), ty: c.ty };
@@ -211,7 +250,14 @@ async fn run_with(
         work.put(vec![exec::provider::batch_of(&columns, &rows)?]);
         shared.works = shared.works.with(part.id, work);
     }
-    run_part(session, &with.main, job, txn, &shared, sink).await
+    let tag = run_part(session, &with.main, job, txn, &shared, sink).await?;
+    let events = std::mem::take(&mut *shared.events.lock());
+    if !events.is_empty() {
+        let catalog = session.tx.catalog.clone();
+        let catalog = catalog.ok_or_else(|| SqlError::internal("a write without a catalog"))?;
+        session.dml_context(txn, job.params, catalog).follow(events).await?;
+    }
+    Ok(tag)
 }
 
 async fn run_part(
@@ -257,28 +303,19 @@ async fn write(
         SqlError::new(SqlState::SERIALIZATION_FAILURE, "the catalog changed")
     })?;
     let env = session.env.clone();
-    let mut exec = session.exec_context(job.params, txn);
+    let mut cx = session.dml_context(txn, job.params, catalog.clone());
+    cx.lone = job.lone && session.is_lone() && shared.is_none();
     if let Some(shared) = shared {
-        exec.txn = Arc::clone(&shared.before);
-        exec.works = shared.works.clone();
+        cx.exec.txn = Arc::clone(&shared.before);
+        cx.exec.works = shared.works.clone();
+        cx.before = Some(Arc::clone(&shared.before));
+        cx.events = Some(Arc::clone(&shared.events));
     }
-    let cx = DmlContext {
-        db: session.engine.db.clone(),
-        engine: session.engine.clone(),
-        txn: txn.clone(),
-        env: env.clone(),
-        params: job.params.clone(),
-        catalog: catalog.clone(),
-        lone: job.lone && session.is_lone() && shared.is_none(),
-        before: shared.map(|shared| Arc::clone(&shared.before)),
-        exec,
-        held: AtomicUsize::new(0),
-    };
     let defaults = CatalogDefaults { view: session.view(&catalog), env: &env };
     let count = match statement {
         Statement::Insert(insert) => dml::run_insert(&cx, insert, &defaults, sink).await?,
         Statement::Update(update) => dml::run_update(&cx, update, &defaults, sink).await?,
-        Statement::Delete(delete) => dml::run_delete(&cx, delete, sink).await?,
+        Statement::Delete(delete) => dml::run_delete(&cx, delete, &defaults, sink).await?,
         _ => return Err(SqlError::internal("not a write")),
     };
     Ok(Tag::Count(verb, count))
@@ -289,6 +326,30 @@ fn columns_of(columns: &[OutputColumn]) -> Arc<[ResultColumn]> {
 }
 
 impl Session {
+    /// What a write may use.
+    pub(crate) fn dml_context(
+        &self,
+        txn: &Arc<Txn>,
+        params: &Arc<[Datum]>,
+        catalog: Arc<CatalogSnapshot>,
+    ) -> DmlContext {
+        DmlContext {
+            db: self.engine.db.clone(),
+            engine: self.engine.clone(),
+            txn: txn.clone(),
+            env: self.env.clone(),
+            params: params.clone(),
+            catalog,
+            lone: false,
+            before: None,
+            events: None,
+            deferrals: self.tx.deferrals.clone(),
+            info: self.info.clone(),
+            exec: self.exec_context(params, txn),
+            held: AtomicUsize::new(0),
+        }
+    }
+
     /// What DataFusion's operators need to know of this statement.
     pub(super) fn exec_context(&self, params: &Arc<[Datum]>, txn: &Arc<Txn>) -> ExecContext {
         let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());

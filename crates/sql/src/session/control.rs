@@ -231,6 +231,11 @@ impl Session {
     /// again or calls [`Session::fail`].
     pub(super) async fn commit_transaction(&mut self) -> Result<(), SqlError> {
         let modes = self.modes();
+        if let Err(error) = self.check_deferred(None).await {
+            self.epoch += 1;
+            self.tx.commit_failed = true;
+            return Err(error);
+        }
         let result = match self.tx.txn().cloned() {
             Some(txn) => match self.rise_above_loads().await {
                 Ok(()) => self.settle_commit(&txn).await,

@@ -254,6 +254,8 @@ impl Session {
         PointContext {
             db: &self.engine.db,
             sequences: &self.engine.sequences,
+            own_sequences: &self.info.sequences,
+            deferrals: &self.tx.deferrals,
             txn,
             env: &self.env,
             params: job.params,

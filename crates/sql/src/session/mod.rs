@@ -40,6 +40,7 @@ mod portal;
 mod repeat;
 mod script;
 mod sequence;
+mod sequence_calls;
 mod set;
 mod simple;
 mod startup;
@@ -64,9 +65,12 @@ pub(crate) use bound::DmlContext;
 pub(crate) use cursor::CursorInfo;
 pub(crate) use execute::Tag;
 pub(crate) use explain_conflict::mode as lock_mode;
-pub(crate) use plan::{CatalogDefaults, bind_default, result_columns};
+pub(crate) use plan::{CatalogDefaults, bind_default, result_columns, stored_expr};
 pub(crate) use script::SplitAt;
-pub(crate) use sequence::{Generated, Sequences};
+pub(crate) use sequence::{Sequences, next_of, state as sequence_state};
+pub(crate) use sequence_calls::{
+    SequenceCalls, SessionSequences, has_sequence_call, is_sequence_function,
+};
 pub(crate) use view::{SessionInfo, View, ViewContext};
 
 use crate::exec::measured::Analysis;
@@ -209,6 +213,7 @@ impl Session {
         let info = Arc::new(SessionInfo {
             engine: engine.clone(),
             advisory: advisory.clone(),
+            sequences: Default::default(),
             database: database.id,
             database_name: database.name.clone(),
         });

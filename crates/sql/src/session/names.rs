@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use catalog::{CatalogSnapshot, DatabaseId, Index, Table};
+use catalog::{CatalogSnapshot, Constraint, DatabaseId, Index, Table};
 use pgtypes::env::{Names, SystemNames};
 use pgtypes::{Datum, EvalEnv, TypeId};
 
-use super::Session;
-use crate::sysviews::{constraint_definition, index_definition, quote, system_relation};
+use super::{Session, SessionInfo};
+use crate::sysviews::{
+    constraint_definition, index_definition, other_definition, quote, system_relation,
+    view_definition,
+};
 
 /// The catalog as one session sees it.
 struct SessionNames {
     catalog: Arc<CatalogSnapshot>,
+    info: Arc<SessionInfo>,
     database: DatabaseId,
     path: Vec<String>,
 }
@@ -43,6 +47,12 @@ impl SessionNames {
         if let Some((table, index)) = self.index(oid) {
             return Some((self.schema_name(table.schema).to_owned(), index.name.clone()));
         }
+        if let Some(sequence) = self.catalog.sequence_by_id(oid) {
+            return Some((self.schema_name(sequence.schema).to_owned(), sequence.name.clone()));
+        }
+        if let Some(view) = self.catalog.view_by_id(oid) {
+            return Some((self.schema_name(view.schema).to_owned(), view.name.clone()));
+        }
         system_relation(oid).map(|(schema, name)| (schema.to_owned(), name.to_owned()))
     }
 
@@ -53,6 +63,12 @@ impl SessionNames {
         let schema = self.catalog.schema(self.database, schema)?;
         if let Some(table) = self.catalog.table(schema.id, name) {
             return Some(table.id);
+        }
+        if let Some(sequence) = self.catalog.sequence(schema.id, name) {
+            return Some(sequence.id);
+        }
+        if let Some(view) = self.catalog.view(schema.id, name) {
+            return Some(view.id);
         }
         self.catalog.index(schema.id, name).map(|(_, index)| index.oid)
     }
@@ -86,7 +102,64 @@ impl SessionNames {
         }
     }
 
+    /// A constraint that is no index.
+    fn constraint(&self, oid: u32) -> Option<(&Arc<Table>, &Constraint)> {
+        self.catalog
+            .tables()
+            .find_map(|t| t.constraints.iter().find(|c| c.oid == oid).map(|c| (t, c)))
+    }
+
+    fn constraintdef(&self, oid: u32, pretty: Option<&Datum>) -> Datum {
+        if let Some((table, constraint)) = self.constraint(oid) {
+            let pretty = pretty == Some(&Datum::Bool(true));
+            let relation = |id| self.shown(id);
+            let catalog = &self.catalog;
+            return Datum::text(other_definition(catalog, table, constraint, relation, pretty));
+        }
+        self.index(oid)
+            .map_or(Datum::Null, |(table, i)| Datum::text(constraint_definition(table, i)))
+    }
+
+    /// The name of a relation as `regclass` prints it.
+    fn shown(&self, oid: u32) -> Option<String> {
+        let (schema, name) = self.relation(oid)?;
+        Some(match self.is_visible(&schema) {
+            true => quote(&name),
+            false => format!("{}.{}", quote(&schema), quote(&name)),
+        })
+    }
+
+    /// The sequence that goes with a column, with its schema.
+    fn serial_sequence(&self, args: &[Datum]) -> Datum {
+        let (Some(table), Some(column)) =
+            (args.first().and_then(Datum::as_str), args.get(1).and_then(Datum::as_str))
+        else {
+            return Datum::Null;
+        };
+        let table = self.relation_oid(table).and_then(|id| self.table(id));
+        let sequence = table.and_then(|table| {
+            let column = table.columns.iter().find(|c| c.name == column)?.id;
+            let owner = Some((table.id, column));
+            self.catalog.sequences().find(|s| s.owned_by == owner)
+        });
+        sequence.map_or(Datum::Null, |s| {
+            Datum::text(format!("{}.{}", quote(self.schema_name(s.schema)), quote(&s.name)))
+        })
+    }
+
     fn comment(&self, oid: u32, column: u32) -> Datum {
+        let number = |c: &u32| *c == column;
+        let other = self
+            .catalog
+            .view_by_id(oid)
+            .and_then(|v| v.comments.iter().find(|(c, _)| number(c)).map(|(_, t)| t.clone()));
+        let other = other.or_else(|| self.catalog.sequence_by_id(oid)?.comment.clone());
+        let other = other.or_else(|| self.catalog.schema_by_id(oid)?.comment.clone());
+        let other = other.or_else(|| self.index(oid)?.1.comment.clone());
+        let other = other.or_else(|| self.constraint(oid)?.1.comment.clone());
+        if let Some(comment) = other {
+            return Datum::text(comment);
+        }
         let comment = self.table(oid).and_then(|t| {
             let id =
                 if column == 0 { 0 } else { t.columns.get(usize::try_from(column).ok()? - 1)?.id };
@@ -117,6 +190,12 @@ const TYPE_FUNCTIONS: &[(u32, &str)] =
     &[(750, "array_in"), (751, "array_out"), (2400, "array_recv"), (2401, "array_send")];
 
 impl SystemNames for SessionNames {
+    fn current_value(&self, sequence: Option<u32>) -> pgtypes::Result<i64> {
+        self.info.sequences.current(&self.catalog, sequence).map_err(|error| {
+            pgtypes::TypeError::new(error.code().as_str(), error.message().to_owned())
+        })
+    }
+
     fn oid_of(&self, kind: TypeId, name: &str) -> Option<u32> {
         match kind {
             TypeId::Regclass => self.relation_oid(name),
@@ -138,14 +217,7 @@ impl SystemNames for SessionNames {
 
     fn name_of(&self, kind: TypeId, oid: u32) -> Option<String> {
         match kind {
-            TypeId::Regclass => {
-                let (schema, name) = self.relation(oid)?;
-                Some(if self.is_visible(&schema) {
-                    quote(&name)
-                } else {
-                    format!("{}.{}", quote(&schema), quote(&name))
-                })
-            }
+            TypeId::Regclass => self.shown(oid),
             TypeId::Regnamespace => self.catalog.schema_by_id(oid).map(|s| quote(&s.name)),
             TypeId::Regrole => self.catalog.roles().find(|r| r.id == oid).map(|r| quote(&r.name)),
             TypeId::Regproc => {
@@ -177,9 +249,12 @@ impl SystemNames for SessionNames {
                 };
                 self.indexdef(oid, column)
             }
-            "pg_get_constraintdef" => self
-                .index(oid)
-                .map_or(Datum::Null, |(table, i)| Datum::text(constraint_definition(table, i))),
+            "pg_get_constraintdef" => self.constraintdef(oid, args.get(1)),
+            "pg_get_viewdef" => {
+                let view = self.catalog.view_by_id(oid);
+                view.map_or(Datum::Null, |view| Datum::text(view_definition(view)))
+            }
+            "pg_get_serial_sequence" => self.serial_sequence(args),
             "obj_description" => self.comment(oid, 0),
             "col_description" => match args.get(1) {
                 Some(Datum::Int4(n)) if *n > 0 => self.comment(oid, n.unsigned_abs()),
@@ -199,7 +274,7 @@ impl SystemNames for SessionNames {
 
 impl Session {
     /// Lets kernels and the binder ask about `catalog`.
-    pub(super) fn set_names(&mut self, catalog: &Arc<CatalogSnapshot>) {
+    pub(crate) fn set_names(&mut self, catalog: &Arc<CatalogSnapshot>) {
         let key = (Arc::as_ptr(catalog) as usize, self.settings.generation());
         if self.names_key == key {
             return;
@@ -207,6 +282,7 @@ impl Session {
         self.names_key = key;
         let names = SessionNames {
             catalog: catalog.clone(),
+            info: self.info.clone(),
             database: self.database,
             path: self.settings.search_path(),
         };

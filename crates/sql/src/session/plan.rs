@@ -12,7 +12,7 @@ use super::execute::Job;
 use super::script::{Parsed, parse_one};
 use super::{ResultColumn, Session, View, utility};
 use crate::bind::{self, Binder};
-use crate::ir::{OutputColumn, Scalar, Statement};
+use crate::ir::{ColId, OutputColumn, RelColumn, Scalar, Statement};
 use crate::point::{self, Defaults};
 use crate::{SqlError, SqlState};
 
@@ -38,12 +38,28 @@ pub(crate) struct CatalogDefaults<'a> {
 impl Defaults for CatalogDefaults<'_> {
     fn default_of(&self, table: &Table, position: usize) -> Result<Scalar, SqlError> {
         let column = &table.columns[position];
+        if let Some(sequence) = column.sequence {
+            let sql = format!("nextval('{sequence}'::regclass)");
+            return bind_default(&self.view, self.env, &sql, column.ty);
+        }
         match &column.default {
-            // The writer asks the sequence: that takes more than an expression.
-            _ if column.sequence.is_some() => Ok(Scalar::Literal(pgtypes::Datum::Null, column.ty)),
             None => Ok(Scalar::Literal(pgtypes::Datum::Null, column.ty)),
             Some(sql) => bind_default(&self.view, self.env, sql, column.ty),
         }
+    }
+
+    fn over_row(&self, table: &Table, sql: &str, ty: Option<PgType>) -> Result<Scalar, SqlError> {
+        let columns: Vec<RelColumn> = (0u32..)
+            .zip(&table.columns)
+            .map(|(id, c)| RelColumn { id: ColId(id), name: c.name.as_str().into(), ty: c.ty })
+            .collect();
+        let layout: Vec<ColId> = columns.iter().map(|c| c.id).collect();
+        bind_stored(&self.view, self.env, sql, &columns, ty)?.over(&layout)
+    }
+
+    fn referenced_positions(&self, table: &Table) -> Vec<usize> {
+        let keys = self.view.catalog.references_to(table.id);
+        keys.flat_map(|(_, _, key)| table.positions(&key.referenced)).collect()
     }
 
     fn schema_of(&self, table: &Table) -> String {
@@ -58,6 +74,11 @@ pub(crate) fn bind_default(
     sql: &str,
     ty: PgType,
 ) -> Result<Scalar, SqlError> {
+    bind_stored(view, env, sql, &[], Some(ty))
+}
+
+/// The tree of an expression that a descriptor holds.
+pub(crate) fn stored_expr(sql: &str) -> Result<ast::Expr, SqlError> {
     let statement = bind::parse(&format!("SELECT {sql}"))?;
     let expr = match statement.first() {
         Some(ast::Statement::Query(query)) => match &*query.body {
@@ -69,8 +90,17 @@ pub(crate) fn bind_default(
         },
         _ => None,
     };
-    let expr = expr.ok_or_else(|| SqlError::internal(format!("stored default: {sql}")))?;
-    Binder::new(view, env, sql).bind_expr_over(&expr, &[], Some(ty))
+    expr.ok_or_else(|| SqlError::internal(format!("stored expression: {sql}")))
+}
+
+fn bind_stored(
+    view: &View<'_>,
+    env: &EvalEnv,
+    sql: &str,
+    columns: &[RelColumn],
+    ty: Option<PgType>,
+) -> Result<Scalar, SqlError> {
+    Binder::new(view, env, sql).bind_expr_over(&stored_expr(sql)?, columns, ty)
 }
 
 impl Session {
@@ -252,11 +282,13 @@ impl Session {
 
 /// Whether the binder knows what to do with it.
 pub(super) fn is_bindable(parsed: &Parsed) -> bool {
+    if let Some(ast::Statement::Query(query)) = parsed.statement() {
+        return crate::ddl::into_of(query).is_none();
+    }
     matches!(
         parsed.statement(),
         Some(
-            ast::Statement::Query(_)
-                | ast::Statement::Insert(_)
+            ast::Statement::Insert(_)
                 | ast::Statement::Update(_)
                 | ast::Statement::Delete(_)
                 | ast::Statement::Explain { .. }

@@ -16,6 +16,7 @@ use super::modes::{self, Control};
 use crate::SqlError;
 use crate::bind;
 use crate::copy::{CopyStatement, parse_copy};
+use crate::ddl::{self, OwnDdl};
 
 /// A parsed statement.
 #[derive(Debug, Clone)]
@@ -32,6 +33,10 @@ pub(crate) enum Parsed {
     Copy(Box<CopyStatement>),
     /// `ALTER TABLE t SPLIT AT VALUES (…), (…)`.
     SplitAt(Box<SplitAt>),
+    /// DDL that sqlparser does not know.
+    Ddl(Box<OwnDdl>),
+    /// SET CONSTRAINTS; without names, all.
+    SetConstraints { names: Option<Vec<ast::ObjectName>>, deferred: bool },
     /// VACUUM and ANALYZE with the tables named.
     Maintenance {
         /// `VACUUM` or `ANALYZE`: the tag.
@@ -88,6 +93,8 @@ impl Parsed {
             | Parsed::ClusterSetting(_)
             | Parsed::Copy(_)
             | Parsed::SplitAt(_)
+            | Parsed::Ddl(_)
+            | Parsed::SetConstraints { .. }
             | Parsed::Maintenance { .. }
             | Parsed::Checkpoint
             | Parsed::Declare(_)
@@ -242,6 +249,12 @@ pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
         "fetch" | "move" => return by_hand(text, parse_fetch).map(Parsed::Fetch),
         "close" => return by_hand(text, parse_close).map(Parsed::Close),
         "alter" if is_split(text) => return by_hand(text, parse_split),
+        "set" if words.get(1).is_some_and(|w| w == "constraints") => {
+            return by_hand(text, parse_set_constraints);
+        }
+        "create" | "alter" | "comment" if ddl::is_own(&words, &all_words(text)) => {
+            return by_hand(text, ddl::parse_own).map(|own| Parsed::Ddl(Box::new(own)));
+        }
         _ => {}
     }
     if let Some(found) = bind::take_as_of(text)? {
@@ -367,15 +380,33 @@ fn relations(parser: &mut Parser<'_>) -> Result<Vec<ast::ObjectName>, ParserErro
     })
 }
 
+/// SET CONSTRAINTS.
+fn parse_set_constraints(parser: &mut Parser<'_>) -> Result<Parsed, ParserError> {
+    parser.expect_keyword(Keyword::SET)?;
+    parser.next_token();
+    let names = match parser.parse_keyword(Keyword::ALL) {
+        true => None,
+        false => Some(parser.parse_comma_separated(|p| p.parse_object_name(false))?),
+    };
+    let deferred = parser.parse_keyword(Keyword::DEFERRED);
+    if !deferred {
+        parser.expect_keyword(Keyword::IMMEDIATE)?;
+    }
+    Ok(Parsed::SetConstraints { names, deferred })
+}
+
+/// All unquoted words of a text, lower case.
+fn all_words(text: &str) -> Vec<String> {
+    let Ok(tokens) = bind::tokenize(text) else { return Vec::new() };
+    let word = |token: &Token| match token {
+        Token::Word(w) if w.quote_style.is_none() => Some(w.value.to_ascii_lowercase()),
+        _ => None,
+    };
+    tokens.iter().filter_map(|t| word(&t.token)).collect()
+}
+
 fn is_split(text: &str) -> bool {
-    let Ok(tokens) = bind::tokenize(text) else { return false };
-    let words: Vec<String> = tokens
-        .iter()
-        .filter_map(|t| match &t.token {
-            Token::Word(w) if w.quote_style.is_none() => Some(w.value.to_ascii_lowercase()),
-            _ => None,
-        })
-        .collect();
+    let words = all_words(text);
     words.windows(2).any(|w| w[0] == "split" && w[1] == "at")
 }
 

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::history::History;
 use super::modes::Modes;
+use crate::dml::Deferrals;
 use crate::settings::SettingsMark;
 use crate::{SqlError, SqlState};
 
@@ -73,6 +74,8 @@ pub(crate) struct Transaction {
     pub(crate) loaded: Vec<KeyRange>,
     /// When it began; `now()` shows the same moment. A repetition keeps it.
     pub(crate) began: Option<Instant>,
+    /// Checks of constraints put off to its end.
+    pub(crate) deferrals: Arc<Deferrals>,
     /// What it has done so far, to do it again.
     pub(crate) history: History,
     /// What the client was told cannot be repeated: only the end of the block is left.
@@ -102,6 +105,7 @@ impl Transaction {
             fresh: Default::default(),
             loaded: Vec::new(),
             began: None,
+            deferrals: Arc::default(),
             history: History::default(),
             lost: false,
             contended: Vec::new(),
@@ -291,6 +295,7 @@ impl Transaction {
         self.statements = 0;
         self.marks.clear();
         self.fresh.clear();
+        self.deferrals = Arc::default();
         self.history = History::default();
         std::mem::take(&mut self.loaded)
     }

@@ -55,6 +55,15 @@ pub(super) async fn run(
             begin(session)?;
             ddl::split_at(session, split, job.text).await
         }
+        Parsed::Ddl(own) => {
+            begin(session)?;
+            session.refuse_if_read_only(own.verb())?;
+            ddl::run_own(session, own, sink).await
+        }
+        Parsed::SetConstraints { names, deferred } => {
+            begin(session)?;
+            ddl::set_constraints(session, names.as_deref(), *deferred, sink).await
+        }
         Parsed::Maintenance { verb, tables, analyze } => {
             session.refuse_if_failed()?;
             ddl::check_tables(session, tables).await?;
@@ -156,6 +165,11 @@ async fn run_statement(
             prepare(session, &fold(name), data_types, statement).await
         }
         Statement::Execute { .. } => Box::pin(execute(session, statement, job, sink)).await,
+        Statement::Query(query) if ddl::into_of(query).is_some() => {
+            begin(session)?;
+            session.refuse_if_read_only("SELECT INTO")?;
+            ddl::select_into(session, query, job.text, sink).await
+        }
         other => {
             begin(session)?;
             session.refuse_if_read_only(ddl::verb(other))?;
@@ -179,6 +193,7 @@ async fn discard(
             }
             session.prepared.clear();
             session.cursors.clear();
+            session.info.sequences.discard();
             session.settings.reset_all();
             session.refresh_env();
             set::report_all(session, sink);
@@ -186,7 +201,10 @@ async fn discard(
         }
         // Plans are keyed by catalog version: a stale one is never used.
         ast::DiscardObject::PLANS => Ok(Tag::Text("DISCARD PLANS")),
-        ast::DiscardObject::SEQUENCES => Ok(Tag::Text("DISCARD SEQUENCES")),
+        ast::DiscardObject::SEQUENCES => {
+            session.info.sequences.discard();
+            Ok(Tag::Text("DISCARD SEQUENCES"))
+        }
         // There are no temporary tables, so none are left.
         ast::DiscardObject::TEMP => Ok(Tag::Text("DISCARD TEMP")),
     }

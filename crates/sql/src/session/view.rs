@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{CatalogSnapshot, DatabaseId};
+use catalog::{CatalogSnapshot, DatabaseId, Table};
 use kv::AdvisoryLocks;
 
 use super::Engine;
 use super::cursor::CursorInfo;
+use super::sequence_calls::{SequenceCalls, SessionSequences};
 use crate::ir::{CatalogView, Relation};
+use crate::sysviews::SequenceTable;
 use crate::{SqlError, SqlState, sysviews};
 
 /// What system views may ask of the session they run in.
@@ -16,6 +18,7 @@ use crate::{SqlError, SqlState, sysviews};
 pub(crate) struct SessionInfo {
     pub(crate) engine: Arc<Engine>,
     pub(crate) advisory: Arc<AdvisoryLocks>,
+    pub(crate) sequences: SessionSequences,
     pub(crate) database: DatabaseId,
     pub(crate) database_name: String,
 }
@@ -30,6 +33,20 @@ pub(crate) struct ViewContext {
     pub(crate) cursors: Vec<CursorInfo>,
 }
 
+impl ViewContext {
+    /// Sequence functions, on behalf of a transaction.
+    pub(crate) fn sequence_calls(&self, read_only: bool) -> SequenceCalls<'_> {
+        let engine = &self.info.engine;
+        SequenceCalls::new(
+            &engine.db,
+            &engine.sequences,
+            &self.info.sequences,
+            &self.catalog,
+            read_only,
+        )
+    }
+}
+
 /// Names, as one statement sees them.
 pub(crate) struct View<'a> {
     pub(crate) catalog: &'a CatalogSnapshot,
@@ -38,17 +55,36 @@ pub(crate) struct View<'a> {
     pub(crate) path: Vec<String>,
 }
 
+impl<'a> View<'a> {
+    /// For expressions stored with a table: they name objects by oid.
+    pub(crate) fn of_table(catalog: &'a CatalogSnapshot, table: &Table) -> Self {
+        let database = catalog.schema_by_id(table.schema).map_or(0, |s| s.database);
+        View { catalog, database, path: Vec::new() }
+    }
+}
+
 impl View<'_> {
     fn in_schema(&self, schema: &str, name: &str) -> Option<Relation> {
         if let Some(view) = sysviews::find(schema, name) {
             return Some(view);
         }
         let schema = self.catalog.schema(self.database, schema)?;
-        self.catalog.table(schema.id, name).map(|t| Relation::Table(t.clone()))
+        if let Some(table) = self.catalog.table(schema.id, name) {
+            return Some(Relation::Table(table.clone()));
+        }
+        if let Some(view) = self.catalog.view(schema.id, name) {
+            return Some(Relation::View(view.clone()));
+        }
+        let sequence = self.catalog.sequence(schema.id, name)?;
+        Some(Relation::Virtual(Arc::new(SequenceTable::new(schema.name.clone(), sequence.clone()))))
     }
 }
 
 impl CatalogView for View<'_> {
+    fn under(&self, path: &[String]) -> Box<dyn CatalogView + '_> {
+        Box::new(View { catalog: self.catalog, database: self.database, path: path.to_vec() })
+    }
+
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>, SqlError> {
         if let Some(schema) = schema {
             if self.catalog.schema(self.database, schema).is_none() {

@@ -1,19 +1,17 @@
-//! pg_class, pg_attribute, pg_index, pg_constraint, pg_attrdef, pg_description and the views made
-//! of them (pg_tables, pg_indexes).
+//! pg_class, pg_attribute, pg_index, pg_attrdef and the views made of them (pg_tables, pg_indexes).
 
 use std::sync::Arc;
 
-use catalog::{Index, Table};
+use catalog::{Column, Identity, Index, Table, View};
 use pgtypes::Datum;
 
-use super::{OWNER, Row, Source, SystemView, all, int4, oid, text, view};
+use super::sequence::sequences;
+use super::{OWNER, Row, Source, SystemView, all, oid, text, view};
 use crate::session::ViewContext;
 
 /// Oid of the btree access method, and of heap, as in PostgreSQL.
 const BTREE: u32 = 403;
 const HEAP: u32 = 2;
-/// Oid of pg_class itself, which pg_description refers to.
-const PG_CLASS: u32 = 1_259;
 
 pub(super) fn views() -> Vec<Arc<SystemView>> {
     vec![
@@ -48,23 +46,9 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
         ),
         view(
             "pg_catalog",
-            "pg_constraint",
-            "oid:o conname:n connamespace:o contype:c condeferrable:b condeferred:b convalidated:b \
-             conrelid:o contypid:o conindid:o conparentid:o confrelid:o confupdtype:c confdeltype:c \
-             confmatchtype:c conislocal:b coninhcount:4 connoinherit:b conkey:S confkey:S conbin:t",
-            Source::Catalog(pg_constraint),
-        ),
-        view(
-            "pg_catalog",
             "pg_attrdef",
             "oid:o adrelid:o adnum:2 adbin:t",
             Source::Catalog(pg_attrdef),
-        ),
-        view(
-            "pg_catalog",
-            "pg_description",
-            "objoid:o classoid:o objsubid:4 description:t",
-            Source::Catalog(pg_description),
         ),
         view(
             "pg_catalog",
@@ -99,17 +83,24 @@ fn view_oid(n: usize) -> u32 {
     super::FIRST_VIEW_OID + u32::try_from(n).unwrap_or(0)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one per column that differs")]
-fn class_row(
+/// What differs between the rows of pg_class.
+struct Class<'a> {
     id: u32,
-    name: &str,
+    name: &'a str,
     namespace: u32,
     am: u32,
-    kind: &str,
+    kind: &'a str,
     attributes: usize,
     has_index: bool,
     options: Datum,
-) -> Row {
+    checks: usize,
+    has_rules: bool,
+    /// Foreign keys are triggers to PostgreSQL; psql looks for them only where there are some.
+    has_triggers: bool,
+}
+
+fn class_row(class: Class<'_>) -> Row {
+    let Class { id, name, namespace, am, kind, attributes, has_index, options, .. } = class;
     let b = Datum::Bool;
     vec![
         oid(id),
@@ -130,9 +121,9 @@ fn class_row(
         text("p"),
         text(kind),
         Datum::Int2(i16::try_from(attributes).unwrap_or(0)),
-        Datum::Int2(0),
-        b(false),
-        b(false),
+        Datum::Int2(i16::try_from(class.checks).unwrap_or(0)),
+        b(class.has_rules),
+        b(class.has_triggers),
         b(false),
         b(false),
         b(false),
@@ -154,37 +145,75 @@ fn pg_class(cx: &ViewContext) -> Vec<Row> {
         } else {
             Datum::array(table.options.iter().map(|(n, v)| text(format!("{n}={v}"))).collect())
         };
-        let has_index = indexes(table).next().is_some();
-        let width = table.columns.len();
-        rows.push(class_row(
-            table.id,
-            &table.name,
-            table.schema,
-            HEAP,
-            "r",
-            width,
-            has_index,
+        let foreign = table.foreign_keys().next().is_some();
+        rows.push(class_row(Class {
+            kind: "r",
+            am: HEAP,
+            has_index: indexes(table).next().is_some(),
+            checks: table.constraints.iter().filter(|c| c.check().is_some()).count(),
+            has_triggers: foreign || cx.catalog.references_to(table.id).next().is_some(),
             options,
-        ));
+            ..Class::of(table.id, &table.name, table.schema, table.columns.len())
+        }));
         for index in indexes(table) {
             let width = index.columns.len();
-            rows.push(class_row(
-                index.oid,
-                &index.name,
-                table.schema,
-                BTREE,
-                "i",
-                width,
-                false,
-                Datum::Null,
-            ));
+            rows.push(class_row(Class {
+                kind: "i",
+                am: BTREE,
+                ..Class::of(index.oid, &index.name, table.schema, width)
+            }));
         }
+    }
+    for (_, view) in stored_views(cx) {
+        rows.push(class_row(Class {
+            has_rules: true,
+            ..Class::of(view.id, &view.name, view.schema, view.columns.len())
+        }));
+    }
+    for (_, sequence) in sequences(cx) {
+        rows.push(class_row(Class {
+            kind: "S",
+            ..Class::of(sequence.id, &sequence.name, sequence.schema, SEQUENCE_COLUMNS.len())
+        }));
     }
     for (n, (schema, name, width)) in all().enumerate() {
         let schema = cx.catalog.schema(cx.info.database, schema).map_or(0, |s| s.id);
-        rows.push(class_row(view_oid(n), name, schema, 0, "v", width, false, Datum::Null));
+        rows.push(class_row(Class::of(view_oid(n), name, schema, width)));
     }
     rows
+}
+
+/// Columns of every sequence.
+const SEQUENCE_COLUMNS: &[(&str, pgtypes::PgType)] = &[
+    ("last_value", pgtypes::PgType::INT8),
+    ("log_cnt", pgtypes::PgType::INT8),
+    ("is_called", pgtypes::PgType::BOOL),
+];
+
+impl<'a> Class<'a> {
+    /// A view.
+    fn of(id: u32, name: &'a str, namespace: u32, attributes: usize) -> Self {
+        Class {
+            id,
+            name,
+            namespace,
+            am: 0,
+            kind: "v",
+            attributes,
+            has_index: false,
+            options: Datum::Null,
+            checks: 0,
+            has_rules: false,
+            has_triggers: false,
+        }
+    }
+}
+
+/// Views of the current database, with the names of their schemas.
+pub(super) fn stored_views(cx: &ViewContext) -> impl Iterator<Item = (&str, &Arc<View>)> {
+    cx.catalog
+        .schemas_of(cx.info.database)
+        .flat_map(|s| cx.catalog.views_of(s.id).map(move |v| (s.name.as_str(), v)))
 }
 
 fn attribute_row(
@@ -240,13 +269,31 @@ fn pg_attribute(cx: &ViewContext) -> Vec<Row> {
     let mut rows = Vec::new();
     for (_, table) in tables(cx) {
         for (n, c) in (1..).zip(&table.columns) {
-            rows.push(attribute_row(table.id, &c.name, c.ty, n, !c.nullable, c.default.is_some()));
+            let has_default = default_shown(cx, c).is_some();
+            let mut row = attribute_row(table.id, &c.name, c.ty, n, !c.nullable, has_default);
+            row[ATTIDENTITY] = text(match c.identity {
+                Some(Identity::Always) => "a",
+                Some(Identity::ByDefault) => "d",
+                None => "",
+            });
+            row[ATTIDENTITY + 1] = text(if c.generated.is_some() { "s" } else { "" });
+            rows.push(row);
         }
         for index in indexes(table) {
             for (n, position) in (1..).zip(table.index_positions(index)) {
                 let c = &table.columns[position];
                 rows.push(attribute_row(index.oid, &c.name, c.ty, n, false, false));
             }
+        }
+    }
+    for (_, view) in stored_views(cx) {
+        for (n, c) in (1..).zip(&view.columns) {
+            rows.push(attribute_row(view.id, &c.name, c.ty, n, false, false));
+        }
+    }
+    for (_, sequence) in sequences(cx) {
+        for (n, (name, ty)) in (1..).zip(SEQUENCE_COLUMNS) {
+            rows.push(attribute_row(sequence.id, name, *ty, n, true, false));
         }
     }
     for (n, view) in super::VIEWS.iter().enumerate() {
@@ -257,7 +304,43 @@ fn pg_attribute(cx: &ViewContext) -> Vec<Row> {
     rows
 }
 
-fn smallints(values: impl Iterator<Item = usize>) -> Datum {
+/// Position of attidentity; attgenerated follows.
+const ATTIDENTITY: usize = 16;
+
+/// The name of a relation as text of this session says it.
+pub(super) fn relation_shown(cx: &ViewContext, id: u32) -> Option<String> {
+    let catalog = &cx.catalog;
+    let (schema, name) =
+        match (catalog.table_by_id(id), catalog.sequence_by_id(id), catalog.view_by_id(id)) {
+            (Some(table), ..) => (table.schema, &table.name),
+            (_, Some(sequence), _) => (sequence.schema, &sequence.name),
+            (.., Some(view)) => (view.schema, &view.name),
+            _ => return None,
+        };
+    let schema = &catalog.schema_by_id(schema)?.name;
+    let path = cx.settings.iter().find(|(name, ..)| *name == "search_path");
+    let path = path.map_or("", |(_, value, _)| value.as_str());
+    let visible = path.split(',').any(|s| s.trim().trim_matches('"') == schema);
+    Some(match visible {
+        true => quote(name),
+        false => format!("{}.{}", quote(schema), quote(name)),
+    })
+}
+
+/// What pg_attrdef says of a column: its default, or the expression it is generated by.
+pub(super) fn default_shown(cx: &ViewContext, column: &Column) -> Option<String> {
+    let name_of = |id| relation_shown(cx, id);
+    if let Some(sql) = &column.generated {
+        return Some(crate::ddl::shown(sql, name_of));
+    }
+    if let Some(id) = column.sequence {
+        let name = relation_shown(cx, id).filter(|_| column.identity.is_none())?;
+        return Some(format!("nextval('{}'::regclass)", name.replace('\'', "''")));
+    }
+    column.default.as_ref().map(|sql| crate::ddl::shown(sql, name_of))
+}
+
+pub(super) fn smallints(values: impl Iterator<Item = usize>) -> Datum {
     Datum::array(values.map(|v| Datum::Int2(i16::try_from(v).unwrap_or(0))).collect())
 }
 
@@ -300,64 +383,14 @@ fn pg_index(cx: &ViewContext) -> Vec<Row> {
     rows
 }
 
-fn pg_constraint(cx: &ViewContext) -> Vec<Row> {
-    let b = Datum::Bool;
-    let mut rows = Vec::new();
-    for (_, table) in tables(cx) {
-        for index in indexes(table).filter(|i| i.constraint) {
-            let kind = if index.id == table.primary.id { "p" } else { "u" };
-            rows.push(vec![
-                oid(constraint_oid(index)),
-                text(&index.name),
-                oid(table.schema),
-                text(kind),
-                b(false),
-                b(false),
-                b(true),
-                oid(table.id),
-                oid(0),
-                oid(index.oid),
-                oid(0),
-                oid(0),
-                text(" "),
-                text(" "),
-                text(" "),
-                b(true),
-                Datum::Int4(0),
-                b(true),
-                smallints(table.index_positions(index).iter().map(|p| p + 1)),
-                Datum::Null,
-                Datum::Null,
-            ]);
-        }
-    }
-    rows
-}
-
-/// A constraint's oid: oids are unique per system table only.
-pub(super) fn constraint_oid(index: &Index) -> u32 {
-    index.oid
-}
-
 fn pg_attrdef(cx: &ViewContext) -> Vec<Row> {
     let mut rows = Vec::new();
     for (_, table) in tables(cx) {
         for (n, column) in (1i16..).zip(&table.columns) {
-            let Some(default) = &column.default else { continue };
+            let Some(default) = default_shown(cx, column) else { continue };
             // The oid is needed to join by, never to look up: table and number make it unique.
             let id = table.id.wrapping_mul(1_601).wrapping_add(u32::from(n.unsigned_abs()));
             rows.push(vec![oid(id), oid(table.id), Datum::Int2(n), text(default)]);
-        }
-    }
-    rows
-}
-
-fn pg_description(cx: &ViewContext) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (_, table) in tables(cx) {
-        for (column, comment) in &table.comments {
-            let number = table.position_of(*column).map_or(0, |p| p + 1);
-            rows.push(vec![oid(table.id), oid(PG_CLASS), int4(number), text(comment)]);
         }
     }
     rows
@@ -402,14 +435,6 @@ pub(crate) fn index_definition(schema: &str, table: &Table, index: &Index) -> St
         quote(&table.name),
         columns.join(", ")
     )
-}
-
-/// `PRIMARY KEY (a, b)` as pg_get_constraintdef prints it.
-pub(crate) fn constraint_definition(table: &Table, index: &Index) -> String {
-    let kind = if index.id == table.primary.id { "PRIMARY KEY" } else { "UNIQUE" };
-    let columns: Vec<String> =
-        table.index_positions(index).iter().map(|&p| quote(&table.columns[p].name)).collect();
-    format!("{kind} ({})", columns.join(", "))
 }
 
 /// An identifier, quoted where it must be.

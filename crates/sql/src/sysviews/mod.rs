@@ -7,11 +7,14 @@
 
 mod class;
 mod cluster;
+mod constraint;
 mod contention;
 mod cursors;
+mod depend;
 mod empty;
 mod information;
 mod objects;
+mod sequence;
 mod types;
 
 use std::fmt;
@@ -35,6 +38,8 @@ enum Source {
     Catalog(fn(&ViewContext) -> Vec<Row>),
     /// By asking the cluster.
     Cluster(cluster::Question),
+    /// By asking each sequence.
+    Sequences,
     /// By asking every node.
     Nodes(contention::Question),
     /// There are none.
@@ -80,6 +85,7 @@ impl VirtualTable for SystemView {
             let rows = match self.source {
                 Source::Catalog(compute) => compute(view),
                 Source::Cluster(question) => cluster::answer(question, view).await?,
+                Source::Sequences => sequence::pg_sequences(view).await?,
                 Source::Nodes(question) => contention::answer(question, view).await?,
                 Source::Empty => Vec::new(),
             };
@@ -112,6 +118,7 @@ fn columns(list: &'static str) -> Vec<VirtualColumn> {
                 "T" => PgType::array_of(TypeId::Text),
                 "S" => PgType::array_of(TypeId::Int2),
                 "z" => PgType::TIMESTAMPTZ,
+                "regtype" => PgType::new(TypeId::Regtype),
                 "regproc" => PgType::new(TypeId::Regproc),
                 _ => PgType::TEXT,
             };
@@ -132,9 +139,12 @@ fn view(
 static VIEWS: LazyLock<Vec<Arc<SystemView>>> = LazyLock::new(|| {
     let mut views = Vec::new();
     views.extend(class::views());
+    views.extend(constraint::views());
+    views.extend(depend::views());
     views.extend(objects::views());
     views.extend(types::views());
     views.extend(information::views());
+    views.extend(sequence::views());
     views.extend(cluster::views());
     views.extend(contention::views());
     views.extend(cursors::views());
@@ -150,7 +160,10 @@ pub(crate) fn find(schema: &str, name: &str) -> Option<Relation> {
         .map(|v| Relation::Virtual(v.clone()))
 }
 
-pub(crate) use class::{constraint_definition, index_definition, quote};
+pub(crate) use class::{index_definition, quote};
+pub(crate) use constraint::{constraint_definition, other_definition};
+pub(crate) use depend::view_definition;
+pub(crate) use sequence::SequenceTable;
 
 /// Oid of the first system view; the others follow.
 const FIRST_VIEW_OID: u32 = 12_000;

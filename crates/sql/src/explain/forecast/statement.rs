@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::{Key, KeyRange};
-use catalog::{Index, IndexCodec, Table};
+use catalog::{Column, Index, IndexCodec, Table};
 use kv::Strength;
 use pgtypes::Datum;
 
@@ -15,6 +15,7 @@ use crate::exec::lock::lock_strength;
 use crate::exec::scan::TableScanExec;
 use crate::ir::{Insert, InsertSource, Rel, RowLock, Scalar, Statement};
 use crate::point::{self, Defaults, PointPlan, Probe};
+use crate::session::has_sequence_call;
 
 /// Rows of an INSERT whose keys are worked out.
 const ROWS_MAX: usize = 1_000;
@@ -33,17 +34,20 @@ impl Forecast<'_> {
             PointPlan::Range(range) => self.range(range).await,
             PointPlan::Insert(insert) => {
                 self.hold_catalog().await?;
-                let rows = insert.rows.iter().enumerate().map(|(row, scalars)| {
-                    let given = |at| insert.given.get(row).is_none_or(|g| g.contains(&at));
-                    let known = |(at, scalar): (usize, &Scalar)| {
-                        let serial = insert.table.columns[at].sequence.is_some();
-                        (!serial || given(at)).then(|| scalar.clone())
-                    };
-                    scalars.iter().enumerate().map(known).collect()
-                });
+                self.certain &= !insert.rules.has_references();
+                let known = |(scalar, column): (&Scalar, &Column)| {
+                    let known = column.generated.is_none() && !has_sequence_call(scalar);
+                    known.then(|| scalar.clone())
+                };
+                let columns = &insert.table.columns;
+                let rows = insert
+                    .rows
+                    .iter()
+                    .map(|scalars| scalars.iter().zip(columns).map(known).collect());
                 self.insert_rows(&insert.table, rows.collect(), !self.cx.lone).await
             }
             PointPlan::Update(update) => {
+                self.certain &= !update.follows;
                 self.hold_catalog().await?;
                 let table = &update.probe.table;
                 let assigned: Vec<usize> = update.assignments.iter().map(|(at, _)| *at).collect();
@@ -52,6 +56,7 @@ impl Forecast<'_> {
                 self.change_rows(table, &rows, Some(&assigned)).await
             }
             PointPlan::Delete(delete) => {
+                self.certain &= !delete.follows;
                 self.hold_catalog().await?;
                 let rows = self.probe(&delete.probe, Some(Strength::Update)).await?;
                 self.change_rows(&delete.probe.table, &rows, None).await
@@ -134,6 +139,15 @@ impl Forecast<'_> {
                 self.lock_rows(scan, lock_strength(lock.strength)).await?;
             }
         }
+        let written = match statement {
+            Statement::Update(update) => Some(&update.target.table),
+            Statement::Delete(delete) => Some(&delete.target.table),
+            Statement::Insert(insert) => Some(&insert.table),
+            _ => None,
+        };
+        // What foreign keys look up and bring about is not foretold.
+        self.certain &=
+            written.is_none_or(|t| t.foreign_keys().next().is_none() && !defaults.is_referenced(t));
         match statement {
             Statement::Update(update) => {
                 let table = &update.target.table;
@@ -336,12 +350,12 @@ fn given_rows(
     defaults: &dyn Defaults,
 ) -> Result<Vec<Vec<Option<Scalar>>>, SqlError> {
     let table = &insert.table;
+    // What a sequence gives, and what is computed of it, nobody knows yet.
+    let known = |value: &Scalar| !has_sequence_call(value);
     let mut fill = Vec::with_capacity(table.columns.len());
     for (at, column) in table.columns.iter().enumerate() {
-        fill.push(match column.sequence {
-            Some(_) => None,
-            None => Some(defaults.default_of(table, at)?),
-        });
+        let default = defaults.default_of(table, at)?;
+        fill.push(Some(default).filter(|d| column.generated.is_none() && known(d)));
     }
     Ok(match &insert.source {
         InsertSource::Values(rows) => rows
@@ -350,7 +364,7 @@ fn given_rows(
                 let mut row = fill.clone();
                 for (&column, value) in insert.columns.iter().zip(values) {
                     if value.is_some() {
-                        row[column].clone_from(value);
+                        row[column] = value.clone().filter(known);
                     }
                 }
                 row

@@ -1,0 +1,171 @@
+//! CREATE TABLE … AS and SELECT … INTO: a table of a query's columns, filled with its rows.
+
+use std::sync::Arc;
+
+use catalog::{Change, Column, Index, IndexState, Table};
+use sqlparser::ast::{CreateTable, ObjectName, Query, SelectInto, SetExpr};
+
+use super::create_table::{COLUMNS_MAX, check_supported, options};
+use super::{Ddl, duplicate_relation, new_oids, notice};
+use crate::bind::fold;
+use crate::ir::{self, InsertSource};
+use crate::session::api::Sink;
+use crate::session::{Session, Tag};
+use crate::{SqlError, SqlState, dml};
+
+pub(super) async fn create_table(
+    session: &mut Session,
+    create: &CreateTable,
+    text: &str,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    check_supported(create)?;
+    let typed = |c: &sqlparser::ast::ColumnDef| {
+        !crate::bind::is_untyped(&c.data_type) || !c.options.is_empty()
+    };
+    if create.columns.iter().any(typed) || !create.constraints.is_empty() {
+        return Err(SqlError::syntax("CREATE TABLE AS with definitions of columns"));
+    }
+    let names: Vec<String> = create.columns.iter().map(|c| fold(&c.name)).collect();
+    let query = create.query.as_deref().expect("the caller has seen it");
+    let made = Made {
+        name: &create.name,
+        names,
+        options: options(&create.table_options)?,
+        if_not_exists: create.if_not_exists,
+    };
+    make(session, made, query, text, sink).await
+}
+
+/// The INTO of a query, if it has one.
+pub(crate) fn into_of(query: &Query) -> Option<&SelectInto> {
+    match &*query.body {
+        SetExpr::Select(select) => select.into.as_ref(),
+        _ => None,
+    }
+}
+
+/// SELECT … INTO.
+pub(crate) async fn select_into(
+    session: &mut Session,
+    query: &Query,
+    text: &str,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    let mut query = query.clone();
+    let SetExpr::Select(select) = &mut *query.body else {
+        return Err(SqlError::internal("INTO of no SELECT"));
+    };
+    let into = select.into.take().ok_or_else(|| SqlError::internal("no INTO"))?;
+    if into.temporary {
+        return Err(SqlError::unsupported("SELECT INTO TEMPORARY"));
+    }
+    if into.unlogged {
+        return Err(SqlError::unsupported("SELECT INTO UNLOGGED"));
+    }
+    let made =
+        Made { name: &into.name, names: Vec::new(), options: Vec::new(), if_not_exists: false };
+    make(session, made, &query, text, sink).await
+}
+
+/// The table to be made.
+struct Made<'a> {
+    name: &'a ObjectName,
+    /// Names of leading columns, where they are not the query's.
+    names: Vec<String>,
+    options: Vec<(String, String)>,
+    if_not_exists: bool,
+}
+
+async fn make(
+    session: &mut Session,
+    made: Made<'_>,
+    query: &Query,
+    text: &str,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    let mut ddl = Ddl::begin(session).await?;
+    let (schema, name) = ddl.target(session, made.name)?;
+    if ddl.catalog.relation_exists(schema.id, &name) {
+        if made.if_not_exists {
+            let message = format!("relation \"{name}\" already exists, skipping");
+            notice(sink, SqlState::DUPLICATE_TABLE, message);
+            return Ok(Tag::Text("CREATE TABLE AS"));
+        }
+        return Err(duplicate_relation(&name));
+    }
+    let catalog = ddl.catalog.clone();
+    let view = session.view(&catalog);
+    let bound = crate::bind::Binder::new(&view, session.env(), text).bind_query(query)?;
+    let columns = super::view::columns_of(&bound, &made.names, false)?;
+    if columns.len() > COLUMNS_MAX {
+        return Err(SqlError::new(
+            SqlState::TOO_MANY_COLUMNS,
+            format!("tables can have at most {COLUMNS_MAX} columns"),
+        ));
+    }
+    let columns: Vec<Column> = (1u32..)
+        .zip(columns)
+        .map(|(id, c)| Column {
+            id,
+            name: c.name,
+            ty: c.ty,
+            nullable: true,
+            default: None,
+            sequence: None,
+            identity: None,
+            generated: None,
+            missing: None,
+        })
+        .collect();
+    let oid = new_oids(session, 2).await?;
+    let primary = Index {
+        id: oid + 1,
+        oid: oid + 1,
+        name: format!("{name}_rows"),
+        unique: true,
+        columns: Vec::new(),
+        state: IndexState::Public,
+        constraint: false,
+        comment: None,
+        constraint_comment: None,
+    };
+    let owner = session.env().current_user.clone();
+    let mut table = Table::new(oid, schema.id, name, owner, columns, primary);
+    table.options = made.options;
+    session.mark_fresh(&table);
+    ddl.write(session, vec![Change::PutTable(Box::new(table))]).await?;
+    let table = ddl.catalog.table_by_id(oid).expect("just written").clone();
+    let insert = insert_all(&table, bound);
+    let none: Arc<[pgtypes::Datum]> = Arc::new([]);
+    let cx = session.dml_context(&ddl.txn, &none, ddl.catalog.clone());
+    let env = session.env().clone();
+    let defaults = crate::session::CatalogDefaults { view: session.view(&ddl.catalog), env: &env };
+    let count = dml::run_insert(&cx, &insert, &defaults, sink).await?;
+    Ok(Tag::Count("SELECT", count))
+}
+
+/// An INSERT of all of a query's rows into all columns.
+fn insert_all(table: &Arc<Table>, query: ir::Query) -> ir::Insert {
+    let scanned = (0u32..).zip(&table.columns).map(|(n, c)| ir::RelColumn {
+        id: ir::ColId(n),
+        name: c.name.as_str().into(),
+        ty: c.ty,
+    });
+    let target = ir::Scan {
+        table: table.clone(),
+        alias: table.name.as_str().into(),
+        columns: scanned.zip(0..).collect(),
+        row_key: None,
+        lockable: false,
+        skip_locked: false,
+    };
+    ir::Insert {
+        table: table.clone(),
+        columns: (0..table.columns.len()).collect(),
+        source: InsertSource::Query(query),
+        on_conflict: None,
+        returning: None,
+        target,
+    }
+}

@@ -1,0 +1,113 @@
+//! A bound expression as text, in PostgreSQL's words: every operator in parentheses, every constant with
+//! its type. It means the same whatever the search path and settings are.
+
+use catalog::Column;
+use pgtypes::typmod::format_type;
+use pgtypes::{Datum, EvalEnv, PgType, TypeId};
+
+use crate::ir::Scalar;
+use crate::sysviews::quote;
+
+/// The text; `None` for expressions of forms that are not printed here.
+pub(super) fn deparse(scalar: &Scalar, columns: &[Column], env: &EvalEnv) -> Option<String> {
+    let printer = Printer { columns, env };
+    match scalar {
+        // A conversion that the place demands goes without saying.
+        Scalar::Cast { cast, arg, .. } if !cast.explicit => printer.print(arg),
+        Scalar::Relabel(arg, ty) => match &**arg {
+            Scalar::Literal(datum, _) => printer.literal(datum, *ty),
+            other => printer.print(other),
+        },
+        other => printer.print(other),
+    }
+}
+
+struct Printer<'a> {
+    columns: &'a [Column],
+    env: &'a EvalEnv,
+}
+
+impl Printer<'_> {
+    fn print(&self, scalar: &Scalar) -> Option<String> {
+        Some(match scalar {
+            Scalar::Literal(datum, ty) => self.literal(datum, *ty)?,
+            Scalar::Column(id, _) => quote(&self.columns.get(usize::try_from(id.0).ok()?)?.name),
+            Scalar::Call { func, args, .. } => self.call(func.name, args)?,
+            Scalar::Cast { cast, arg, ty } => {
+                if ty.id == TypeId::Regclass && matches!(**arg, Scalar::Literal(..)) {
+                    let value = crate::ir::eval(scalar, self.env, &[], &[]).ok()?;
+                    return self.literal(&value, *ty);
+                }
+                let ty = if cast.explicit { *ty } else { ty.base() };
+                format!("({})::{}", self.print(arg)?, format_type(ty))
+            }
+            Scalar::Relabel(arg, ty) => match &**arg {
+                Scalar::Literal(datum, _) => self.literal(datum, *ty)?,
+                other => format!("({})::{}", self.print(other)?, format_type(ty.base())),
+            },
+            Scalar::And(args) => format!("({})", self.list(args, " AND ")?),
+            Scalar::Or(args) => format!("({})", self.list(args, " OR ")?),
+            Scalar::Not(arg) => match &**arg {
+                Scalar::IsNull(arg) => format!("({} IS NOT NULL)", self.print(arg)?),
+                other => format!("(NOT {})", self.print(other)?),
+            },
+            Scalar::IsNull(arg) => format!("({} IS NULL)", self.print(arg)?),
+            Scalar::IsBool(arg, value) => {
+                format!("({} IS {})", self.print(arg)?, if *value { "TRUE" } else { "FALSE" })
+            }
+            Scalar::Distinct { left, right, .. } => {
+                format!("({} IS DISTINCT FROM {})", self.print(left)?, self.print(right)?)
+            }
+            Scalar::InList { needle, list, .. } => {
+                format!("({} = ANY (ARRAY[{}]))", self.print(needle)?, self.list(list, ", ")?)
+            }
+            Scalar::Case { whens, otherwise, .. } => {
+                let mut out = "CASE".to_owned();
+                for (condition, result) in whens {
+                    let (condition, result) = (self.print(condition)?, self.print(result)?);
+                    out.push_str(&format!(" WHEN {condition} THEN {result}"));
+                }
+                format!("{out} ELSE {} END", self.print(otherwise)?)
+            }
+            Scalar::Coalesce(args, _) => format!("COALESCE({})", self.list(args, ", ")?),
+            Scalar::Array(items, _) if !items.is_empty() => {
+                format!("ARRAY[{}]", self.list(items, ", ")?)
+            }
+            _ => return None,
+        })
+    }
+
+    fn list(&self, args: &[Scalar], between: &str) -> Option<String> {
+        let args: Option<Vec<String>> = args.iter().map(|arg| self.print(arg)).collect();
+        Some(args?.join(between))
+    }
+
+    fn call(&self, name: &str, args: &[Scalar]) -> Option<String> {
+        let is_operator = !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        Some(match (is_operator, args) {
+            (true, [arg]) => format!("({name} {})", self.print(arg)?),
+            (true, [left, right]) => {
+                format!("({} {name} {})", self.print(left)?, self.print(right)?)
+            }
+            (true, _) => return None,
+            (false, args) => format!("{name}({})", self.list(args, ", ")?),
+        })
+    }
+
+    fn literal(&self, datum: &Datum, ty: PgType) -> Option<String> {
+        let base = format_type(ty.base());
+        let mut text = String::new();
+        pgtypes::to_text(datum, ty, &EvalEnv::default(), &mut text);
+        Some(match datum {
+            Datum::Null => format!("NULL::{base}"),
+            Datum::Bool(value) => value.to_string(),
+            Datum::Int4(value) if *value >= 0 => text,
+            Datum::Numeric(_) if text.chars().all(|c| c.is_ascii_digit()) => {
+                format!("({text})::{base}")
+            }
+            Datum::Numeric(_) if text.starts_with(|c: char| c.is_ascii_digit()) => text,
+            Datum::Oid(oid) if ty.id.is_oid_like() => format!("'{oid}'::{base}"),
+            _ => format!("'{}'::{base}", text.replace('\'', "''")),
+        })
+    }
+}

@@ -1,0 +1,280 @@
+//! What a session knows of sequences, and calls of sequence functions by its statements.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use catalog::store::SequenceState;
+use catalog::{CatalogSnapshot, Sequence};
+use futures::future::BoxFuture;
+use kv::Db;
+use parking_lot::Mutex;
+use pgtypes::{Datum, EvalEnv};
+
+use super::sequence::{Sequences, Wanted, exhausted};
+use crate::ir::{self, Scalar};
+use crate::{SqlError, SqlState};
+
+/// What a session knows of sequences.
+#[derive(Debug, Default)]
+pub(crate) struct SessionSequences(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Values taken and not given yet, by [`Sequence::values`].
+    ahead: HashMap<u32, VecDeque<i64>>,
+    /// The last value given, by the sequence's id.
+    current: HashMap<u32, i64>,
+    /// The sequence that gave the last value.
+    last: Option<u32>,
+}
+
+impl SessionSequences {
+    /// `currval` of a sequence, or `lastval`: 55000 if the session has not asked for one yet.
+    pub(crate) fn current(
+        &self,
+        catalog: &CatalogSnapshot,
+        sequence: Option<u32>,
+    ) -> Result<i64, SqlError> {
+        let known = self.0.lock();
+        let Some(id) = sequence else {
+            let last = known.last.filter(|id| catalog.sequence_by_id(*id).is_some());
+            return last.and_then(|id| known.current.get(&id)).copied().ok_or_else(|| {
+                SqlError::new(
+                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    "lastval is not yet defined in this session",
+                )
+            });
+        };
+        let sequence = sequence_of(catalog, id)?;
+        known.current.get(&id).copied().ok_or_else(|| {
+            SqlError::new(
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!(
+                    "currval of sequence \"{}\" is not yet defined in this session",
+                    sequence.name
+                ),
+            )
+        })
+    }
+
+    /// DISCARD SEQUENCES.
+    pub(crate) fn discard(&self) {
+        *self.0.lock() = Known::default();
+    }
+}
+
+/// The sequence of that oid, or what is wrong with it.
+fn sequence_of(catalog: &CatalogSnapshot, id: u32) -> Result<Arc<Sequence>, SqlError> {
+    catalog.sequence_by_id(id).cloned().ok_or_else(|| {
+        let name = catalog.table_by_id(id).map(|t| t.name.clone());
+        match name.or_else(|| catalog.view_by_id(id).map(|v| v.name.clone())) {
+            Some(name) => {
+                SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a sequence"))
+            }
+            None => SqlError::new(
+                SqlState::UNDEFINED_TABLE,
+                format!("relation with OID {id} does not exist"),
+            ),
+        }
+    })
+}
+
+/// Calls of sequence functions by one statement.
+pub(crate) struct SequenceCalls<'a> {
+    pub(crate) db: &'a Db,
+    pub(crate) shared: &'a Sequences,
+    pub(crate) own: &'a SessionSequences,
+    pub(crate) catalog: &'a CatalogSnapshot,
+    pub(crate) read_only: bool,
+    /// Values fetched for the rows to come, by the sequence's id.
+    reserved: Mutex<HashMap<u32, VecDeque<i64>>>,
+}
+
+/// Whether a function asks a sequence. `currval` and `lastval` ask the session only.
+pub(crate) fn is_sequence_function(name: &str) -> bool {
+    matches!(name, "nextval" | "setval")
+}
+
+fn is_call(scalar: &Scalar) -> bool {
+    matches!(scalar, Scalar::Call { func, .. } if is_sequence_function(&func.name))
+}
+
+/// Whether an expression asks a sequence: [`ir::eval`] cannot.
+pub(crate) fn has_sequence_call(scalar: &Scalar) -> bool {
+    scalar.any(&mut is_call)
+}
+
+/// The sequences that an expression takes one value of whenever it is evaluated.
+fn certain(scalar: &Scalar) -> Option<u32> {
+    match scalar {
+        Scalar::Cast { arg, .. } | Scalar::Relabel(arg, _) => certain(arg),
+        Scalar::Call { func, args, .. } if &*func.name == "nextval" => match args.as_slice() {
+            [Scalar::Literal(Datum::Oid(id), _)] => Some(*id),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+impl<'a> SequenceCalls<'a> {
+    pub(crate) fn new(
+        db: &'a Db,
+        shared: &'a Sequences,
+        own: &'a SessionSequences,
+        catalog: &'a CatalogSnapshot,
+        read_only: bool,
+    ) -> Self {
+        let reserved = Mutex::default();
+        SequenceCalls { db, shared, own, catalog, read_only, reserved }
+    }
+
+    /// Fetches at once what so many rows will take by these expressions, where that is certain.
+    pub(crate) async fn reserve(
+        &self,
+        scalars: impl Iterator<Item = &Scalar>,
+    ) -> Result<(), SqlError> {
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        for id in scalars.filter_map(certain) {
+            *counts.entry(id).or_default() += 1;
+        }
+        for (id, count) in counts.into_iter().filter(|(_, count)| *count > 1) {
+            let sequence = sequence_of(self.catalog, id)?;
+            if sequence.cache > 1 {
+                continue;
+            }
+            let values = self.shared.ask(self.db, &sequence, Wanted::Next(count)).await?;
+            self.reserved.lock().entry(id).or_default().extend(values);
+        }
+        Ok(())
+    }
+
+    /// The value of an expression, sequence functions included.
+    pub(crate) fn eval<'b>(
+        &'b self,
+        scalar: &'b Scalar,
+        env: &'b EvalEnv,
+        slots: &'b [Datum],
+        params: &'b [Datum],
+    ) -> BoxFuture<'b, Result<Datum, SqlError>> {
+        Box::pin(async move {
+            if !has_sequence_call(scalar) {
+                return ir::eval(scalar, env, slots, params);
+            }
+            match scalar {
+                Scalar::Call { func, args, .. } if is_sequence_function(&func.name) => {
+                    let mut values = Vec::with_capacity(args.len());
+                    for arg in args {
+                        values.push(self.eval(arg, env, slots, params).await?);
+                    }
+                    self.call(&func.name, &values).await
+                }
+                Scalar::Case { whens, otherwise, .. } => {
+                    for (condition, result) in whens {
+                        let holds = self.eval(condition, env, slots, params).await?;
+                        if holds == Datum::Bool(true) {
+                            return self.eval(result, env, slots, params).await;
+                        }
+                    }
+                    self.eval(otherwise, env, slots, params).await
+                }
+                Scalar::Coalesce(args, _) => {
+                    for arg in args {
+                        let value = self.eval(arg, env, slots, params).await?;
+                        if !value.is_null() {
+                            return Ok(value);
+                        }
+                    }
+                    Ok(Datum::Null)
+                }
+                other => {
+                    let mut known = other.clone();
+                    for child in known.children_mut() {
+                        if has_sequence_call(child) {
+                            let value = self.eval(child, env, slots, params).await?;
+                            *child = Scalar::Literal(value, child.ty());
+                        }
+                    }
+                    ir::eval(&known, env, slots, params)
+                }
+            }
+        })
+    }
+
+    /// Calls a sequence function.
+    pub(crate) async fn call(&self, function: &str, args: &[Datum]) -> Result<Datum, SqlError> {
+        if args.iter().any(Datum::is_null) {
+            return Ok(Datum::Null);
+        }
+        let Some(Datum::Oid(id)) = args.first() else {
+            return Err(SqlError::internal(format!("{function}({args:?})")));
+        };
+        let sequence = sequence_of(self.catalog, *id)?;
+        if self.read_only {
+            return Err(SqlError::new(
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+                format!("cannot execute {function}() in a read-only transaction"),
+            ));
+        }
+        match function {
+            "setval" => self.set(&sequence, args).await,
+            _ => self.next(&sequence).await.map(Datum::Int8),
+        }
+    }
+
+    /// Puts a sequence into a state.
+    pub(crate) async fn place(&self, id: u32, state: SequenceState) -> Result<(), SqlError> {
+        let sequence = sequence_of(self.catalog, id)?;
+        self.shared.ask(self.db, &sequence, Wanted::Set(state)).await.map(drop)
+    }
+
+    async fn next(&self, sequence: &Arc<Sequence>) -> Result<i64, SqlError> {
+        let reserved = match self.reserved.lock().get_mut(&sequence.id) {
+            Some(values) => match values.pop_front() {
+                Some(value) => Some(value),
+                None => return Err(exhausted(sequence)),
+            },
+            None => None,
+        };
+        let ahead = || self.own.0.lock().ahead.get_mut(&sequence.values)?.pop_front();
+        let value = match reserved.or_else(ahead) {
+            Some(value) => value,
+            None => {
+                let values = self.shared.ask(self.db, sequence, Wanted::Next(1)).await?;
+                let mut values = VecDeque::from(values);
+                let first = values.pop_front().ok_or_else(|| exhausted(sequence))?;
+                if !values.is_empty() {
+                    self.own.0.lock().ahead.insert(sequence.values, values);
+                }
+                first
+            }
+        };
+        let mut known = self.own.0.lock();
+        known.current.insert(sequence.id, value);
+        known.last = Some(sequence.id);
+        Ok(value)
+    }
+
+    async fn set(&self, sequence: &Arc<Sequence>, args: &[Datum]) -> Result<Datum, SqlError> {
+        let Some(Datum::Int8(value)) = args.get(1) else {
+            return Err(SqlError::internal(format!("setval({args:?})")));
+        };
+        if !(sequence.min..=sequence.max).contains(value) {
+            return Err(SqlError::new(
+                SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+                format!(
+                    "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
+                    sequence.name, sequence.min, sequence.max
+                ),
+            ));
+        }
+        let called = !matches!(args.get(2), Some(Datum::Bool(false)));
+        let state = SequenceState { last: *value, called };
+        self.shared.ask(self.db, sequence, Wanted::Set(state)).await?;
+        let mut known = self.own.0.lock();
+        known.ahead.remove(&sequence.values);
+        if called {
+            known.current.insert(sequence.id, *value);
+        }
+        Ok(Datum::Int8(*value))
+    }
+}
