@@ -23,7 +23,7 @@ mod deferrals;
 mod lookup;
 mod reference;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use base::Key;
@@ -155,11 +155,13 @@ impl<'a> References<'a> {
 
     /// Makes checks whose time has come.
     pub(crate) async fn check_now(&self, checks: Vec<Check>) -> Result<(), SqlError> {
+        // Many rows may refer to one: it is locked already then.
+        let mut found = BTreeSet::new();
         for check in checks {
             // A constraint that was dropped meanwhile demands nothing.
             let Some(reference) = self.reference(check.table, check.constraint) else { continue };
             match &check.what {
-                Of::Referring(key) => self.check_referring(reference, key).await?,
+                Of::Referring(key) => self.check_referring(reference, key, &mut found).await?,
                 Of::Referenced(values) => {
                     if self.referenced_row(reference, values).await?.is_none() {
                         self.check_unreferenced(reference, values).await?;
@@ -170,11 +172,28 @@ impl<'a> References<'a> {
         Ok(())
     }
 
-    async fn check_referring(&self, reference: Reference<'_>, key: &Key) -> Result<(), SqlError> {
+    async fn check_referring(
+        &self,
+        reference: Reference<'_>,
+        key: &Key,
+        found: &mut BTreeSet<(u32, Key)>,
+    ) -> Result<(), SqlError> {
         let Some(value) = self.txn.get(key).await? else { return Ok(()) };
         let codec = reference.from.codec();
         let row = codec.decode(key, &value).map_err(|e| codec_error(&e, reference.from))?;
-        self.check_row(reference, &row).await
+        let own = values(&row, &reference.own_positions());
+        let mut entry = None;
+        if !own.iter().any(Datum::is_null)
+            && let Some(wanted) = reference.convert(self.env, &own, true)
+        {
+            entry = self.entry(reference, &wanted)?.map(|key| (reference.constraint.oid, key));
+        }
+        if entry.as_ref().is_some_and(|entry| found.contains(entry)) {
+            return Ok(());
+        }
+        self.check_row(reference, &row).await?;
+        found.extend(entry);
+        Ok(())
     }
 
     /// Checks that what one row refers to is there, and stays.
