@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   00..08   system range (range 1): not MVCC data, see `meta`; no user key lies here
-//!   08..0F   catalog: descriptors of databases, schemas, tables, sequences, roles
+//!   08..0E   catalog: descriptors of databases, schemas, tables, sequences, roles
+//!   0E       outcomes of transactions that clients may ask about: 0E | start u64 (kv::xact)
 //!   0F       advisory locks: 0F | database u32 | kind | number | holder u64 (kv::advisory)
 //!   10..     tables: 10 | table id u32 | index id u32 | key columns (order-preserving)
 //! ```
@@ -13,6 +14,8 @@ use crate::{Key, KeyRange};
 
 /// First byte of the catalog.
 pub const CATALOG: u8 = 0x08;
+/// First byte of the outcomes of transactions.
+pub const XACTS: u8 = 0x0E;
 /// First byte of advisory locks.
 pub const ADVISORY: u8 = 0x0F;
 /// First byte of tables and indexes.

@@ -42,6 +42,7 @@ pub(crate) fn is_exact(ty: PgType) -> bool {
                 | TypeId::Int4
                 | TypeId::Int8
                 | TypeId::Oid
+                | TypeId::Xid8
                 | TypeId::Text
                 | TypeId::Varchar
                 | TypeId::Name

@@ -24,6 +24,7 @@ use crate::runtime::{Runtime, TokioRuntime};
 use crate::snapshots::Snapshots;
 use crate::transport::Transport;
 use crate::txn::{Txn, TxnOptions};
+use crate::xact::Xacts;
 
 /// What all transactions of a node share.
 pub(crate) struct Shared {
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) oracle: Oracle,
     pub(crate) registry: Registry,
     pub(crate) snapshots: Snapshots,
+    pub(crate) xacts: Xacts,
     pub(crate) detector: Mutex<Detector>,
     pub(crate) contention: Contention,
     /// Commits whose locks are being settled in the background.
@@ -79,6 +81,7 @@ impl Db {
                 oracle: Oracle::default(),
                 registry: Registry::default(),
                 snapshots: Snapshots::default(),
+                xacts: Xacts::default(),
                 detector,
                 contention: Contention::default(),
                 resolving: Arc::default(),
@@ -101,6 +104,12 @@ impl Db {
     /// A pause, by the clock that everything here goes by.
     pub async fn sleep(&self, duration: Duration) {
         self.shared.router.runtime.sleep(duration).await;
+    }
+
+    /// Bytes that one transaction may write.
+    #[must_use]
+    pub fn txn_memory(&self) -> usize {
+        self.shared.router.config.txn_memory
     }
 
     /// The newest timestamp that this node has drawn; zero before the first. Asks nobody.

@@ -106,6 +106,13 @@ pub enum KvError {
         /// The oldest one that can be read.
         safe_point: Timestamp,
     },
+    /// The transaction's node was taken for dead, and who asked what had become of the transaction was
+    /// told that it is rolled back; or it runs again so late that somebody may have been. (40000)
+    #[error("transaction {xact} was declared aborted")]
+    DeclaredAborted {
+        /// Its id ([`crate::Txn::xact_id`]).
+        xact: Timestamp,
+    },
     /// A lock table is full, or a session has all the advisory locks it may have. (53200)
     #[error("no more locks can be taken: {what}")]
     LocksExhausted {
@@ -175,6 +182,8 @@ impl KvError {
             | Self::Unavailable { .. }
             | Self::TooLarge { .. }
             | Self::SnapshotTooOld { .. }
+            // Not under the same id, and the client knows that.
+            | Self::DeclaredAborted { .. }
             | Self::LocksExhausted { .. }
             | Self::Overloaded { .. }
             | Self::Corrupt { .. }

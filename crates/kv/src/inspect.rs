@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Key, NodeId, TxnId};
+use base::{Key, NodeId, Timestamp, TxnId};
 use futures::future::{Either, join_all, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
@@ -125,6 +125,7 @@ impl Db {
             What::Alive => {
                 answer.held = shared.router.transport.hears_of(NodeId(inspect.txn_id));
             }
+            What::Xact => answer.held = shared.xacts.is_open(Timestamp(inspect.txn_id)),
             What::Events => answer.events = shared.contention.all(),
             What::Sessions => answer.sessions = shared.registry.sessions(),
             What::Reassert => {

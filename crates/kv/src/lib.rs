@@ -41,6 +41,7 @@ mod stats;
 pub mod testing;
 mod transport;
 mod txn;
+mod xact;
 
 pub use ::txn::coordinator::Outcome;
 pub use ::txn::settle::Verdict as Settled;
@@ -61,3 +62,4 @@ pub use transport::{Transport, TransportError};
 pub use txn::{
     CommitForecast, CommitWay, Footprint, Locked, Part, ScanOptions, ScanPage, Txn, TxnOptions,
 };
+pub use xact::XactStatus;

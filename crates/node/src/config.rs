@@ -36,6 +36,8 @@ pub struct NodeConfig {
     pub sql_memory_bytes: usize,
     /// Bytes above which a range splits.
     pub range_max_bytes: u64,
+    /// Bytes that the writes of one transaction may take.
+    pub txn_memory_bytes: usize,
     /// Locks in memory, held and waited for, of each range that the node leads.
     pub range_locks_max: usize,
     /// Conflicts kept for `conclave.contention_events`.

@@ -176,6 +176,7 @@ impl Core {
         .map_err(|source| StartError::Storage { path: self.config.data.clone(), source })?;
         let transport = Arc::new(NodeTransport(Arc::clone(&store)));
         let kv_config = kv::Config {
+            txn_memory: self.config.txn_memory_bytes,
             contention_events: self.config.contention_events,
             ..kv::Config::default()
         };

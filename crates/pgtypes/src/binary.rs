@@ -8,6 +8,7 @@ use crate::error::{Result, TypeError, sqlstate};
 use crate::json;
 use crate::numeric::Numeric;
 use crate::ty::{PgType, TypeId};
+use crate::xid8;
 use std::sync::Arc;
 
 fn short() -> TypeError {
@@ -96,6 +97,7 @@ pub fn parse_binary(bytes: Bytes, ty: PgType) -> Result<Datum> {
         | TypeId::Regnamespace
         | TypeId::Regrole
         | TypeId::Xid => Datum::Oid(u32::from_be_bytes(exact(&bytes)?)),
+        TypeId::Xid8 => xid8::datum(u64::from_be_bytes(exact(&bytes)?)),
         TypeId::Void => Datum::text(""),
         TypeId::Record => {
             return Err(TypeError::not_supported(
@@ -204,6 +206,7 @@ pub fn to_binary(datum: &Datum, ty: PgType, out: &mut BytesMut) {
         Datum::Bool(value) => out.put_u8(u8::from(*value)),
         Datum::Int2(value) => out.put_i16(*value),
         Datum::Int4(value) => out.put_i32(*value),
+        Datum::Int8(value) if ty.id == TypeId::Xid8 => out.put_u64(xid8::number(*value)),
         Datum::Int8(value) => out.put_i64(*value),
         Datum::Float4(value) => out.put_f32(*value),
         Datum::Float8(value) => out.put_f64(*value),

@@ -102,6 +102,8 @@ pub struct EvalEnv {
     /// The snapshot that the statement reads, by the cluster's clock: milliseconds since 1970, and a
     /// counter within them.
     pub snapshot: (u64, u32),
+    /// The id of the transaction, where the statement asks for it.
+    pub xact_id: Option<u64>,
     /// `current_user`.
     pub current_user: String,
     /// `session_user`.
@@ -166,6 +168,7 @@ impl Default for EvalEnv {
             transaction_time: 0,
             statement_time: 0,
             snapshot: (0, 0),
+            xact_id: None,
             current_user: "conclave".to_owned(),
             session_user: "conclave".to_owned(),
             database: "conclave".to_owned(),

@@ -31,6 +31,7 @@ pub mod sortkey;
 pub mod text;
 pub mod ty;
 pub mod typmod;
+pub mod xid8;
 
 pub use binary::{parse_binary, put_field, to_binary};
 pub use compare::{compare, compare_as, equal, hash_datum};

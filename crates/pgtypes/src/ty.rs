@@ -65,6 +65,8 @@ pub enum TypeId {
     Regrole,
     /// `xid`
     Xid,
+    /// `xid8`: see [`crate::xid8`]
+    Xid8,
     /// `record`
     Record,
     /// `void`
@@ -171,6 +173,7 @@ rows! {
     Regnamespace 4089 4090 "regnamespace" "regnamespace" 4 Numeric false;
     Regrole 4096 4097 "regrole" "regrole" 4 Numeric false;
     Xid 28 1011 "xid" "xid" 4 User false;
+    Xid8 5069 271 "xid8" "xid8" 8 User false;
     Record 2249 2287 "record" "record" -1 Pseudo false;
     Void 2278 0 "void" "void" 4 Pseudo false;
     Unknown 705 0 "unknown" "unknown" -2 Unknown false;

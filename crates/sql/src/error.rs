@@ -44,6 +44,7 @@ macro_rules! states {
 }
 
 states! {
+    WARNING "01000" "Done, with a remark.",
     CONNECTION_FAILURE "08006" "The connection broke.",
     PROTOCOL_VIOLATION "08P01" "A message the protocol does not allow here.",
     FEATURE_NOT_SUPPORTED "0A000" "Parsed, but not carried out here.",
@@ -76,6 +77,7 @@ states! {
     INVALID_CATALOG_NAME "3D000" "No such database.",
     INVALID_SCHEMA_NAME "3F000" "No such schema.",
     INVALID_CURSOR_NAME "34000" "No such cursor or portal.",
+    TRANSACTION_ROLLBACK "40000" "Rolled back, for good.",
     SERIALIZATION_FAILURE "40001" "Retry the transaction.",
     STATEMENT_COMPLETION_UNKNOWN "40003" "The commit may or may not have happened.",
     DEADLOCK_DETECTED "40P01" "The youngest of a cycle of waits.",
@@ -367,13 +369,20 @@ fn of_kv(error: KvError) -> SqlError {
         ),
         KvError::Ambiguous { .. } => SqlError::new(SqlState::STATEMENT_COMPLETION_UNKNOWN, message),
         KvError::Unavailable { .. } => SqlError::new(SqlState::CANNOT_CONNECT_NOW, message),
-        KvError::TooLarge { .. } => SqlError::new(SqlState::OUT_OF_MEMORY, message)
-            .hint("Write fewer rows per transaction."),
+        KvError::TooLarge { .. } => SqlError::new(SqlState::OUT_OF_MEMORY, message).hint(
+            "Write fewer rows per transaction, or start the nodes with a higher --txn-memory.",
+        ),
         KvError::SnapshotTooOld { .. } => {
             SqlError::new(SqlState::SNAPSHOT_TOO_OLD, "snapshot too old")
                 .detail(message)
                 .hint("Read a later time, or keep old versions longer: SET CLUSTER SETTING gc.ttl.")
         }
+        KvError::DeclaredAborted { xact } => SqlError::new(
+            SqlState::TRANSACTION_ROLLBACK,
+            "the transaction was taken for abandoned and is rolled back",
+        )
+        .detail(format!("Somebody asked for the status of transaction {}.", xact.0))
+        .hint("Begin a new transaction."),
         KvError::Overloaded { .. } => SqlError::new(SqlState::TOO_MANY_CONNECTIONS, message),
         KvError::Corrupt { .. } => SqlError::new(SqlState::DATA_CORRUPTED, message),
         KvError::NotUsable(_) => SqlError::new(SqlState("25000"), message),

@@ -380,7 +380,11 @@ async fn advisory_locks_exclude_each_other_and_are_counted() {
     check!(b, "SELECT pg_try_advisory_lock(42)", "f\n-- SELECT 1");
     check!(b, "SELECT pg_try_advisory_lock_shared(42)", "f\n-- SELECT 1");
     check!(b, "SELECT pg_try_advisory_lock(0, 42)", "t\n-- SELECT 1");
-    check!(a, "SELECT pg_advisory_unlock(42), pg_advisory_unlock_shared(42)", "t|f\n-- SELECT 1");
+    check!(
+        a,
+        "SELECT pg_advisory_unlock(42), pg_advisory_unlock_shared(42)",
+        "t|f\nWARNING: you don't own a lock of type ShareLock\n-- SELECT 1"
+    );
     check!(b, "SELECT pg_try_advisory_lock(42)", "f\n-- SELECT 1");
     check!(a, "SELECT pg_advisory_unlock(42)", "t\n-- SELECT 1");
     check!(b, "SELECT pg_try_advisory_lock_shared(42)", "t\n-- SELECT 1");
@@ -421,7 +425,7 @@ async fn advisory_locks_of_a_transaction_end_with_it() {
     check!(
         a,
         "BEGIN; SELECT pg_advisory_xact_lock(3), pg_advisory_lock(4), pg_advisory_unlock(3)",
-        "-- BEGIN\n||f\n-- SELECT 1"
+        "-- BEGIN\n||f\nWARNING: you don't own a lock of type ExclusiveLock\n-- SELECT 1"
     );
     assert_eq!(error(&mut a, "SELECT 1/0").await.code().as_str(), "22012");
     check!(b, "SET lock_timeout = '5s'; SELECT pg_advisory_lock(3)", "-- SET\n\n-- SELECT 1");
@@ -447,14 +451,94 @@ async fn advisory_locks_are_taken_row_by_row() {
     run(&mut b, "SELECT pg_advisory_unlock_all()").await;
     check!(a, "SELECT id FROM accounts WHERE pg_try_advisory_lock(id) LIMIT 1", "1\n-- SELECT 1");
     check!(b, "SELECT pg_try_advisory_lock(2)", "t\n-- SELECT 1");
-    let refused = error(
-        &mut a,
-        "SELECT CASE WHEN id > 1 THEN pg_try_advisory_lock(id) END \
-                                 FROM accounts",
-    )
-    .await;
-    assert_eq!(refused.code().as_str(), "0A000");
     check!(a, "SELECT pg_try_advisory_lock(NULL)", "NULL\n-- SELECT 1");
+}
+
+/// What need not be evaluated is not: no lock is taken by it.
+#[tokio::test]
+async fn advisory_locks_are_taken_only_where_they_are_reached() {
+    let engine = engine();
+    let (mut a, mut b) = (accounts(&engine).await, connect(&engine).await);
+    let held = "SELECT string_agg(objid::text, ',' ORDER BY objid::int) FROM pg_locks \
+                WHERE locktype = 'advisory'";
+    for (expression, seen, locked) in [
+        ("CASE WHEN id > 1 THEN pg_try_advisory_lock(id) END", "NULL t t", "2,3"),
+        ("CASE WHEN pg_try_advisory_lock(id) AND id = 2 THEN 'x' ELSE 'y' END", "y x y", "1,2,3"),
+        ("id = 1 OR pg_try_advisory_lock(id)", "t t t", "2,3"),
+        ("id = 1 AND pg_try_advisory_lock(id)", "t f f", "1"),
+        ("coalesce(nullif(id, 2), pg_try_advisory_lock(id)::int)", "1 1 3", "2"),
+        ("(NOT pg_try_advisory_lock(id))::text || id", "false1 false2 false3", "1,2,3"),
+        ("pg_try_advisory_lock((SELECT min(id) FROM accounts) + id)", "t t t", "2,3,4"),
+    ] {
+        let sql = format!("SELECT {expression} FROM accounts ORDER BY id");
+        check!(a, &sql, format!("{}\n-- SELECT 3", seen.replace(' ', "\n")));
+        check!(b, held, format!("{locked}\n-- SELECT 1"));
+        check!(a, "SELECT pg_advisory_unlock_all()", "\n-- SELECT 1");
+    }
+    let wheres = "SELECT id FROM accounts WHERE id = 1 OR pg_try_advisory_lock(id) ORDER BY id";
+    check!(a, wheres, "1\n2\n3\n-- SELECT 3");
+    check!(b, held, "2,3\n-- SELECT 1");
+    check!(b, wheres, "1\n-- SELECT 1");
+    check!(a, "SELECT * FROM pg_try_advisory_lock(9)", "t\n-- SELECT 1");
+    check!(a, "SELECT count(*) FROM accounts GROUP BY pg_try_advisory_lock(id)", "3\n-- SELECT 1");
+    let refused = error(&mut a, "SELECT nullif(pg_try_advisory_lock(1), true)").await;
+    assert_eq!(refused.code().as_str(), "0A000");
+}
+
+#[tokio::test]
+async fn advisory_locks_in_statements_that_write() {
+    let engine = engine();
+    let (mut a, mut b) = (accounts(&engine).await, connect(&engine).await);
+    check!(b, "SELECT pg_advisory_lock(2)", "\n-- SELECT 1");
+    check!(a, "CREATE TABLE got (id int, ok bool)", "-- CREATE TABLE");
+    check!(
+        a,
+        "INSERT INTO got SELECT id, pg_try_advisory_lock(id) FROM accounts ORDER BY id",
+        "-- INSERT 0 3"
+    );
+    check!(a, "SELECT * FROM got ORDER BY id", "1|t\n2|f\n3|t\n-- SELECT 3");
+    check!(a, "INSERT INTO got VALUES (4, pg_try_advisory_lock(2)), (5, true)", "-- INSERT 0 2");
+    check!(a, "SELECT ok FROM got WHERE id = 4", "f\n-- SELECT 1");
+    check!(a, "BEGIN", "-- BEGIN");
+    let update = "UPDATE accounts SET balance = 0 WHERE pg_try_advisory_xact_lock(10 + id) \
+                  AND id < 3 RETURNING id";
+    check!(a, update, "1\n2\n-- UPDATE 2");
+    check!(b, "SELECT pg_try_advisory_lock(11), pg_try_advisory_lock(13)", "f|t\n-- SELECT 1");
+    check!(a, "COMMIT", "-- COMMIT");
+    check!(b, "SELECT pg_try_advisory_lock(11)", "t\n-- SELECT 1");
+    check!(
+        a,
+        "UPDATE accounts SET owner = CASE WHEN pg_try_advisory_lock(id) THEN 'mine' || id END",
+        "-- UPDATE 3"
+    );
+    check!(
+        a,
+        "SELECT id, owner FROM accounts ORDER BY id",
+        "1|mine1\n2|NULL\n3|mine3\n-- SELECT 3"
+    );
+    check!(
+        a,
+        "DELETE FROM accounts WHERE id = 2 OR pg_try_advisory_lock(11) RETURNING id",
+        "2\n-- DELETE 1"
+    );
+}
+
+/// READ COMMITTED: the row was changed meanwhile, so the condition is looked at again; a lock taken in
+/// vain is given back.
+#[tokio::test]
+async fn an_advisory_lock_is_asked_for_again_with_its_row() {
+    let engine = engine();
+    let (mut a, mut b) = (accounts(&engine).await, connect(&engine).await);
+    check!(a, "BEGIN; UPDATE accounts SET balance = 11 WHERE id = 1", "-- BEGIN\n-- UPDATE 1");
+    let sql = "BEGIN ISOLATION LEVEL READ COMMITTED; UPDATE accounts SET owner = 'z' \
+               WHERE id = 1 AND pg_try_advisory_lock(balance); COMMIT";
+    run(&mut b, "SELECT 1").await;
+    let waits = spawn(b, sql);
+    somebody_waits(&engine).await;
+    check!(a, "COMMIT", "-- COMMIT");
+    let (_b, seen) = waits.await.expect("goes on");
+    assert_eq!(seen, "-- BEGIN\n-- UPDATE 1\n-- COMMIT");
+    check!(a, "SELECT objid FROM pg_locks WHERE locktype = 'advisory'", "11\n-- SELECT 1");
 }
 
 /// Waits for an advisory lock and for a row close one cycle.

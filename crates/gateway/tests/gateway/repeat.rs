@@ -180,3 +180,72 @@ async fn a_transaction_that_lasts_too_long_ends_its_session_in_the_middle_of_a_s
     }
     client.batch_execute("COMMIT").await.expect("undisturbed");
 }
+
+/// COPY data as messages; the end of it, too.
+fn data(rows: &str) -> Vec<u8> {
+    let length = u32::try_from(rows.len() + 4).expect("short");
+    [b"d".as_slice(), &length.to_be_bytes(), rows.as_bytes()].concat()
+}
+
+const COPY_DONE: &[u8] = b"c\0\0\0\x04";
+
+/// Overtakes a COPY that has begun: the catalog changes, and its rows have to lie above the change because
+/// somebody has looked for them since.
+async fn overtake_copy(client: &Client, table: &str) {
+    client.batch_execute(&format!("CREATE TABLE {table} (id int)")).await.expect("a table");
+    count(client).await;
+}
+
+/// Reads up to CopyInResponse.
+async fn until_copy(raw: &mut Raw) -> String {
+    let mut tags = String::new();
+    while !tags.ends_with('G') {
+        tags.push(raw.next().await.expect("an answer").tag);
+    }
+    tags
+}
+
+async fn count(client: &Client) -> i64 {
+    client.query_one("SELECT count(*) FROM t", &[]).await.expect("a count").get(0)
+}
+
+#[tokio::test]
+async fn a_copy_outside_of_a_transaction_is_run_again_with_what_the_client_has_sent() {
+    let server = Server::start().await;
+    let client = fill(&server).await;
+    let mut raw = Raw::connect(server.address).await;
+    raw.send(&query("COPY t FROM STDIN")).await;
+    assert_eq!(until_copy(&mut raw).await, "G");
+    raw.send(&data("10\t1\n11\t")).await;
+    overtake_copy(&client, "x").await;
+    raw.send(&[&data("1\n12\t1\n"), COPY_DONE].concat()).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(tags(&answers), "CZ", "{answers:?}");
+    assert_eq!(count(&client).await, 12);
+
+    // The extended protocol, whose transaction ends with Sync.
+    raw.send(&statement("COPY t FROM STDIN")).await;
+    assert_eq!(until_copy(&mut raw).await, "12G");
+    raw.send(&data("20\t1\n")).await;
+    overtake_copy(&client, "y").await;
+    raw.send(&[&data("21\t1\n"), COPY_DONE, &sync()].concat()).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(tags(&answers), "CZ", "{answers:?}");
+    assert_eq!(count(&client).await, 14);
+}
+
+/// What came before it was sent along with CopyInResponse.
+#[tokio::test]
+async fn a_copy_behind_other_statements_of_its_transaction_is_not_run_again() {
+    let server = Server::start().await;
+    let client = fill(&server).await;
+    let mut raw = Raw::connect(server.address).await;
+    raw.send(&query("INSERT INTO t VALUES (30, 1); COPY t FROM STDIN")).await;
+    assert_eq!(until_copy(&mut raw).await, "CG");
+    raw.send(&data("31\t1\n")).await;
+    overtake_copy(&client, "x").await;
+    raw.send(COPY_DONE).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(tags(&answers), "EZ", "{answers:?}");
+    assert_eq!(answers[0].code(), "40001");
+}

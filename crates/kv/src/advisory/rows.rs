@@ -240,7 +240,7 @@ impl Db {
     }
 
     /// Whether no node of the cluster has heard of a node for so long that its transactions are over.
-    async fn is_gone(&self, node: NodeId) -> bool {
+    pub(crate) async fn is_gone(&self, node: NodeId) -> bool {
         let transport = &self.shared.router.transport;
         if transport.hears_of(node) {
             return false;

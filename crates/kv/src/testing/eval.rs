@@ -66,6 +66,8 @@ impl Store {
             Request::Clear(clear) => {
                 let span: KeyRange = clear.span.clone().unwrap_or_default().into();
                 self.rows.retain(|key, _| !span.contains(key));
+                // Of all ranges, for simplicity.
+                self.safe_point = self.safe_point.max(clear.safe_point);
                 Ok(Response::Done(kv::Done {}))
             }
             Request::Heartbeat(beat) => Ok(self.heartbeat(txn, beat)),
@@ -117,7 +119,7 @@ impl Store {
         answer.ok()
     }
 
-    fn check_kept(&self, ts: u64) -> Result<(), Verdict> {
+    pub(super) fn check_kept(&self, ts: u64) -> Result<(), Verdict> {
         let safe_point = self.safe_point;
         if ts < safe_point {
             return Err(RangeError::BelowGc(kv::BelowGc { safe_point }).into());

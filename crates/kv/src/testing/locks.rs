@@ -92,6 +92,7 @@ impl Store {
         must_not_exist: &[u32],
         read_ts: u64,
     ) -> Result<(), Verdict> {
+        self.check_kept(txn.id)?;
         for write in writes {
             let claims = self.claims.get(&write.key);
             let held = claims.and_then(|c| c.holders.get(&txn.id)).map(|(_, held)| *held);

@@ -182,6 +182,12 @@ impl FakeCluster {
         self.fake.store.lock().frozen = true;
     }
 
+    /// The oracle's clock jumps forward.
+    pub fn advance_clock(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.fake.store.lock().newest += Timestamp::from_millis(millis).0;
+    }
+
     /// Every lock and who waits for it, for people to look at.
     #[must_use]
     pub fn describe_locks(&self) -> String {

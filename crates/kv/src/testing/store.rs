@@ -70,7 +70,7 @@ pub(super) struct Store {
     pub(super) settings: BTreeMap<String, String>,
     pub(super) ids: BTreeMap<i32, u64>,
     down: BTreeSet<NodeId>,
-    newest: u64,
+    pub(super) newest: u64,
     /// Time stands still: the oracle counts up by ones.
     pub(super) frozen: bool,
     next_range: u64,

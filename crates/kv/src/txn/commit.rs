@@ -24,6 +24,7 @@ use super::{Inner, Phase};
 use crate::error::KvError;
 use crate::runtime::Runtime;
 use crate::scatter::Piece;
+use crate::xact::Xact;
 
 /// A buffered write on its way into the store.
 #[derive(Debug, Clone)]
@@ -65,6 +66,8 @@ enum Taken {
     Task(Task),
     /// Nothing was written or locked: it is committed, and what it asked to lock is to be released.
     Nothing(Option<(kv::TxnMeta, Vec<Key>)>),
+    /// It is read-only, and somebody may ask what has become of it.
+    Outcome(Arc<Xact>),
 }
 
 pub(super) async fn commit(inner: Arc<Inner>) -> Result<Option<Timestamp>, KvError> {
@@ -76,6 +79,11 @@ pub(super) async fn commit(inner: Arc<Inner>) -> Result<Option<Timestamp>, KvErr
                 inner.release(held);
             }
             return Ok(None);
+        }
+        Taken::Outcome(xact) => {
+            let runtime = inner.shared.router.runtime.clone();
+            let future = Some(xact.conclude(inner.shared.clone()));
+            return Unstoppable { future, runtime }.await.map(|()| None);
         }
     };
     let runtime = inner.shared.router.runtime.clone();
@@ -89,7 +97,13 @@ impl Task {
         state.usable()?;
         // What was read under a lock has not raised the read cache, so with locks there is something to do:
         // else somebody could write below the snapshot as soon as the lock is gone.
-        if state.buffer.is_empty() && state.locks.is_empty() {
+        let xact = state.xact.clone();
+        if let Some(xact) = xact.clone().filter(|_| inner.options.read_only) {
+            state.phase = Phase::Committed;
+            state.hold = None;
+            return Ok(Taken::Outcome(xact));
+        }
+        if state.buffer.is_empty() && state.locks.is_empty() && xact.is_none() {
             state.phase = Phase::Committed;
             state.reads = None;
             state.hold = None;
@@ -100,6 +114,14 @@ impl Task {
         let read_ts = state.read_ts;
         let mut writes = Vec::new();
         let mut unlocked = Vec::new();
+        if let Some(xact) = xact {
+            if !xact.may_end(state.id) {
+                return Err(KvError::DeclaredAborted { xact: xact.id() });
+            }
+            // The smallest key that is written outside of the catalog: mostly the primary.
+            unlocked.push(xact.key());
+            writes.push(Pending { key: xact.key(), write: xact.outcome(), must_not_exist: false });
+        }
         for (key, entry) in state.buffer.iter() {
             let held = state.locks.get(key);
             if held.is_none() {
@@ -111,6 +133,7 @@ impl Task {
                 must_not_exist: entry.must_not_exist,
             });
         }
+        writes.sort_by(|a: &Pending, b: &Pending| a.key.cmp(&b.key));
         let only = |(key, _): &(&Key, &Held)| state.buffer.get(key.as_bytes()).is_none();
         // At SERIALIZABLE a row that others may change counts as read where it is locked.
         let weaker = inner.options.isolation != Isolation::Serializable;

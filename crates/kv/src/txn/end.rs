@@ -63,6 +63,7 @@ impl Inner {
             start: state.start,
             lock_timeout: state.lock_timeout,
             activity: state.activity.take(),
+            xact: state.xact.take(),
             ..State::default()
         };
     }

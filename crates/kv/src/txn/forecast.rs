@@ -213,6 +213,7 @@ impl Txn {
         let options = self.options();
         let mut writes: BTreeSet<KeyRange> =
             state.buffer.iter().map(|(key, _)| KeyRange::point(key.clone())).collect();
+        writes.extend(state.xact.as_ref().map(|xact| KeyRange::point(xact.key())));
         writes.extend(more.writes.iter().filter(|span| !span.is_empty()).cloned());
         let written = |span: &KeyRange| writes.iter().any(|write| write.contains_range(span));
         let held = state.locks.keys().map(|key| KeyRange::point(key.clone()));

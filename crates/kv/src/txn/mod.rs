@@ -84,7 +84,7 @@ struct Frozen {
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     options: TxnOptions,
-    state: Mutex<State>,
+    pub(crate) state: Mutex<State>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -232,6 +232,7 @@ impl Txn {
     /// Drops the writes and releases the locks. Never fails, and needs no consensus.
     pub async fn rollback(&self) {
         self.inner.rollback();
+        self.inner.forget_xact();
     }
 
     /// The id, once the first statement has begun.
@@ -247,6 +248,19 @@ impl Txn {
         self.inner.state.lock().read_ts
     }
 
+    /// The id by which anybody may ask what has become of this transaction, after its end and wherever
+    /// it ran ([`crate::Db::xact_status`]); none before a statement has begun. The first call costs a
+    /// commit of its own. Runs again under the same id.
+    pub async fn xact_id(&self) -> Result<Timestamp, KvError> {
+        crate::xact::assign(&self.inner).await
+    }
+
+    /// Likewise, if [`Txn::xact_id`] has been called.
+    #[must_use]
+    pub fn assigned_xact_id(&self) -> Option<Timestamp> {
+        self.inner.state.lock().xact.as_ref().map(|xact| xact.id())
+    }
+
     /// The options it was begun with.
     #[must_use]
     pub fn options(&self) -> TxnOptions {
@@ -257,6 +271,12 @@ impl Txn {
     #[must_use]
     pub fn has_writes(&self) -> bool {
         !self.inner.state.lock().buffer.is_empty()
+    }
+
+    /// Whether it holds locks on rows.
+    #[must_use]
+    pub fn has_locks(&self) -> bool {
+        !self.inner.state.lock().locks.is_empty()
     }
 
     /// Bytes that the buffered writes take.
@@ -270,6 +290,7 @@ impl Drop for Txn {
     fn drop(&mut self) {
         if self.frozen.is_none() {
             self.inner.rollback();
+            self.inner.forget_xact();
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::activity::Activity;
 use crate::buffer::WriteBuffer;
 use crate::error::KvError;
 use crate::snapshots::Hold;
+use crate::xact::Xact;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -95,6 +96,8 @@ pub(crate) struct State {
     pub(crate) activity: Option<(Arc<Activity>, Arc<str>)>,
     /// Lock requests under way: sent an error when the transaction is killed.
     pub(crate) waits: Vec<oneshot::Sender<KvError>>,
+    /// The client may ask what has become of it. Kept when the transaction is run again.
+    pub(crate) xact: Option<Arc<Xact>>,
     /// Why it was killed: told by whatever it tries next, if its wait had just ended otherwise.
     pub(crate) death: Option<KvError>,
 }
@@ -121,6 +124,7 @@ impl Default for State {
             lock_timeout: None,
             activity: None,
             waits: Vec::new(),
+            xact: None,
             death: None,
         }
     }

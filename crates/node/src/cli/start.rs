@@ -39,6 +39,9 @@ pub(crate) struct Resources {
     /// Memory for the sorts, joins, aggregates and write buffers of SQL statements.
     #[arg(long, env = "CONCLAVE_SQL_MEMORY", value_name = "SIZE", default_value = "256MiB")]
     pub(crate) sql_memory: ByteSize,
+    /// Memory for the writes of one transaction, until it commits; beyond, statements fail with 53200.
+    #[arg(long, env = "CONCLAVE_TXN_MEMORY", value_name = "SIZE", default_value = "256MiB")]
+    pub(crate) txn_memory: ByteSize,
     /// Size above which a range splits by itself.
     #[arg(long, env = "CONCLAVE_RANGE_SIZE", value_name = "SIZE", default_value = "128MiB")]
     pub(crate) range_size: ByteSize,
@@ -121,6 +124,7 @@ fn config(
         membership,
         cache_bytes: to_usize(resources.cache),
         sql_memory_bytes: to_usize(resources.sql_memory),
+        txn_memory_bytes: to_usize(resources.txn_memory),
         range_max_bytes: resources.range_size.as_u64(),
         range_locks_max: resources.range_locks,
         contention_events: resources.contention_events,

@@ -12,7 +12,8 @@
 //! live does not count: its transactions have lost their locks, or are about to; and who reads below the
 //! point after all gets an error, not an answer with holes.
 //!
-//! The same point decides when the data of dropped tables goes (`sql::Reclaimer`).
+//! The same point decides when the data of dropped tables goes (`sql::Reclaimer`), and the one for records,
+//! `gc.records_ttl` behind, when outcomes of transactions are forgotten (`kv::xact`).
 //!
 //! Ranges where nothing was written since the last pass are not touched. The others are gone through one
 //! after the other, in small steps with pauses.
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use base::Timestamp;
+use base::{Timestamp, keyspace};
 use proto::kv::range_request::Request;
 use proto::kv::range_response::Response;
 use proto::kv::{Collect, RangeRequest};
@@ -71,6 +72,19 @@ impl Store {
                 self.collect_range(&cell, point, records).await;
             }
         }
+        if self.leads(&[keyspace::XACTS])
+            && let Err(error) = db.forget_xacts(records).await
+        {
+            tracing::debug!(%error, "old outcomes are left for the next turn");
+        }
+    }
+
+    fn leads(&self, key: &[u8]) -> bool {
+        self.all_cells().iter().any(|cell| {
+            let state = cell.state.lock();
+            let replica = &state.replica;
+            replica.evaluator().is_some() && replica.descriptor().span().contains(key)
+        })
     }
 
     /// One pass over a range.

@@ -135,6 +135,7 @@ pub(super) fn register(r: &mut Aggregates) {
         ("min(timestamptz) timestamptz", "max(timestamptz) timestamptz"),
         ("min(interval) interval", "max(interval) interval"),
         ("min(oid) oid", "max(oid) oid"),
+        ("min(xid8) xid8", "max(xid8) xid8"),
         ("min(anyarray) anyarray", "max(anyarray) anyarray"),
     ];
     for (low, high) in ORDERED {

@@ -49,7 +49,9 @@ pub fn to_arrow_type(ty: PgType) -> DataType {
         TypeId::Bool => DataType::Boolean,
         TypeId::Int2 => DataType::Int16,
         TypeId::Int4 | TypeId::Date => DataType::Int32,
-        TypeId::Int8 | TypeId::Time | TypeId::Timestamp | TypeId::Timestamptz => DataType::Int64,
+        TypeId::Int8 | TypeId::Xid8 | TypeId::Time | TypeId::Timestamp | TypeId::Timestamptz => {
+            DataType::Int64
+        }
         TypeId::Float4 => DataType::Float32,
         TypeId::Float8 => DataType::Float64,
         TypeId::Numeric | TypeId::Bytea | TypeId::Record => DataType::Binary,

@@ -7,6 +7,7 @@ use crate::error::{Result, TypeError, sqlstate};
 use crate::json::{self, Json};
 use crate::numeric::Numeric;
 use crate::ty::TypeId;
+use crate::xid8;
 
 pub(super) fn convert(env: &EvalEnv, datum: Datum, from: TypeId, to: TypeId) -> Result<Datum> {
     match datum {
@@ -16,6 +17,8 @@ pub(super) fn convert(env: &EvalEnv, datum: Datum, from: TypeId, to: TypeId) -> 
         }),
         Datum::Int2(value) => integer(i64::from(value), to),
         Datum::Int4(value) => integer(i64::from(value), to),
+        // The low half.
+        Datum::Int8(value) if from == TypeId::Xid8 => Ok(Datum::Oid(xid8::number(value) as u32)),
         Datum::Int8(value) if to.is_oid_like() => u32::try_from(value)
             .map(Datum::Oid)
             .map_err(|_| TypeError::new(sqlstate::NUMERIC_OUT_OF_RANGE, "OID out of range")),

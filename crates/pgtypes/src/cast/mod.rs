@@ -162,6 +162,7 @@ fn table(from: TypeId, to: TypeId) -> Option<Cast> {
         }
         (T::Oid, to) if to.is_oid_like() && to != T::Xid => cast(Implicit, Relabel),
         (from, T::Oid) if from.is_oid_like() && from != T::Xid => cast(Implicit, Relabel),
+        (T::Xid8, T::Xid) => cast(Explicit, Convert),
         (T::Text | T::Varchar, T::Regclass) => cast(Implicit, Io),
         // Strings.
         (T::Text, T::Varchar | T::Bpchar) | (T::Varchar, T::Text | T::Bpchar) => {

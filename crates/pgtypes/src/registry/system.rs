@@ -10,6 +10,7 @@ use crate::env::{FOLLOWER_READ_LAG_MILLIS, UNIX_EPOCH_MICROS};
 use crate::error::{Result, TypeError, sqlstate};
 use crate::ty::PgType;
 use crate::typmod::format_type;
+use crate::xid8;
 
 fn current_setting(call: &Call<'_>, name: &str, missing_ok: bool) -> Result<Datum> {
     let known = match name.to_ascii_lowercase().as_str() {
@@ -85,15 +86,36 @@ const ADVISORY: &[&str] = &[
     "pg_advisory_unlock_all() void",
 ];
 
-/// The same for functions of sequences.
+/// Likewise, for functions of sequences.
 const SEQUENCE: &[&str] =
     &["nextval(regclass) int8", "setval(regclass,int8) int8", "setval(regclass,int8,bool) int8"];
 
-fn no_session(_: &Call<'_>, _: &[Datum]) -> Result<Datum> {
-    Err(TypeError::new(
-        sqlstate::NOT_SUPPORTED,
-        "an advisory lock function, nextval or setval in this place is not supported",
-    ))
+/// Likewise: the sql crate asks the cluster.
+const OUTCOMES: &[&str] = &["pg_xact_status(xid8) text", "txid_status(int8) text"];
+
+fn not_here(what: &str) -> TypeError {
+    TypeError::new(sqlstate::NOT_SUPPORTED, format!("{what} in this place is not supported"))
+}
+
+/// The session has found the id before it runs the statement, where it saw the call.
+fn xact_id(call: &Call<'_>) -> Result<u64> {
+    call.env.xact_id.ok_or_else(|| not_here("the transaction's id"))
+}
+
+fn xact_ids(r: &mut Registry) {
+    for function in OUTCOMES {
+        r.f(function, |_, _| Err(not_here("a transaction's outcome"))).volatile();
+    }
+    r.f("pg_current_xact_id() xid8", |call, _| Ok(xid8::datum(xact_id(call)?))).stable();
+    r.f("txid_current() int8", |call, _| Ok(Datum::Int8(xact_id(call)?.cast_signed()))).stable();
+    r.f("pg_current_xact_id_if_assigned() xid8", |call, _| {
+        Ok(call.env.xact_id.map_or(Datum::Null, xid8::datum))
+    })
+    .stable();
+    r.f("txid_current_if_assigned() int8", |call, _| {
+        Ok(call.env.xact_id.map_or(Datum::Null, |id| Datum::Int8(id.cast_signed())))
+    })
+    .stable();
 }
 
 fn current_value(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
@@ -103,16 +125,20 @@ fn current_value(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     };
     match &call.env.names.0 {
         Some(names) => names.current_value(sequence).map(Datum::Int8),
-        None => no_session(call, args),
+        None => Err(not_here("currval or lastval")),
     }
 }
 
 pub(super) fn register(r: &mut Registry) {
-    for function in ADVISORY.iter().chain(SEQUENCE) {
-        r.f(function, no_session).volatile();
+    for function in ADVISORY {
+        r.f(function, |_, _| Err(not_here("an advisory lock function"))).volatile();
+    }
+    for function in SEQUENCE {
+        r.f(function, |_, _| Err(not_here("nextval or setval"))).volatile();
     }
     r.f("currval(regclass) int8", current_value).volatile();
     r.f("lastval() int8", current_value).volatile();
+    xact_ids(r);
     r.f("version() text", |call, _| Ok(Datum::text(call.env.version.as_str()))).stable();
     for name in ["current_database() name", "current_catalog() name"] {
         r.f(name, |call, _| Ok(Datum::text(call.env.database.as_str()))).stable();

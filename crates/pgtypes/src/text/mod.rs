@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::json;
 use crate::numeric::Numeric;
 use crate::ty::{PgType, TypeId};
+use crate::xid8;
 
 pub use array::quote_element;
 pub(crate) use bytea::{decode_hex, parse_escape, print_hex};
@@ -57,6 +58,7 @@ pub fn parse_text(text: &str, ty: PgType, env: &EvalEnv) -> Result<Datum> {
         }
         TypeId::Jsonb => Datum::Jsonb(Str::from(json::parse(text, true)?.canonical().to_string())),
         TypeId::Oid | TypeId::Xid => Datum::Oid(parse_oid(text, ty.id.name())?),
+        TypeId::Xid8 => xid8::datum(xid8::parse(text)),
         TypeId::Regtype => Datum::Oid(scalar::parse_regtype(text)?),
         TypeId::Regclass | TypeId::Regproc | TypeId::Regnamespace | TypeId::Regrole => {
             Datum::Oid(scalar::parse_reg(text, ty.id, env)?)
@@ -89,6 +91,7 @@ fn print<W: Write>(datum: &Datum, ty: PgType, env: &EvalEnv, out: &mut W) -> fmt
         Datum::Bool(value) => out.write_str(if *value { "t" } else { "f" }),
         Datum::Int2(value) => write_int(i64::from(*value), out),
         Datum::Int4(value) => write_int(i64::from(*value), out),
+        Datum::Int8(value) if ty.id == TypeId::Xid8 => write!(out, "{}", xid8::number(*value)),
         Datum::Int8(value) => write_int(*value, out),
         Datum::Float4(value) => print_f32(*value, env.extra_float_digits, out),
         Datum::Float8(value) => print_f64(*value, env.extra_float_digits, out),

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use base::NodeId;
 use bytes::Bytes;
 use prost::Message;
+use proto::kv::range_request::Request;
 use proto::{kv, node};
 
 use super::node::Waiter;
@@ -195,6 +196,10 @@ impl State {
                 self.on_liveness(owner, from, incarnation, &message);
             }
             Packet::Call { caller, id, request } => {
+                if let Some(Request::Inspect(inspect)) = &request.request {
+                    let (db, inspect) = (self.db_of(owner)?, inspect.clone());
+                    return Some(Outside::Inspect { db, owner, caller, id, inspect });
+                }
                 let waiter = Waiter::Remote { caller, id };
                 if let Some(response) = self.serve(owner, request, waiter) {
                     self.send(to, from, Packet::Reply { caller, id, response });

@@ -110,6 +110,14 @@ pub(crate) enum Outside {
     Errand(Db, Place, Errand),
     Notice(Db, msg::WaitNotice),
     Probe(Db, msg::Probe),
+    /// What a node tells about itself.
+    Inspect {
+        db: Db,
+        owner: Owner,
+        caller: Owner,
+        id: u64,
+        inspect: msg::Inspect,
+    },
     Wake(std::task::Waker),
     /// A process has ended: its tasks and its client go.
     Ended(Owner, Box<Process>),

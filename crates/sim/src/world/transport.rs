@@ -6,8 +6,10 @@ use base::NodeId;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
-use kv::{Transport, TransportError};
-use proto::kv::{Probe, RangeRequest, RangeResponse, WaitNotice};
+use kv::{Db, Transport, TransportError};
+use proto::kv::range_request::Request;
+use proto::kv::range_response::Response;
+use proto::kv::{Inspect, Probe, RangeRequest, RangeResponse, WaitNotice};
 
 use super::Sim;
 use super::net::Packet;
@@ -43,8 +45,19 @@ impl Drop for Open {
     }
 }
 
+/// What a node tells about itself, asked without the world's lock.
+pub(crate) fn inspected(db: &Db, inspect: &Inspect) -> RangeResponse {
+    let answer = Response::Inspected(db.answer_inspection(inspect));
+    RangeResponse { error: None, response: Some(answer) }
+}
+
 impl SimTransport {
     pub(crate) fn local(&self, to: NodeId, request: RangeRequest) -> BoxFuture<'static, Answer> {
+        if let Some(Request::Inspect(inspect)) = &request.request {
+            let db = self.sim.state.lock().db_of(self.owner);
+            let answer = db.map(|db| inspected(&db, inspect));
+            return futures::future::ready(answer.ok_or(TransportError::NotSent(to))).boxed();
+        }
         let (sender, receiver) = oneshot::channel();
         let served = {
             let mut state = self.sim.state.lock();

@@ -182,7 +182,7 @@ impl Binder<'_> {
                 clause.strength.name()
             ))
             .hint("Write the locking clause inside of the subquery.")),
-            Rel::Apply { .. } | Rel::ApplyRows { .. } | Rel::Advisory { .. } => {
+            Rel::Apply { .. } | Rel::ApplyRows { .. } | Rel::Waiting { .. } => {
                 Err(SqlError::internal("made by execution only"))
             }
         }

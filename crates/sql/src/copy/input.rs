@@ -18,7 +18,7 @@ use crate::ir::{self, CatalogView, Relation, Scalar};
 use crate::point::Defaults;
 use crate::session::api::{CopyShape, Sink};
 use crate::session::{
-    CatalogDefaults, Engine, SequenceCalls, Session, SessionInfo, Tag, has_sequence_call,
+    CatalogDefaults, Engine, SequenceCalls, Session, SessionInfo, Tag, XactId, has_sequence_call,
 };
 use crate::{SqlError, SqlState};
 
@@ -54,8 +54,13 @@ pub(super) async fn run(
     session.hold_catalog(&txn).await?;
     let catalog = session.visible_catalog(&txn).await?;
     let mut rows = rows(session, &catalog, name, columns, options)?;
+    session.find_xact_id(XactId::in_defaults(&rows.table), &txn).await?;
+    rows.env = session.env().clone();
     let width = rows.positions.len();
     sink.copy_in_start(CopyShape { columns: width, binary: false }).await?;
+    if session.is_in_block() {
+        sink.forget_copied();
+    }
     let table = rows.table.clone();
     let mut target = Target::new(session, &table, txn.clone(), catalog.clone());
     let count = read_all(&mut rows, &mut target, sink).await?;

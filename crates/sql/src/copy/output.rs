@@ -9,7 +9,7 @@ use super::{csv, text};
 use crate::bind::{self, Binder};
 use crate::ir::{Query, Statement};
 use crate::session::api::{CopyShape, Sink};
-use crate::session::{Session, Tag};
+use crate::session::{Session, Tag, XactId};
 use crate::{SqlError, SqlState};
 
 pub(super) async fn run(
@@ -22,6 +22,7 @@ pub(super) async fn run(
     let txn = session.statement_txn().await?;
     let catalog = session.visible_catalog(&txn).await?;
     let query = bind_source(session, &catalog, &statement.source, text)?;
+    session.find_xact_id(XactId::in_rel(&query.rel), &txn).await?;
     let names: Vec<&str> = query.columns.iter().map(|c| &*c.name).collect();
     let forced: Vec<bool> = names.iter().map(|n| options.force_quote.contains(n)).collect();
     sink.copy_out_start(CopyShape { columns: names.len(), binary: false });

@@ -8,6 +8,7 @@ use pgtypes::Datum;
 use super::conflict::Conflict;
 use super::{Event, Names, Rules, Writes};
 use crate::SqlError;
+use crate::exec::waiting_hoist::waits_for_others;
 use crate::ir::{self, InsertSource, Rel, Scalar};
 use crate::point::{Defaults, row_ids};
 use crate::session::api::Sink;
@@ -48,7 +49,7 @@ fn has_subquery(rel: &Rel) -> bool {
         | Rel::Window { .. }
         | Rel::Sort { .. }
         | Rel::Lock { .. }
-        | Rel::Advisory { .. }
+        | Rel::Waiting { .. }
         | Rel::Limit { .. }
         | Rel::DistinctOn { .. } => true,
     }
@@ -120,7 +121,9 @@ pub(crate) async fn run_insert(
                 let mut given = Vec::with_capacity(values.len());
                 for value in values {
                     given.push(match value {
-                        Some(value) if value.has_subquery() => Some(cx.scalar_query(value).await?),
+                        Some(value) if value.has_subquery() || waits_for_others(value) => {
+                            Some(cx.scalar_query(value).await?)
+                        }
                         Some(value) => {
                             Some(fill.sequences.eval(value, &cx.env, &[], &cx.params).await?)
                         }

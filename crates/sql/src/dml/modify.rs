@@ -13,10 +13,12 @@ use super::insert::Returns;
 use super::recheck::{Recheck, lock_in_snapshot};
 use super::{Event, Names, Rules, Writes, concerns, update_strength};
 use crate::SqlError;
+use crate::exec::waiting::columns_in;
+use crate::exec::waiting_hoist::calls_one;
 use crate::ir::{self, ColId, Rel, RelColumn, Scalar, Scan};
 use crate::point::Defaults;
 use crate::session::api::Sink;
-use crate::session::{DmlContext, has_sequence_call, result_columns};
+use crate::session::{DmlContext, result_columns};
 
 /// Rows locked and written at a time.
 const BATCH_ROWS: usize = 1_000;
@@ -126,7 +128,8 @@ fn in_batches(found: Vec<Found>) -> Vec<Vec<Found>> {
 /// What RETURNING needs: evaluated over the row here, or computed by the query.
 enum ReturnPlan {
     None,
-    Here(Option<Returns>),
+    /// Of the written row, and of `extra` from here on.
+    Here(Option<Returns>, usize),
     /// Columns of `extra`, from here on.
     Queried(usize),
 }
@@ -163,19 +166,38 @@ pub(crate) async fn run_update(
         };
         values.push((assignment.column, value));
     }
-    let row_wise = update.is_row_wise() && !values.iter().any(|(_, v)| has_sequence_call(v));
-    let mut extra: Vec<Scalar> = Vec::new();
-    let mut returning = ReturnPlan::None;
-    if row_wise {
-        returning = ReturnPlan::Here(Returns::new(update.returning.as_ref(), &layout, sink)?);
-    } else {
-        extra.extend(values.iter().map(|(_, v)| v.clone()));
-        if let Some(list) = &update.returning {
+    // What waits for others is evaluated where the rows are found.
+    let waits = values.iter().any(|(_, value)| calls_one(value));
+    let row_wise = update.is_row_wise() && !waits;
+    let mut extra: Vec<Scalar> = match row_wise {
+        true => Vec::new(),
+        false => values.iter().map(|(_, v)| v.clone()).collect(),
+    };
+    let computed = extra.len();
+    let returning = match &update.returning {
+        Some(list) if list.has_subquery() => {
+            if waits || table.columns.iter().any(|c| c.generated.is_some()) {
+                return Err(SqlError::unsupported(
+                    "a subquery in RETURNING of an UPDATE of generated columns, or of one that \
+                     assigns what a function waits for",
+                ));
+            }
             sink.columns(&result_columns(&list.columns))?;
-            returning = ReturnPlan::Queried(extra.len());
             extra.extend(list.exprs.iter().map(|e| after_assignment(e, &update.target, &values)));
+            ReturnPlan::Queried(computed)
         }
-    }
+        list => {
+            let of_target = &layout;
+            let mut layout = layout.clone();
+            let exprs = list.iter().flat_map(|list| &list.exprs);
+            let mentioned = columns_in(exprs);
+            for (id, ty) in mentioned.into_iter().filter(|(id, _)| !of_target.contains(id)) {
+                layout.push(id);
+                extra.push(Scalar::Column(id, ty));
+            }
+            ReturnPlan::Here(Returns::new(list.as_ref(), &layout, sink)?, computed)
+        }
+    };
     let over: Result<Vec<(usize, Scalar)>, SqlError> = match row_wise {
         true => values.iter().map(|(p, v)| Ok((*p, v.over(&layout)?))).collect(),
         false => Ok(Vec::new()),
@@ -241,7 +263,10 @@ fn give_back(
 ) -> Result<(), SqlError> {
     match returning {
         ReturnPlan::None => Ok(()),
-        ReturnPlan::Here(returns) => cx.returned(returns.as_ref(), row, sink),
+        ReturnPlan::Here(returns, from) => match &extra[*from..] {
+            [] => cx.returned(returns.as_ref(), row, sink),
+            joined => cx.returned(returns.as_ref(), &[row, joined].concat(), sink),
+        },
         ReturnPlan::Queried(from) => sink.row(&extra[*from..]),
     }
 }
@@ -260,7 +285,8 @@ pub(crate) async fn run_delete(
     let mut extra: Vec<Scalar> = Vec::new();
     let mut returning = ReturnPlan::None;
     if delete.is_row_wise() {
-        returning = ReturnPlan::Here(Returns::new(delete.returning.as_ref(), &layout, sink)?);
+        let returns = Returns::new(delete.returning.as_ref(), &layout, sink)?;
+        returning = ReturnPlan::Here(returns, 0);
     } else if let Some(list) = &delete.returning {
         sink.columns(&result_columns(&list.columns))?;
         returning = ReturnPlan::Queried(0);

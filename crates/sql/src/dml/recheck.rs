@@ -12,6 +12,7 @@ use pgtypes::Datum;
 use super::codec_error;
 use super::modify::Found;
 use crate::SqlError;
+use crate::exec::waiting_hoist::calls_one;
 use crate::ir::{self, ColId, Rel, RelColumn, Scalar, Scan};
 use crate::session::DmlContext;
 
@@ -26,7 +27,8 @@ pub(super) struct Recheck {
 }
 
 impl Recheck {
-    /// None: the statement has to run again as a whole, at other levels or because of a subquery.
+    /// None: the statement has to run again as a whole, at other levels or because of a subquery, or of a
+    /// function that waits for others.
     pub(super) fn new(
         cx: &DmlContext,
         target: &Scan,
@@ -37,7 +39,7 @@ impl Recheck {
         if cx.txn.options().isolation != Isolation::ReadCommitted {
             return None;
         }
-        if filter.into_iter().chain(extra).any(Scalar::has_subquery) {
+        if filter.into_iter().chain(extra).any(|s| s.has_subquery() || calls_one(s)) {
             return None;
         }
         let others = from.map_or_else(Vec::new, |rel| rel.columns().to_vec());

@@ -23,7 +23,7 @@ use pgtypes::{Datum, arrow_bridge};
 use super::apply::{ApplyNode, Calls, What};
 use super::operator::{self, Input, Work};
 use super::provider::field;
-use super::{ExecContext, advisory, frame_exec, inits, lock, run_rel};
+use super::{ExecContext, frame_exec, inits, lock, run_rel, waiting};
 use crate::error::SqlError;
 use crate::ir::{Rel, Scalar, Subquery, SubqueryKind, eval};
 
@@ -68,7 +68,7 @@ impl ExtensionPlanner for ApplyPlanner {
             }
             return match frame_exec::plan(node, logical, physical)? {
                 Some(plan) => Ok(Some(plan)),
-                None => advisory::plan(node, logical, physical),
+                None => waiting::plan(node, logical, physical),
             };
         };
         operator::over(&node.calls, &node.outer, logical, physical).map(Some)

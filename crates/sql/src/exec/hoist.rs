@@ -81,8 +81,8 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
         Rel::Limit { input, limit, offset } => {
             Rel::Limit { input: Box::new(node(&input, which, fresh)), limit, offset }
         }
-        Rel::Advisory { input, call, keep_if } => {
-            Rel::Advisory { input: Box::new(node(&input, which, fresh)), call, keep_if }
+        Rel::Waiting { input, exprs, keep_if } => {
+            Rel::Waiting { input: Box::new(node(&input, which, fresh)), exprs, keep_if }
         }
         Rel::Lock { input, locks } => {
             Rel::Lock { input: Box::new(node(&input, which, fresh)), locks }

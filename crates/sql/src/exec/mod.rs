@@ -40,8 +40,6 @@ macro_rules! our_node_traits {
 use our_node_traits;
 
 mod access;
-pub(crate) mod advisory;
-pub(crate) mod advisory_hoist;
 pub(crate) mod apply;
 mod apply_exec;
 mod collect_agg;
@@ -61,6 +59,9 @@ pub(crate) mod recursive;
 mod rows;
 mod rowwise;
 pub(crate) mod scan;
+pub(crate) mod waiting;
+pub(crate) mod waiting_eval;
+pub(crate) mod waiting_hoist;
 pub(crate) mod work;
 mod yielding;
 
@@ -115,7 +116,7 @@ pub async fn run(ctx: &ExecContext, query: &Query) -> Result<Rows, SqlError> {
 
 /// Runs a relation (of an UPDATE, say). The rows have one datum per entry of `rel.columns()`.
 pub async fn run_rel(ctx: &ExecContext, rel: &Rel) -> Result<Rows, SqlError> {
-    let hoisted = advisory_hoist::hoisted(rel)?;
+    let hoisted = waiting_hoist::hoisted(rel)?;
     if let Some(analysis) = &ctx.analysis {
         // The plan that is shown is the one that runs, small as the query may be.
         return plan::analyzed(ctx, analysis, hoisted.as_ref().unwrap_or(rel)).await;

@@ -219,7 +219,7 @@ fn unlimited(plan: &dyn ExecutionPlan, shown: &Shown<'_>) -> Node {
             details.extend(shown.locks.iter().cloned());
             "LockRows"
         }
-        "AdvisoryExec" => "Advisory Lock",
+        "WaitingExec" => "Result",
         "WindowAggExec" | "BoundedWindowAggExec" => "WindowAgg",
         "EmptyExec" | "PlaceholderRowExec" => "Result",
         "DataSourceExec" => "Values Scan",

@@ -22,9 +22,8 @@ pub use catalog_view::{CatalogView, Relation, VirtualColumn, VirtualTable};
 pub use eval::{Row, eval};
 pub use func::{AggRef, CastRef, FuncRef, SetFunction, WindowFunc};
 pub use rel::{
-    AdvisoryCall, AggCall, ColId, Frame, FrameBound, FrameExclusion, FrameUnits, FunctionScan,
-    Join, JoinKind, Recursive, Rel, RelColumn, Scan, SetOp, SortKey, VirtualScan, WindowCall,
-    WorkId, WorkScan,
+    AggCall, ColId, Frame, FrameBound, FrameExclusion, FrameUnits, FunctionScan, Join, JoinKind,
+    Recursive, Rel, RelColumn, Scan, SetOp, SortKey, VirtualScan, WindowCall, WorkId, WorkScan,
 };
 pub use scalar::{Scalar, Subquery, SubqueryKind};
 pub use statement::{

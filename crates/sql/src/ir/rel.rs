@@ -141,14 +141,15 @@ pub enum Rel {
         /// What is locked; the keys are columns of the input.
         locks: Vec<RowLock>,
     },
-    /// An advisory lock taken or given back for each row. Its columns are the input's, then the result.
-    /// Not made by binding: execution puts it where an expression calls for one.
-    Advisory {
+    /// Expressions that call functions which wait for others (advisory locks, outcomes of transactions),
+    /// evaluated for each row before the next is looked at. Its columns are the input's, then theirs. Not
+    /// made by binding: execution puts it where an expression calls such a function.
+    Waiting {
         /// Where rows come from.
         input: Box<Rel>,
-        /// What is called.
-        call: AdvisoryCall,
-        /// Only rows for which this is true go on; it may mention the result.
+        /// What is evaluated, in this order.
+        exprs: Vec<(RelColumn, Scalar)>,
+        /// Only rows for which this is true go on.
         keep_if: Option<Scalar>,
     },
     /// A stretch of the input.
@@ -235,17 +236,6 @@ pub struct Recursive {
     pub all: bool,
     /// Columns of the result, by position.
     pub columns: Vec<RelColumn>,
-}
-
-/// A call of a function for advisory locks.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AdvisoryCall {
-    /// Column made.
-    pub column: RelColumn,
-    /// Its name.
-    pub function: String,
-    /// Its arguments: one int8, two int4, or none.
-    pub args: Vec<Scalar>,
 }
 
 /// A computed table.

@@ -49,9 +49,9 @@ impl Rel {
                 columns.extend(rel.columns());
                 columns
             }
-            Rel::Advisory { input, call, .. } => {
+            Rel::Waiting { input, exprs, .. } => {
                 let mut columns = input.columns();
-                columns.push(call.column.clone());
+                columns.extend(exprs.iter().map(|(column, _)| column.clone()));
                 columns
             }
             Rel::Apply { input, calls } => {
@@ -82,7 +82,7 @@ impl Rel {
             | Rel::Sort { input, .. }
             | Rel::Limit { input, .. }
             | Rel::Lock { input, .. }
-            | Rel::Advisory { input, .. }
+            | Rel::Waiting { input, .. }
             | Rel::Distinct { input }
             | Rel::DistinctOn { input, .. } => vec![input],
             Rel::Join(join) => vec![&join.left, &join.right],

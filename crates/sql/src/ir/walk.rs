@@ -4,6 +4,7 @@ use pgtypes::PgType;
 
 use super::rel::{ColId, FrameBound, Rel, SortKey};
 use super::scalar::{Scalar, SubqueryKind};
+use super::statement::{InsertSource, Returning, Statement};
 
 fn scalar_deep(scalar: &mut Scalar, visit: &mut dyn FnMut(&mut Scalar)) {
     for child in scalar.children_mut() {
@@ -98,9 +99,10 @@ impl Rel {
                 input.for_each_scalar_mut(visit);
                 keys_deep(keys, visit);
             }
-            Rel::Advisory { input, call, keep_if } => {
+            Rel::Waiting { input, exprs, keep_if } => {
                 input.for_each_scalar_mut(visit);
-                call.args.iter_mut().chain(keep_if).for_each(|scalar| scalar_deep(scalar, visit));
+                let exprs = exprs.iter_mut().map(|(_, scalar)| scalar);
+                exprs.chain(keep_if).for_each(|scalar| scalar_deep(scalar, visit));
             }
             Rel::Limit { input, limit, offset } => {
                 input.for_each_scalar_mut(visit);
@@ -204,7 +206,9 @@ impl Rel {
                 all
             }
             Rel::Sort { keys, .. } => keys.iter().map(|key| &key.expr).collect(),
-            Rel::Advisory { call, keep_if, .. } => call.args.iter().chain(keep_if).collect(),
+            Rel::Waiting { exprs, keep_if, .. } => {
+                exprs.iter().map(|(_, scalar)| scalar).chain(keep_if).collect()
+            }
             Rel::Limit { limit, offset, .. } => limit.iter().chain(offset).collect(),
             Rel::DistinctOn { on, keys, .. } => {
                 on.iter().chain(keys.iter().map(|key| &key.expr)).collect()
@@ -249,5 +253,71 @@ impl Rel {
         used.sort_unstable_by_key(|(id, _)| *id);
         used.dedup_by_key(|(id, _)| *id);
         used
+    }
+}
+
+/// Whether `test` holds for an expression or one below it, those of queries inside included.
+fn any_deep(scalar: &Scalar, test: &mut dyn FnMut(&Scalar) -> bool) -> bool {
+    scalar.any(&mut |node| {
+        test(node)
+            || match node {
+                Scalar::Subquery(subquery) => subquery.rel.any_scalar(test),
+                _ => false,
+            }
+    })
+}
+
+impl Rel {
+    /// Whether `test` holds for an expression anywhere in it.
+    pub fn any_scalar(&self, test: &mut dyn FnMut(&Scalar) -> bool) -> bool {
+        let mut found = false;
+        self.for_each_rel(&mut |rel| {
+            found = found || rel.scalars().into_iter().any(|scalar| scalar.any(test));
+        });
+        found
+    }
+}
+
+impl Statement {
+    /// Whether `test` holds for an expression anywhere in it. Defaults of columns are not part of it.
+    pub fn any_scalar(&self, test: &mut dyn FnMut(&Scalar) -> bool) -> bool {
+        let mut all: Vec<&Scalar> = Vec::new();
+        let mut rels: Vec<&Rel> = Vec::new();
+        let mut returning: Option<&Returning> = None;
+        match self {
+            Statement::Query(query) => rels.push(&query.rel),
+            Statement::Insert(insert) => {
+                match &insert.source {
+                    InsertSource::Values(rows) => all.extend(rows.iter().flatten().flatten()),
+                    InsertSource::Query(query) => rels.push(&query.rel),
+                    InsertSource::Default => {}
+                }
+                if let Some(update) = insert.on_conflict.as_ref().and_then(|c| c.update.as_ref()) {
+                    all.extend(update.assignments.iter().filter_map(|a| a.value.as_ref()));
+                    all.extend(&update.filter);
+                }
+                returning = insert.returning.as_ref();
+            }
+            Statement::Update(update) => {
+                rels.extend(&update.from);
+                all.extend(&update.filter);
+                all.extend(update.assignments.iter().filter_map(|a| a.value.as_ref()));
+                returning = update.returning.as_ref();
+            }
+            Statement::Delete(delete) => {
+                rels.extend(&delete.using);
+                all.extend(&delete.filter);
+                returning = delete.returning.as_ref();
+            }
+            Statement::With(with) => {
+                let parts = with.parts.iter().map(|part| &part.statement);
+                return parts.chain([&with.main]).any(|part| part.any_scalar(test));
+            }
+            Statement::Explain(explain) => return explain.statement.any_scalar(test),
+            Statement::Utility(_) => {}
+        }
+        all.extend(returning.into_iter().flat_map(|r| &r.exprs));
+        all.into_iter().any(|scalar| any_deep(scalar, test))
+            || rels.into_iter().any(|rel| rel.any_scalar(test))
     }
 }

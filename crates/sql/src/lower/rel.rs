@@ -16,7 +16,7 @@ use super::series_stream;
 use super::{Lowerer, all_fields, filter, project};
 use crate::error::{SqlError, SqlState};
 use crate::exec::provider::{StoredTable, batch_of};
-use crate::exec::{advisory, apply, lock, recursive, work};
+use crate::exec::{apply, lock, recursive, waiting, work};
 use crate::ir::{Join, JoinKind, Rel, RelColumn, Scalar, SortKey, eval};
 
 impl Lowerer<'_> {
@@ -104,13 +104,14 @@ impl Lowerer<'_> {
                 let plan = self.rel(input)?;
                 self.sort(plan, keys)
             }
-            Rel::Advisory { input, call, keep_if } => {
+            Rel::Waiting { input, exprs, keep_if } => {
                 let plan = self.rel(input)?;
-                let needed = advisory::needed(call, keep_if.as_ref());
-                let exprs = needed.into_iter().map(|(id, _)| self.column(id));
-                let exprs = exprs.collect::<Result<Vec<_>, SqlError>>()?;
-                let plan = advisory::node(self.ctx, plan, call, keep_if.as_ref(), exprs)?;
-                self.made(&plan, std::slice::from_ref(&call.column));
+                let needed = waiting::needed(exprs, keep_if.as_ref());
+                let slots = needed.into_iter().map(|(id, _)| self.column(id));
+                let slots = slots.collect::<Result<Vec<_>, SqlError>>()?;
+                let plan = waiting::node(self.ctx, plan, exprs, keep_if.as_ref(), slots)?;
+                let columns: Vec<_> = exprs.iter().map(|(column, _)| column.clone()).collect();
+                self.made(&plan, &columns);
                 Ok(plan)
             }
             Rel::Lock { input, locks } => {

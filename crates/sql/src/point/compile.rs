@@ -7,7 +7,7 @@ use pgtypes::{PgType, TypeId};
 
 use super::{Get, Output, PointPlan, Probe, Range, compile_write};
 use crate::SqlError;
-use crate::exec::advisory_hoist;
+use crate::exec::waiting_hoist;
 use crate::ir::{ColId, Query, Rel, Scalar, Scan, SortKey, Statement};
 use crate::session::api::ResultColumn;
 use crate::session::result_columns;
@@ -33,6 +33,10 @@ pub(crate) fn compile(
     statement: &Statement,
     defaults: &dyn Defaults,
 ) -> Result<Option<PointPlan>, SqlError> {
+    // What waits for others takes an operator of its own.
+    if statement.any_scalar(&mut waiting_hoist::is_one) {
+        return Ok(None);
+    }
     match statement {
         Statement::Query(query) => Ok(compile_query(query)),
         Statement::Insert(insert) => compile_write::insert(insert, defaults),
@@ -148,8 +152,8 @@ fn projections(rel: &Rel) -> Vec<(crate::ir::RelColumn, Scalar)> {
 
 fn compile_query(query: &Query) -> Option<PointPlan> {
     let shape = peel(query)?;
-    let has_query = |s: &Scalar| s.has_subquery() || s.any(&mut advisory_hoist::is_one);
-    if shape.exprs.iter().any(has_query) || shape.conjuncts.iter().any(|s| has_query(s)) {
+    let mut scalars = shape.exprs.iter().chain(shape.conjuncts.iter().copied());
+    if scalars.any(Scalar::has_subquery) {
         return None;
     }
     if shape.limit.is_some_and(|l| !l.is_row_independent()) || query.locks.len() > 1 {

@@ -111,6 +111,8 @@ pub trait Sink: Send {
     fn copy_in_start(&mut self, shape: CopyShape) -> BoxFuture<'_, Result<(), SqlError>>;
     /// The next CopyData; `None` at CopyDone; CopyFail and a closed connection are errors.
     fn copy_in(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, SqlError>>;
+    /// Nobody will run the COPY again: what came need not be kept.
+    fn forget_copied(&mut self) {}
     /// CopyOutResponse.
     fn copy_out_start(&mut self, shape: CopyShape);
     /// One CopyData message.

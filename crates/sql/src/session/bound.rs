@@ -416,6 +416,7 @@ impl Session {
             Plan::Point(_) => return Ok(None),
         };
         let Statement::Query(query) = statement else { return Ok(None) };
+        self.find_xact_id(planned.xact_id, &txn).await?;
         if query.rel.has_locks() {
             self.refuse_if_read_only("SELECT FOR UPDATE")?;
             self.hold_catalog(&txn).await?;

@@ -11,6 +11,7 @@ use pgtypes::PgType;
 
 use super::api::ResultColumn;
 use super::script::Parsed;
+use super::xact::XactId;
 use crate::ir;
 use crate::point::PointPlan;
 
@@ -33,6 +34,8 @@ pub(crate) struct Planned {
     pub(crate) version: u64,
     pub(crate) context: Arc<str>,
     pub(crate) plan: Plan,
+    /// Whether the id of the transaction is to be found first.
+    pub(crate) xact_id: XactId,
 }
 
 /// How a statement is carried out.

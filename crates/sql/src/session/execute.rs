@@ -18,13 +18,14 @@ use catalog::CatalogSnapshot;
 use kv::{Isolation, Savepoint, Txn};
 use pgtypes::{Datum, EvalEnv};
 
-use super::api::Sink;
+use super::api::{Severity, Sink};
 use super::cache::{Plan, Planned, Prepared};
 use super::clock::guard;
 use super::engine::count;
 use super::repeat::ATTEMPTS_MAX;
 use super::script::Parsed;
 use super::transaction::Block;
+use super::xact::XactId;
 use super::{Session, as_of, bound, catalog_error, plan, utility};
 use crate::dml::Names;
 use crate::error::Retry;
@@ -85,6 +86,7 @@ impl Session {
             self.reruns = attempt;
             // Of one that was cancelled.
             (self.analysis, self.explained) = (None, None);
+            self.info.warnings.lock().clear();
             let result = match job.parsed {
                 // A commit is not left alone with its outcome: it watches the clock itself.
                 Parsed::Control(_) => self.run_once(job, sink).await,
@@ -95,7 +97,10 @@ impl Session {
                 Err(error) => Err(error),
             };
             let error = match result {
-                Ok(tag) => return Ok(tag),
+                Ok(tag) => {
+                    self.tell_warnings(sink);
+                    return Ok(tag);
+                }
                 Err(error) => error,
             };
             attempt += 1;
@@ -103,6 +108,7 @@ impl Session {
             // would succeed.
             let controls = matches!(job.parsed, Parsed::Control(_));
             if controls || !is_retryable(&error) || attempt >= ATTEMPTS_MAX || !sink.rewind(mark) {
+                self.tell_warnings(sink);
                 return Err(error);
             }
             self.advisory.undo_statement().await;
@@ -119,6 +125,13 @@ impl Session {
                 _ => return Err(error),
             }
             self.back_off(attempt).await?;
+        }
+    }
+
+    /// What the statement had to say besides.
+    pub(super) fn tell_warnings(&self, sink: &mut dyn Sink) {
+        for warning in std::mem::take(&mut *self.info.warnings.lock()) {
+            sink.notice(Severity::Warning, &warning);
         }
     }
 
@@ -175,6 +188,7 @@ impl Session {
             return Ok(tag);
         }
         let planned = self.planned(&job, &txn).await?;
+        self.find_xact_id(planned.xact_id, &txn).await?;
         match &planned.plan {
             Plan::Point(point) => match self.run_point(point, &job, &txn, None, sink).await? {
                 Outcome::Done(rows) => Ok(Tag::Count(point.verb(), rows)),
@@ -206,6 +220,9 @@ impl Session {
         }
         let Some(planned) = job.prepared.and_then(Prepared::current) else { return Ok(None) };
         let Plan::Point(point) = &planned.plan else { return Ok(None) };
+        if planned.xact_id != XactId::Unused {
+            return Ok(None);
+        }
         let cached = self.engine.catalog.cached();
         if planned.version != cached.version() || *planned.context != *self.context {
             return Ok(None);
@@ -317,6 +334,11 @@ impl Session {
             ));
         }
         Ok(())
+    }
+
+    /// Whether BEGIN was said.
+    pub(crate) fn is_in_block(&self) -> bool {
+        self.tx.block == Block::Explicit
     }
 
     pub(super) fn begin_implicit(&mut self) {

@@ -282,6 +282,12 @@ impl Sink for Watch<'_> {
         }
     }
 
+    fn forget_copied(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.forget_copied();
+        }
+    }
+
     fn copy_out_start(&mut self, shape: CopyShape) {
         if let Some(inner) = &mut self.inner {
             inner.copy_out_start(shape);

@@ -27,6 +27,7 @@ mod clock;
 mod cluster_setting;
 pub(crate) mod collect;
 mod control;
+mod copied;
 mod cursor;
 mod engine;
 mod execute;
@@ -47,6 +48,7 @@ mod startup;
 mod transaction;
 mod utility;
 mod view;
+mod xact;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -69,9 +71,10 @@ pub(crate) use plan::{CatalogDefaults, bind_default, result_columns, stored_expr
 pub(crate) use script::SplitAt;
 pub(crate) use sequence::{Sequences, next_of, state as sequence_state};
 pub(crate) use sequence_calls::{
-    SequenceCalls, SessionSequences, has_sequence_call, is_sequence_function,
+    SequenceCalls, SessionSequences, has_sequence_call, is_sequence_call, is_sequence_function,
 };
 pub(crate) use view::{SessionInfo, View, ViewContext};
+pub(crate) use xact::XactId;
 
 use crate::exec::measured::Analysis;
 use crate::settings::{SETTINGS, Settings};
@@ -120,6 +123,8 @@ pub struct Session {
     deadline: Deadline,
     /// The script that runs began its transaction: it starts over itself after a conflict.
     restarts_script: bool,
+    /// A COPY of the extended protocol that may have to run again at Sync.
+    copied: Option<copied::Copied>,
     info: Arc<SessionInfo>,
     /// What others see of this session.
     activity: Arc<Activity>,
@@ -216,6 +221,7 @@ impl Session {
             sequences: Default::default(),
             database: database.id,
             database_name: database.name.clone(),
+            warnings: Default::default(),
         });
         let mut session = Session {
             database: database.id,
@@ -233,6 +239,7 @@ impl Session {
             names_key: (0, 0),
             deadline: Deadline::default(),
             restarts_script: false,
+            copied: None,
             info,
             activity,
             advisory,

@@ -10,6 +10,7 @@ use super::cache::{CacheKey, Plan, Planned, Prepared};
 use super::engine::count;
 use super::execute::Job;
 use super::script::{Parsed, parse_one};
+use super::xact::XactId;
 use super::{ResultColumn, Session, View, utility};
 use crate::bind::{self, Binder};
 use crate::ir::{ColId, OutputColumn, RelColumn, Scalar, Statement};
@@ -224,12 +225,14 @@ impl Session {
         };
         let view = self.view(catalog);
         let bound = Binder::new(&view, &self.env, text).bind(statement, declared)?;
+        let xact_id = XactId::in_statement(&bound.statement);
         let defaults = CatalogDefaults { view, env: &self.env };
         let plan = match point::compile(&bound.statement, &defaults)? {
             Some(plan) => Plan::Point(Box::new(plan)),
             None => Plan::Bound(Box::new(bound.statement)),
         };
-        let planned = Planned { version: catalog.version(), context: self.context.clone(), plan };
+        let planned =
+            Planned { version: catalog.version(), context: self.context.clone(), plan, xact_id };
         Ok((planned, bound.params))
     }
 

@@ -11,6 +11,7 @@ use super::bound::Cursor;
 use super::cache::Prepared;
 use super::clock::guard;
 use super::collect::CollectSink;
+use super::copied::Replay;
 use super::execute::{Job, Tag, is_retryable};
 use super::history::{Place, Said};
 use super::repeat::Repeated;
@@ -117,7 +118,9 @@ impl Session {
         if matches!(portal.state, State::Fresh) {
             if max_rows == 0 || prepared.columns().is_none() {
                 let params = portal.params.clone();
-                self.execute_whole(&prepared, &params, sink).await?;
+                let mut replay = Replay::over(sink, self.copied_limit());
+                self.execute_whole(&prepared, &params, &mut replay).await?;
+                self.note_copied(&prepared, &params, replay);
                 portal.state = State::Done;
                 return Ok(Completion::Complete);
             }
@@ -168,7 +171,9 @@ impl Session {
             State::Open(cursor) => {
                 let cancel = self.cancel.clone();
                 let before = cursor.fetched();
-                if !guard(&cancel, self.deadline, cursor.fetch(most, sink)).await? {
+                let fetched = guard(&cancel, self.deadline, cursor.fetch(most, sink)).await;
+                self.tell_warnings(sink);
+                if !fetched? {
                     return Ok(Completion::Suspended);
                 }
                 Tag::Count("SELECT", cursor.fetched() - before)
@@ -234,6 +239,7 @@ impl Session {
             Block::Idle | Block::Explicit | Block::Failed => Ok(()),
         };
         let result = self.ended(result).await;
+        self.copied = None;
         // The connection sends everything now.
         self.tx.history.sent();
         self.rest();
@@ -259,6 +265,9 @@ impl Session {
             let Err(error) = self.commit_transaction().await else { return Ok(()) };
             if !is_retryable(&error) {
                 return Err(error);
+            }
+            if self.copy_again(&error, &mut attempt, sink).await? {
+                continue;
             }
             match Box::pin(self.repeat(&error, &mut attempt, sink)).await? {
                 Repeated::Yes => {}

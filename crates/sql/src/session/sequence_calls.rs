@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use catalog::store::SequenceState;
 use catalog::{CatalogSnapshot, Sequence};
-use futures::future::BoxFuture;
 use kv::Db;
 use parking_lot::Mutex;
 use pgtypes::{Datum, EvalEnv};
 
 use super::sequence::{Sequences, Wanted, exhausted};
-use crate::ir::{self, Scalar};
+use crate::exec::waiting_eval::{Value, Waiting, Waits};
+use crate::ir::Scalar;
 use crate::{SqlError, SqlState};
 
 /// What a session knows of sequences.
@@ -95,13 +95,13 @@ pub(crate) fn is_sequence_function(name: &str) -> bool {
     matches!(name, "nextval" | "setval")
 }
 
-fn is_call(scalar: &Scalar) -> bool {
-    matches!(scalar, Scalar::Call { func, .. } if is_sequence_function(&func.name))
+pub(crate) fn is_sequence_call(scalar: &Scalar) -> bool {
+    matches!(scalar, Scalar::Call { func, .. } if is_sequence_function(func.name))
 }
 
 /// Whether an expression asks a sequence: [`ir::eval`] cannot.
 pub(crate) fn has_sequence_call(scalar: &Scalar) -> bool {
-    scalar.any(&mut is_call)
+    scalar.any(&mut is_sequence_call)
 }
 
 /// The sequences that an expression takes one value of whenever it is evaluated.
@@ -113,6 +113,17 @@ fn certain(scalar: &Scalar) -> Option<u32> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+impl Waits for SequenceCalls<'_> {
+    fn call<'a>(&'a self, function: &'a str, args: &'a [Datum]) -> Value<'a> {
+        Box::pin(async move {
+            match is_sequence_function(function) {
+                true => self.ask(function, args).await,
+                false => Err(SqlError::unsupported(format!("{function} in this place"))),
+            }
+        })
     }
 }
 
@@ -155,53 +166,12 @@ impl<'a> SequenceCalls<'a> {
         env: &'b EvalEnv,
         slots: &'b [Datum],
         params: &'b [Datum],
-    ) -> BoxFuture<'b, Result<Datum, SqlError>> {
-        Box::pin(async move {
-            if !has_sequence_call(scalar) {
-                return ir::eval(scalar, env, slots, params);
-            }
-            match scalar {
-                Scalar::Call { func, args, .. } if is_sequence_function(&func.name) => {
-                    let mut values = Vec::with_capacity(args.len());
-                    for arg in args {
-                        values.push(self.eval(arg, env, slots, params).await?);
-                    }
-                    self.call(&func.name, &values).await
-                }
-                Scalar::Case { whens, otherwise, .. } => {
-                    for (condition, result) in whens {
-                        let holds = self.eval(condition, env, slots, params).await?;
-                        if holds == Datum::Bool(true) {
-                            return self.eval(result, env, slots, params).await;
-                        }
-                    }
-                    self.eval(otherwise, env, slots, params).await
-                }
-                Scalar::Coalesce(args, _) => {
-                    for arg in args {
-                        let value = self.eval(arg, env, slots, params).await?;
-                        if !value.is_null() {
-                            return Ok(value);
-                        }
-                    }
-                    Ok(Datum::Null)
-                }
-                other => {
-                    let mut known = other.clone();
-                    for child in known.children_mut() {
-                        if has_sequence_call(child) {
-                            let value = self.eval(child, env, slots, params).await?;
-                            *child = Scalar::Literal(value, child.ty());
-                        }
-                    }
-                    ir::eval(&known, env, slots, params)
-                }
-            }
-        })
+    ) -> Value<'b> {
+        Waiting { calls: self, env, slots, params }.value(scalar)
     }
 
     /// Calls a sequence function.
-    pub(crate) async fn call(&self, function: &str, args: &[Datum]) -> Result<Datum, SqlError> {
+    pub(crate) async fn ask(&self, function: &str, args: &[Datum]) -> Result<Datum, SqlError> {
         if args.iter().any(Datum::is_null) {
             return Ok(Datum::Null);
         }

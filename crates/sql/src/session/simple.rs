@@ -6,6 +6,7 @@ use pgtypes::Datum;
 
 use super::api::Sink;
 use super::cache::Prepared;
+use super::copied::Replay;
 use super::execute::{Job, Tag, is_retryable};
 use super::history::Said;
 use super::repeat::{ATTEMPTS_MAX, Repeated};
@@ -35,7 +36,8 @@ impl Session {
         self.cancel.clear();
         // What the client has seen by now cannot be written anew.
         self.tx.history.sent();
-        let mut result = self.script(sql, sink).await;
+        let limit = self.copied_limit();
+        let mut result = self.script(sql, &mut Replay::over(sink, limit)).await;
         self.restarts_script = false;
         if let Err(error) = result {
             let error = self.explained(error).await;

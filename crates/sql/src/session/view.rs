@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use catalog::{CatalogSnapshot, DatabaseId, Table};
 use kv::AdvisoryLocks;
+use parking_lot::Mutex;
 
 use super::Engine;
 use super::cursor::CursorInfo;
@@ -21,6 +22,15 @@ pub(crate) struct SessionInfo {
     pub(crate) sequences: SessionSequences,
     pub(crate) database: DatabaseId,
     pub(crate) database_name: String,
+    /// What a statement had to say besides its result.
+    pub(crate) warnings: Mutex<Vec<SqlError>>,
+}
+
+impl SessionInfo {
+    /// Remembers a warning until the statement ends.
+    pub(crate) fn warn(&self, warning: SqlError) {
+        self.warnings.lock().push(warning);
+    }
 }
 
 /// What a statement's views are computed from.

@@ -257,6 +257,7 @@ impl Task {
                 Err(KvError::Ambiguous { reason })
             }
         };
+        let result = result.map_err(|error| self.inner.unless_declared_aborted(error));
         let phase = if result.is_ok() { Phase::Committed } else { Phase::RolledBack };
         {
             let mut state = self.inner.state.lock();
