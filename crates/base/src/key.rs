@@ -133,6 +133,32 @@ impl KeyRange {
             && !other.is_empty()
     }
 
+    /// What is left of it without the keys of another span: nothing, one span, or two.
+    #[must_use]
+    pub fn without(&self, part: &KeyRange) -> Vec<KeyRange> {
+        if !self.overlaps(part) {
+            return vec![self.clone()];
+        }
+        let mut left = Vec::new();
+        if self.start < part.start {
+            left.push(KeyRange { start: self.start.clone(), end: part.start.clone() });
+        }
+        if !part.end.0.is_empty() && (self.end.0.is_empty() || part.end < self.end) {
+            left.push(KeyRange { start: part.end.clone(), end: self.end.clone() });
+        }
+        left
+    }
+
+    /// The smallest span around both.
+    #[must_use]
+    pub fn hull(&self, other: &KeyRange) -> KeyRange {
+        let end = match self.end.0.is_empty() || other.end.0.is_empty() {
+            true => Key::MIN,
+            false => self.end.clone().max(other.end.clone()),
+        };
+        KeyRange { start: self.start.clone().min(other.start.clone()), end }
+    }
+
     /// The keys in both, if any.
     #[must_use]
     pub fn intersect(&self, other: &KeyRange) -> Option<KeyRange> {

@@ -326,6 +326,19 @@ impl IndexCodec {
         let mut rest = entry.as_bytes().get(PREFIX_LEN..).ok_or(CodecError::Corrupt("key"))?;
         self.columns.iter().map(|c| key::take(&mut rest, c)).collect()
     }
+
+    /// The column values that a prefix of keys is made of ([`IndexCodec::key_prefix`]).
+    pub fn decode_prefix(&self, prefix: &[u8]) -> Result<Vec<Datum>, CodecError> {
+        let mut rest = prefix.get(PREFIX_LEN..).ok_or(CodecError::Corrupt("key"))?;
+        let mut values = Vec::new();
+        for column in self.columns.iter() {
+            if rest.is_empty() {
+                break;
+            }
+            values.push(key::take(&mut rest, column)?);
+        }
+        if rest.is_empty() { Ok(values) } else { Err(CodecError::Corrupt("key")) }
+    }
 }
 
 fn check_key(key: &BytesMut) -> Result<(), CodecError> {

@@ -17,7 +17,7 @@ use crate::error::{KvError, WaitEdge};
 use crate::router::Replay;
 use crate::runtime::detach;
 use crate::scatter::scatter;
-use crate::txn::release_all;
+use crate::txn::{Claim, release_all};
 
 impl Db {
     /// A leader tells that a request of one of our transactions waits.
@@ -79,7 +79,8 @@ fn release_orphan(shared: &std::sync::Arc<Shared>, owner: Owner, key: Key) {
         let build = release_all;
         let meta = meta(owner);
         // If it fails, the next notice brings us here again.
-        drop(scatter(&shared.router, Some(&meta), Replay::Safe, vec![key], build).await);
+        let held = vec![Claim::Key(key)];
+        drop(scatter(&shared.router, Some(&meta), Replay::Safe, held, build).await);
     });
 }
 

@@ -368,9 +368,10 @@ impl Router {
 /// own timeout tells; commits are never given up, because their answer decides what the user hears.
 fn attempt_limit(request: &kv::RangeRequest, usual: Duration) -> Option<Duration> {
     match request.request.as_ref()? {
-        Request::LockKeys(lock) => match lock.timeout_ms {
+        Request::LockKeys(kv::LockKeys { timeout_ms, .. })
+        | Request::LockSpans(kv::LockSpans { timeout_ms, .. }) => match timeout_ms {
             0 => None,
-            ms => Some(usual + Duration::from_millis(ms)),
+            ms => Some(usual + Duration::from_millis(*ms)),
         },
         Request::CommitOnePhase(_) => None,
         Request::Get(_)

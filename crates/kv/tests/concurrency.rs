@@ -389,3 +389,136 @@ async fn an_acknowledged_commit_is_seen_by_whoever_begins_after_it() {
     }
     assert_eq!(get(&others, "row").await.as_deref(), Some("8"));
 }
+
+/// A scan that locks, over two ranges.
+async fn scan_for_update(txn: &Txn, from: &str, to: &str) -> Result<Vec<Key>, KvError> {
+    let lock = Some(kv::SpanLock { strength: Strength::Update, wait: WaitPolicy::Block });
+    let span = base::KeyRange::new(key(from), key(to));
+    let page = txn.scan(span, kv::ScanOptions { lock, ..kv::ScanOptions::default() }).await?;
+    Ok(page.rows.into_iter().map(|(key, _)| key).collect())
+}
+
+/// Inserts a row in the background; the handle ends with the commit.
+fn insert(db: &Db, name: &str) -> tokio::task::JoinHandle<Result<(), KvError>> {
+    let (db, key) = (db.clone(), key(name));
+    tokio::spawn(async move {
+        let txn = begin(&db).await;
+        txn.insert(key, val("new"))?;
+        txn.commit().await.map(drop)
+    })
+}
+
+async fn until_waiting(cluster: &FakeCluster, count: usize) {
+    for _ in 0..1_000 {
+        if cluster.waiting() == count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("{} wait: {}", cluster.waiting(), cluster.describe_locks());
+}
+
+#[tokio::test]
+async fn a_scan_for_update_keeps_inserts_out_of_all_its_ranges() {
+    let cluster = FakeCluster::with_nodes(2);
+    cluster.split_at(&[key("m")]);
+    cluster.spread_leaders();
+    let db = cluster.db();
+    put(&db, "f", "1").await;
+    let txn = begin(&db).await;
+    assert_eq!(scan_for_update(&txn, "d", "t").await.unwrap(), [key("f")]);
+    let inside = [insert(&db, "e"), insert(&db, "s")];
+    insert(&db, "a").await.unwrap().unwrap();
+    insert(&db, "t").await.unwrap().unwrap();
+    until_waiting(&cluster, 2).await;
+    // A split in the middle takes a part of the claim along.
+    cluster.split_at(&[key("h")]);
+    let moved = insert(&db, "k");
+    until_waiting(&cluster, 3).await;
+    txn.put(key("g"), val("own")).unwrap();
+    txn.commit().await.unwrap();
+    for insert in inside.into_iter().chain([moved]) {
+        insert.await.unwrap().unwrap();
+    }
+    for level in [Isolation::RepeatableRead, Isolation::ReadCommitted] {
+        let txn = begin_at(&db, level).await;
+        scan_for_update(&txn, "d", "t").await.unwrap();
+        insert(&db, &format!("p{level:?}")).await.unwrap().unwrap();
+        txn.rollback().await;
+    }
+}
+
+/// What was claimed behind a savepoint is let go with it, and only that.
+#[tokio::test]
+async fn a_savepoint_lets_go_of_spans_claimed_behind_it() {
+    let cluster = FakeCluster::new();
+    let db = cluster.db();
+    let txn = begin(&db).await;
+    scan_for_update(&txn, "d", "h").await.unwrap();
+    let mark = txn.savepoint();
+    scan_for_update(&txn, "f", "p").await.unwrap();
+    let (old, both, young) = (insert(&db, "e"), insert(&db, "g"), insert(&db, "k"));
+    until_waiting(&cluster, 3).await;
+    txn.rollback_to_and_release(Some(mark)).await.unwrap();
+    young.await.unwrap().unwrap();
+    until_waiting(&cluster, 2).await;
+    txn.rollback().await;
+    old.await.unwrap().unwrap();
+    both.await.unwrap().unwrap();
+}
+
+/// Who was faster is seen: the claim waits for it, and the statement runs again.
+#[tokio::test]
+async fn a_claim_behind_an_insert_runs_the_statement_again() {
+    let cluster = FakeCluster::new();
+    let db = cluster.db();
+    let first = begin(&db).await;
+    first.lock(&[key("f")], Strength::Update, WaitPolicy::Block).await.unwrap();
+    first.insert(key("f"), val("new")).unwrap();
+    let other = db.clone();
+    let second = tokio::spawn(async move {
+        let txn = begin(&other).await;
+        let again = scan_for_update(&txn, "d", "h").await.unwrap_err();
+        assert_eq!(again, KvError::Restatement);
+        assert_eq!(scan_for_update(&txn, "d", "h").await.unwrap(), [key("f")]);
+        txn.put(key("g"), val("too")).unwrap();
+        txn.commit().await
+    });
+    until_waiting(&cluster, 1).await;
+    first.commit().await.unwrap();
+    second.await.unwrap().unwrap();
+    for _ in 0..500 {
+        if cluster.lock_counts() == (0, 0) && cluster.waiting() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("left behind: {}", cluster.describe_locks());
+}
+
+/// Two that look for a row to insert it take turns.
+#[tokio::test]
+async fn two_that_look_for_a_gap_to_fill_take_turns() {
+    let cluster = FakeCluster::new();
+    let db = cluster.db();
+    let fill = |name: &'static str| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            let txn = db.begin(kv::TxnOptions::default());
+            until_committed(&txn, |txn| async move {
+                if scan_for_update(&txn, "d", "h").await?.is_empty() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    txn.insert(key(name), val("mine"))?;
+                }
+                Ok(())
+            })
+            .await
+        })
+    };
+    for task in [fill("e"), fill("f"), fill("g")] {
+        task.await.unwrap().unwrap();
+    }
+    let txn = begin(&db).await;
+    let page = txn.scan(key("").prefix_range(), kv::ScanOptions::default()).await.unwrap();
+    assert_eq!(page.rows.len(), 1, "{:?}", page.rows);
+}

@@ -2,22 +2,25 @@
 
 use base::KeyRange;
 use bytes::Bytes;
-use proto::kv::RangeRequest;
 use proto::kv::range_request::Request;
+use proto::kv::{RangeRequest, Span};
 
 /// Whether all that a request touches is inside `span`. A primary key named for settlement may lie
 /// anywhere, so it is not looked at where it is only remembered.
 pub(crate) fn is_inside(span: &KeyRange, request: &RangeRequest) -> bool {
     let keys = |keys: &[Bytes]| keys.iter().all(|key| span.contains(key));
+    let spans = |spans: &[Span]| spans.iter().all(|s| contains(span, s));
     let Some(request) = &request.request else { return true };
     match request {
         Request::Get(get) => keys(&get.keys),
         Request::Scan(scan) => scan.span.as_ref().is_none_or(|s| contains(span, s)),
         Request::LockKeys(lock) => keys(&lock.keys),
+        Request::LockSpans(lock) => spans(&lock.spans),
         Request::CommitOnePhase(commit) => {
             commit.writes.iter().all(|write| span.contains(&write.key))
-                && commit.read_spans.iter().all(|s| contains(span, s))
+                && spans(&commit.read_spans)
                 && keys(&commit.locked)
+                && commit.locked_span.as_ref().is_none_or(|s| contains(span, s))
         }
         Request::Prewrite(prewrite) => {
             prewrite.writes.iter().all(|write| span.contains(&write.key))
@@ -26,8 +29,8 @@ pub(crate) fn is_inside(span: &KeyRange, request: &RangeRequest) -> bool {
         Request::EndTxn(end) => span.contains(&end.primary),
         Request::QueryTxn(query) => span.contains(&query.primary),
         Request::CheckKeys(check) => keys(&check.keys),
-        Request::Refresh(refresh) => refresh.spans.iter().all(|s| contains(span, s)),
-        Request::ReleaseLocks(release) => keys(&release.keys),
+        Request::Refresh(refresh) => spans(&refresh.spans),
+        Request::ReleaseLocks(release) => keys(&release.keys) && spans(&release.spans),
         Request::Load(load) => load.rows.iter().all(|row| span.contains(&row.key)),
         Request::Clear(clear) => clear.span.as_ref().is_some_and(|s| contains(span, s)),
         Request::Heartbeat(heartbeat) => span.contains(&heartbeat.primary),
@@ -43,7 +46,7 @@ pub(crate) fn is_inside(span: &KeyRange, request: &RangeRequest) -> bool {
     }
 }
 
-fn contains(span: &KeyRange, asked: &proto::kv::Span) -> bool {
+fn contains(span: &KeyRange, asked: &Span) -> bool {
     let asked = KeyRange::new(asked.start.clone(), asked.end.clone());
     span.contains_range(&asked)
 }

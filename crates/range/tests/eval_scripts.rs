@@ -92,6 +92,30 @@ fn writes(args: &mut ArgumentConsumer<'_>) -> Result<(Vec<kv::Write>, Vec<u32>)>
     Ok((writes, must_not_exist))
 }
 
+/// `a-c,x-z`
+fn spans(text: &str) -> Vec<kv::Span> {
+    let spans = text.split(',').filter_map(|span| span.split_once('-'));
+    let span = |(from, to)| kv::Span { start: bytes(from), end: bytes(to), ..kv::Span::default() };
+    spans.map(span).collect()
+}
+
+/// How a lock is asked for: timeout, strength, whether to wait.
+fn how(args: &mut ArgumentConsumer<'_>) -> Result<(u64, kv::Strength, kv::WaitPolicy)> {
+    let timeout_ms = number(args, "timeout")?;
+    let strength = match args.take_key("strength").unwrap_or("update") {
+        "key-share" => kv::Strength::KeyShare,
+        "share" => kv::Strength::Share,
+        "no-key-update" => kv::Strength::NoKeyUpdate,
+        _ => kv::Strength::Update,
+    };
+    let wait = match args.take_key("wait") {
+        Some("no") => kv::WaitPolicy::Nowait,
+        Some("skip") => kv::WaitPolicy::SkipLocked,
+        _ => kv::WaitPolicy::Block,
+    };
+    Ok((timeout_ms, strength, wait))
+}
+
 fn points(keys: &str) -> Vec<kv::Span> {
     keys.split(',')
         .filter(|k| !k.is_empty())
@@ -233,18 +257,7 @@ impl Range {
                 max_bytes: 0,
             }),
             "lock" => {
-                let timeout_ms = number(args, "timeout")?;
-                let strength = match args.take_key("strength").unwrap_or("update") {
-                    "key-share" => kv::Strength::KeyShare,
-                    "share" => kv::Strength::Share,
-                    "no-key-update" => kv::Strength::NoKeyUpdate,
-                    _ => kv::Strength::Update,
-                };
-                let wait = match args.take_key("wait") {
-                    Some("no") => kv::WaitPolicy::Nowait,
-                    Some("skip") => kv::WaitPolicy::SkipLocked,
-                    _ => kv::WaitPolicy::Block,
-                };
+                let (timeout_ms, strength, wait) = how(args)?;
                 Request::LockKeys(kv::LockKeys {
                     keys: rest(args),
                     strength: strength as i32,
@@ -253,9 +266,22 @@ impl Range {
                     timeout_ms,
                 })
             }
+            // Spans as a-c,x-z; read at `read_ts`.
+            "claim" => {
+                let (timeout_ms, strength, wait) = how(args)?;
+                Request::LockSpans(kv::LockSpans {
+                    spans: spans(args.next_pos().ok_or("spans")?),
+                    strength: strength as i32,
+                    wait: wait as i32,
+                    timeout_ms,
+                    read_ts,
+                })
+            }
             "release" => {
+                let spans = spans(args.take_key("spans").unwrap_or(""));
                 let keys: Vec<_> = rest(args);
-                Request::ReleaseLocks(kv::ReleaseLocks { ended: keys.is_empty(), keys })
+                let ended = keys.is_empty() && spans.is_empty();
+                Request::ReleaseLocks(kv::ReleaseLocks { ended, keys, spans })
             }
             "commit" => {
                 let read_spans = points(args.take_key("reads").unwrap_or(""));
@@ -266,6 +292,7 @@ impl Range {
                     read_ts,
                     exact_ts,
                     locked: vec![],
+                    locked_span: None,
                     must_not_exist,
                 })
             }
@@ -377,7 +404,7 @@ impl Range {
                 Strength::Update => "U",
             };
             let how = if row.granted { "holds" } else { "waits" };
-            writeln!(out, "{} {} {how} {what}", row.key, row.owner.txn)?;
+            writeln!(out, "{} {} {how} {what}", row.place, row.owner.txn)?;
         }
         let mut at = Timestamp::MAX.prev();
         while at > Timestamp::ZERO {
@@ -441,6 +468,10 @@ fn shown(response: kv::RangeResponse) -> String {
                 (None, _) => format!("@{}", k.version_ts),
             });
             format!("locked {}", locked.collect::<Vec<String>>().join(" "))
+        }
+        Response::LockedSpans(r) if r.version_ts == 0 => "claimed".into(),
+        Response::LockedSpans(r) => {
+            format!("claimed, {} changed at {}", text(&r.key), r.version_ts)
         }
         Response::Committed(r) => format!("committed at {}", r.commit_ts),
         Response::Prewritten(r) => format!("placed, at least {}", r.min_commit_ts),

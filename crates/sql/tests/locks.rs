@@ -578,3 +578,115 @@ async fn an_advisory_lock_times_out_and_tells() {
     assert!(detail.contains("ExclusiveLock on advisory lock (1, 2)"), "{detail}");
     assert!(detail.contains("asked for ShareLock"), "{detail}");
 }
+
+/// Waits until a background statement has ended, or until somebody waits.
+async fn waits(engine: &Arc<Engine>, task: &tokio::task::JoinHandle<(Session, String)>) {
+    somebody_waits(engine).await;
+    assert!(!task.is_finished());
+}
+
+#[tokio::test]
+async fn a_range_for_update_keeps_inserts_out_at_serializable() {
+    let engine = engine();
+    let mut a = connect(&engine).await;
+    let made = "CREATE TABLE t (k int PRIMARY KEY, v int, n int);
+                CREATE INDEX t_n ON t (n);
+                INSERT INTO t VALUES (12, 1, 1), (18, 2, 2), (30, 3, 9)";
+    check!(a, made, "-- CREATE TABLE\n-- CREATE INDEX\n-- INSERT 0 3");
+    for clause in ["FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE"] {
+        let lock = format!("BEGIN; SELECT k FROM t WHERE k BETWEEN 10 AND 20 AND v = 1 {clause}");
+        check!(a, &lock, "-- BEGIN\n12\n-- SELECT 1");
+        let inside = spawn(connect(&engine).await, "INSERT INTO t VALUES (15, 0, 0)");
+        waits(&engine, &inside).await;
+        let mut b = connect(&engine).await;
+        check!(b, "INSERT INTO t VALUES (25, 0, 0)", "-- INSERT 0 1");
+        // Rows that are there have locks of their own.
+        check!(b, "UPDATE t SET n = 3 WHERE k = 30", "-- UPDATE 1");
+        check!(b, "SELECT k FROM t WHERE k = 18 FOR UPDATE NOWAIT", "18\n-- SELECT 1");
+        check!(
+            b,
+            "SELECT locktype, mode, granted, key FROM pg_locks WHERE locktype = 'range'",
+            format!(
+                "range|{}|t|t from (k)=(10) to (k)=(20), index \"t_pkey\"\n-- SELECT 1",
+                pg_mode_of(clause)
+            )
+        );
+        let timeout = "SET lock_timeout = 50; INSERT INTO t VALUES (16, 0, 0); RESET lock_timeout";
+        let late = run(&mut b, timeout).await;
+        assert!(late.contains("ERROR 55P03"), "{late}");
+        check!(b, "RESET lock_timeout", "-- RESET");
+        check!(a, "UPDATE t SET v = 1 WHERE k = 12; COMMIT", "-- UPDATE 1\n-- COMMIT");
+        let (_, seen) = inside.await.expect("the insert");
+        assert_eq!(seen, "-- INSERT 0 1", "{clause}");
+        check!(b, "DELETE FROM t WHERE k IN (15, 25)", "-- DELETE 2");
+    }
+    // Neither weaker levels, nor KEY SHARE, nor SKIP LOCKED, nor a scan of all of a table.
+    let free = [
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT k FROM t WHERE k BETWEEN 10 AND 20 FOR UPDATE",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT k FROM t WHERE k > 10 FOR UPDATE",
+        "BEGIN; SELECT k FROM t WHERE k BETWEEN 10 AND 20 FOR KEY SHARE",
+        "BEGIN; SELECT k FROM t WHERE k BETWEEN 10 AND 20 FOR UPDATE SKIP LOCKED",
+        "BEGIN; SELECT k FROM t WHERE v = 1 FOR UPDATE",
+        "BEGIN; SELECT k FROM t WHERE k BETWEEN 10 AND 20",
+    ];
+    let mut b = connect(&engine).await;
+    for lock in free {
+        let seen = run(&mut a, lock).await;
+        assert!(seen.starts_with("-- BEGIN\n12\n"), "{lock}: {seen}");
+        check!(
+            b,
+            "INSERT INTO t VALUES (15, 0, 0); DELETE FROM t WHERE k = 15",
+            "-- INSERT 0 1\n-- DELETE 1"
+        );
+        check!(a, "ROLLBACK", "-- ROLLBACK");
+    }
+}
+
+fn pg_mode_of(clause: &str) -> &'static str {
+    match clause {
+        "FOR UPDATE" => "AccessExclusiveLock",
+        "FOR NO KEY UPDATE" => "ExclusiveLock",
+        _ => "RowShareLock",
+    }
+}
+
+/// Two sessions look for a free slot and take it, one after the other: nobody is told to try again.
+#[tokio::test]
+async fn a_gap_is_filled_once() {
+    let engine = engine();
+    let mut s = connect(&engine).await;
+    let made = "CREATE TABLE bookings (room int, start int, PRIMARY KEY (room, start))";
+    check!(s, made, "-- CREATE TABLE");
+    let look =
+        "BEGIN; SELECT start FROM bookings WHERE room = 1 AND start BETWEEN 10 AND 20 FOR UPDATE";
+    let mut a = connect(&engine).await;
+    check!(a, look, "-- BEGIN\n-- SELECT 0");
+    let second = spawn(connect(&engine).await, look);
+    waits(&engine, &second).await;
+    check!(a, "INSERT INTO bookings VALUES (1, 12); COMMIT", "-- INSERT 0 1\n-- COMMIT");
+    let (mut b, seen) = second.await.expect("the second");
+    assert_eq!(seen, "-- BEGIN\n12\n-- SELECT 1");
+    check!(b, "COMMIT", "-- COMMIT");
+}
+
+/// The same through an index: its entries are kept out.
+#[tokio::test]
+async fn a_range_of_an_index_is_kept_too() {
+    let engine = engine();
+    let mut a = connect(&engine).await;
+    let made = "CREATE TABLE t (k int PRIMARY KEY, n int); CREATE INDEX t_n ON t (n);
+                INSERT INTO t VALUES (1, 10), (2, 50)";
+    check!(a, made, "-- CREATE TABLE\n-- CREATE INDEX\n-- INSERT 0 2");
+    check!(a, "BEGIN; SELECT k FROM t WHERE n = 10 FOR UPDATE", "-- BEGIN\n1\n-- SELECT 1");
+    let inside = spawn(connect(&engine).await, "INSERT INTO t VALUES (3, 10)");
+    waits(&engine, &inside).await;
+    let mut b = connect(&engine).await;
+    check!(b, "INSERT INTO t VALUES (4, 11)", "-- INSERT 0 1");
+    check!(
+        b,
+        "SELECT place, wish, held FROM conclave.lock_waits",
+        "t(n, k)=(10, 3), index \"t_n\"|FOR UPDATE|FOR UPDATE\n-- SELECT 1"
+    );
+    check!(a, "COMMIT", "-- COMMIT");
+    assert_eq!(inside.await.expect("the insert").1, "-- INSERT 0 1");
+}

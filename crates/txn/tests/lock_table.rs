@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base::{Key, NodeId, Timestamp, TxnId};
+use base::{Key, KeyRange, NodeId, Timestamp, TxnId};
 use proptest::prelude::*;
 use txn::Owner;
-use txn::lock_table::{Grant, LockTable, Strength, Verdict};
+use txn::lock_table::{Grant, LockTable, Place, SPANS_PER_TXN, Strength, Verdict};
 
 fn owner(n: u64) -> Owner {
     Owner { txn: TxnId(n), start: Timestamp(n), coordinator: NodeId(n % 3 + 1), incarnation: 1 }
@@ -16,9 +16,19 @@ fn key(n: u64) -> Key {
     Key::from(format!("k{n}").into_bytes())
 }
 
+/// From one key to another, or to the end of all.
+fn span((from, to): (u64, u64)) -> KeyRange {
+    let end = if to >= 5 { Key::MIN } else { key(from.max(to)) };
+    KeyRange { start: key(from.min(to)), end }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
-    Acquire { txn: u64, key: u64, wish: Strength, wait: bool },
+    AcquireSpan { txn: u64, span: (u64, u64), wish: Strength, wait: bool },
+    ReleaseSpan { txn: u64, span: (u64, u64) },
+    CancelSpan { txn: u64, nth: usize },
+    Acquire { txn: u64, key: u64, wish: Strength, vacant: bool, wait: bool },
+    Judge { key: u64, vacant: bool },
     Release { txn: u64, key: u64 },
     Cancel { txn: u64, key: u64 },
     ReleaseTxn { txn: u64 },
@@ -39,9 +49,23 @@ fn strength() -> impl Strategy<Value = Strength> {
 
 fn op() -> impl Strategy<Value = Op> {
     let (txn, key) = (1..8u64, 0..5u64);
+    let span = (0..5u64, 0..6u64);
     prop_oneof![
-        8 => (txn.clone(), key.clone(), strength(), prop::bool::weighted(0.8))
-            .prop_map(|(txn, key, wish, wait)| Op::Acquire { txn, key, wish, wait }),
+        4 => (txn.clone(), span.clone(), span_strength(), prop::bool::weighted(0.8))
+            .prop_map(|(txn, span, wish, wait)| Op::AcquireSpan { txn, span, wish, wait }),
+        1 => (txn.clone(), span).prop_map(|(txn, span)| Op::ReleaseSpan { txn, span }),
+        1 => (txn.clone(), 0..3usize).prop_map(|(txn, nth)| Op::CancelSpan { txn, nth }),
+        8 => (
+            txn.clone(),
+            key.clone(),
+            strength(),
+            prop::bool::weighted(0.7),
+            prop::bool::weighted(0.8),
+        )
+            .prop_map(|(txn, key, wish, vacant, wait)| {
+                Op::Acquire { txn, key, wish, vacant, wait }
+            }),
+        1 => (key.clone(), any::<bool>()).prop_map(|(key, vacant)| Op::Judge { key, vacant }),
         3 => (txn.clone(), key.clone()).prop_map(|(txn, key)| Op::Release { txn, key }),
         1 => (txn.clone(), key.clone()).prop_map(|(txn, key)| Op::Cancel { txn, key }),
         2 => txn.clone().prop_map(|txn| Op::ReleaseTxn { txn }),
@@ -52,23 +76,50 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+fn span_strength() -> impl Strategy<Value = Strength> {
+    prop::sample::select(vec![Strength::Share, Strength::NoKeyUpdate, Strength::Update])
+}
+
 proptest! {
     #[test]
     fn invariants_hold(ops in prop::collection::vec(op(), 1..120)) {
         let mut table = LockTable::new(24);
         for op in ops {
             let mut grants: Vec<Grant> = Vec::new();
+            let mut right = LockTable::new(24);
             match op {
-                Op::Acquire { txn, key: k, wish, wait } => {
-                    let verdict = table.acquire(&key(k), owner(txn), wish, wait);
-                    let held = table.held(key(k).as_bytes(), TxnId(txn));
+                Op::Judge { key: k, vacant } => table.judge(&key(k), vacant),
+                Op::Acquire { txn, key: k, wish, vacant, wait } => {
+                    let (k, who) = (key(k), owner(txn));
+                    let verdict = table.acquire(&k, who, wish, vacant, wait, &mut grants);
+                    let k = &k;
+                    let held = table.held(k.as_bytes(), TxnId(txn));
                     prop_assert_eq!(verdict == Verdict::Granted, held >= Some(wish));
                 }
                 Op::Release { txn, key: k } => {
                     table.release(key(k).as_bytes(), TxnId(txn), &mut grants);
                     prop_assert_eq!(table.held(key(k).as_bytes(), TxnId(txn)), None);
                 }
-                Op::Cancel { txn, key: k } => table.cancel(key(k).as_bytes(), TxnId(txn), &mut grants),
+                Op::AcquireSpan { txn, span: s, wish, wait } => {
+                    let verdict = table.acquire_span(&span(s), owner(txn), wish, wait, &mut grants);
+                    let held = span(s).is_empty() || table.holds_span(&span(s), TxnId(txn), wish);
+                    prop_assert_eq!(verdict == Verdict::Granted, held);
+                }
+                Op::ReleaseSpan { txn, span: s } => {
+                    table.release_span(&span(s), TxnId(txn), &mut grants);
+                    let free = span(s).is_empty()
+                        || !table.holds_span(&span(s), TxnId(txn), Strength::Share);
+                    prop_assert!(free);
+                }
+                Op::CancelSpan { txn, nth } => {
+                    let place = table.waits_of(TxnId(txn)).nth(nth);
+                    if let Some(place) = place {
+                        table.cancel(&place, TxnId(txn), &mut grants);
+                    }
+                }
+                Op::Cancel { txn, key: k } => {
+                    table.cancel(&Place::Key(key(k)), TxnId(txn), &mut grants);
+                }
                 Op::ReleaseTxn { txn } => table.release_txn(TxnId(txn), &mut grants),
                 Op::Replicate { txn, key: k } => {
                     if table.held(key(k).as_bytes(), TxnId(txn)).is_some_and(Strength::may_write) {
@@ -81,35 +132,35 @@ proptest! {
                     let other = table.replicated_holder(key(k).as_bytes());
                     let alone = other.is_none_or(|holder| holder.txn == TxnId(txn));
                     if alone && held.is_none_or(Strength::may_write) {
-                        table.adopt(&key(k), owner(txn));
+                        table.adopt(&key(k), owner(txn), &mut grants);
                     }
                 }
                 Op::Gone { node } => {
                     table.release_coordinator(NodeId(node), 1, &mut grants);
                 }
                 Op::Split { key: k } => {
-                    let right = table.split_off(&key(k));
+                    right = table.split_off(&key(k), &mut grants);
                     right.check_invariants();
                 }
             }
             table.check_invariants();
             for grant in grants {
-                prop_assert!(table.held(grant.key.as_bytes(), grant.txn).is_some());
+                let here = holds(&table, &grant.place, grant.txn);
+                prop_assert!(here || holds(&right, &grant.place, grant.txn));
             }
         }
     }
 
-    /// Each transaction takes its keys in its own order and then ends. Deadlocks are certain.
+    /// Each transaction takes its keys and spans in its own order and then ends. Deadlocks are certain.
     #[test]
     fn nobody_waits_for_ever(
-        plans in prop::collection::vec(
-            prop::collection::vec((0..5u64, strength()), 1..6), 2..9),
+        plans in prop::collection::vec(prop::collection::vec(claim(), 1..6), 2..9),
         schedule in prop::collection::vec(any::<prop::sample::Index>(), 400),
     ) {
         let mut table = LockTable::new(1_000);
-        let mut left: BTreeMap<u64, Vec<(u64, Strength)>> =
+        let mut left: BTreeMap<u64, Vec<(Place, Strength)>> =
             plans.into_iter().enumerate().map(|(n, plan)| (n as u64 + 1, plan)).collect();
-        let mut waiting: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut waiting: BTreeMap<u64, Place> = BTreeMap::new();
         let mut turns = schedule.into_iter();
         while !left.is_empty() {
             let mut grants = Vec::new();
@@ -125,9 +176,17 @@ proptest! {
                 let Some(turn) = turns.next() else { break };
                 let txn = *turn.get(&able);
                 match left.get_mut(&txn).expect("able").pop() {
-                    Some((k, wish)) => {
-                        if table.acquire(&key(k), owner(txn), wish, true) == Verdict::Waits {
-                            waiting.insert(txn, k);
+                    Some((place, wish)) => {
+                        let verdict = match &place {
+                            Place::Key(key) => {
+                                table.acquire(key, owner(txn), wish, true, true, &mut grants)
+                            }
+                            Place::Span(span) => {
+                                table.acquire_span(span, owner(txn), wish, true, &mut grants)
+                            }
+                        };
+                        if verdict == Verdict::Waits {
+                            waiting.insert(txn, place);
                         }
                     }
                     None => {
@@ -140,8 +199,8 @@ proptest! {
                 waiting.remove(&grant.txn.0);
             }
             table.check_invariants();
-            for (&txn, &k) in &waiting {
-                prop_assert!(!table.blockers(key(k).as_bytes(), TxnId(txn)).is_empty());
+            for (&txn, place) in &waiting {
+                prop_assert!(!table.blockers(place, TxnId(txn)).is_empty());
             }
         }
         if left.is_empty() {
@@ -169,14 +228,50 @@ fn conflicts_are_those_of_postgresql() {
     }
 }
 
-fn youngest_in_cycle(table: &LockTable, waiting: &BTreeMap<u64, u64>) -> u64 {
+/// A span or a key, and how it is wanted.
+fn claim() -> impl Strategy<Value = (Place, Strength)> {
+    prop_oneof![
+        2 => (0..5u64, strength()).prop_map(|(k, wish)| (Place::Key(key(k)), wish)),
+        1 => ((0..5u64, 0..6u64), span_strength())
+            .prop_map(|(s, wish)| (Place::Span(span(s)), wish)),
+    ]
+}
+
+fn holds(table: &LockTable, place: &Place, txn: TxnId) -> bool {
+    match place {
+        Place::Key(key) => table.held(key.as_bytes(), txn).is_some(),
+        Place::Span(span) => table.holds_span(span, txn, Strength::Share),
+    }
+}
+
+/// One transaction may claim so many spans and no more; those that touch count as one, and others have
+/// room.
+#[test]
+fn spans_of_one_transaction_are_few() {
+    let mut table = LockTable::new(10_000);
+    let at = |n: usize| Key::from(format!("k{n:05}").into_bytes());
+    let between = |a: usize, b: usize| KeyRange { start: at(a), end: at(b) };
+    let mut ask = |a, b, txn| {
+        let mode = Strength::Update;
+        table.acquire_span(&between(a, b), owner(txn), mode, true, &mut Vec::new())
+    };
+    for n in 0..SPANS_PER_TXN {
+        assert_eq!(ask(3 * n, 3 * n + 1, 7), Verdict::Granted, "{n}");
+    }
+    assert_eq!(ask(5_000, 5_001, 7), Verdict::Crowded);
+    assert_eq!(ask(1, 2, 7), Verdict::Granted, "touches one that it has");
+    assert_eq!(ask(5_000, 5_001, 8), Verdict::Granted);
+    table.check_invariants();
+    assert_eq!(table.claims(), SPANS_PER_TXN + 1);
+}
+
+fn youngest_in_cycle(table: &LockTable, waiting: &BTreeMap<u64, Place>) -> u64 {
     let mut at = *waiting.keys().next().expect("somebody waits");
     let mut seen = Vec::new();
     let mut met = BTreeSet::new();
     while met.insert(at) {
         seen.push(at);
-        let k = waiting[&at];
-        let blockers = table.blockers(key(k).as_bytes(), TxnId(at));
+        let blockers = table.blockers(&waiting[&at], TxnId(at));
         let next =
             blockers.iter().map(|ahead| ahead.owner.txn.0).find(|txn| waiting.contains_key(txn));
         at = next.expect("who waits behind somebody that runs is not stuck");

@@ -54,6 +54,7 @@ impl Store {
             Request::Get(get) => self.get(txn, get),
             Request::Scan(scan) => self.scan(txn, scan),
             Request::LockKeys(lock) => self.lock_keys(id, txn, lock),
+            Request::LockSpans(lock) => self.lock_spans(id, txn, lock),
             Request::CommitOnePhase(commit) => self.commit_one_phase(id, txn, commit),
             Request::Prewrite(prewrite) => self.prewrite(id, txn, prewrite),
             Request::Resolve(resolve) => Ok(self.resolve(resolve)),
@@ -249,7 +250,7 @@ impl Store {
             self.install(write, ts, txn.id);
         }
         self.records.insert((primary.clone(), txn.id), Fate::Committed(ts));
-        self.release_keys(txn.id, |_| true, range);
+        self.release_all(txn.id, range);
         Ok(committed(ts))
     }
 
@@ -379,8 +380,10 @@ fn spans_of(request: &Request) -> Vec<KeyRange> {
         Request::Get(r) => points(&r.keys),
         Request::Scan(r) => r.span.iter().map(|s| s.clone().into()).collect(),
         Request::LockKeys(r) => points(&r.keys),
+        Request::LockSpans(r) => spans(&r.spans),
         Request::CommitOnePhase(r) => {
-            [writes(&r.writes), spans(&r.read_spans), points(&r.locked)].concat()
+            let around = spans(r.locked_span.as_slice());
+            [writes(&r.writes), spans(&r.read_spans), points(&r.locked), around].concat()
         }
         Request::Prewrite(r) => writes(&r.writes),
         Request::Resolve(r) => points(&r.keys),
@@ -388,7 +391,7 @@ fn spans_of(request: &Request) -> Vec<KeyRange> {
         Request::QueryTxn(r) => points(std::slice::from_ref(&r.primary)),
         Request::CheckKeys(r) => points(&r.keys),
         Request::Refresh(r) => spans(&r.spans),
-        Request::ReleaseLocks(r) => points(&r.keys),
+        Request::ReleaseLocks(r) => [points(&r.keys), spans(&r.spans)].concat(),
         Request::Load(r) => {
             r.rows.iter().map(|row| KeyRange::point(Key(row.key.clone()))).collect()
         }

@@ -41,6 +41,15 @@ pub(super) struct Claims {
     pub(super) waiters: BTreeMap<(u64, u64), (kv::TxnMeta, kv::Strength)>,
 }
 
+/// A span that others are kept from inserting into, or that somebody waits for.
+#[derive(Debug, Clone)]
+pub(super) struct SpanClaim {
+    pub(super) owner: kv::TxnMeta,
+    pub(super) span: KeyRange,
+    pub(super) strength: kv::Strength,
+    pub(super) granted: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) span: KeyRange,
@@ -57,6 +66,7 @@ pub(super) struct Store {
     pub(super) rows: BTreeMap<Bytes, BTreeMap<u64, Version>>,
     pub(super) placed: BTreeMap<Bytes, Placed>,
     pub(super) claims: BTreeMap<Bytes, Claims>,
+    pub(super) spans: Vec<SpanClaim>,
     pub(super) records: BTreeMap<(Bytes, u64), Fate>,
     /// Transactions that are over in a range.
     pub(super) over: BTreeSet<(u64, u64)>,
@@ -96,6 +106,7 @@ impl Store {
             rows: BTreeMap::new(),
             placed: BTreeMap::new(),
             claims: BTreeMap::new(),
+            spans: Vec::new(),
             records: BTreeMap::new(),
             over: BTreeSet::new(),
             reads: Vec::new(),
@@ -133,7 +144,8 @@ impl Store {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.claims.values().map(|claims| claims.waiters.len()).sum()
+        let spans = self.spans.iter().filter(|claim| !claim.granted).count();
+        self.claims.values().map(|claims| claims.waiters.len()).sum::<usize>() + spans
     }
 
     pub(super) fn describe_locks(&self) -> String {
@@ -162,6 +174,7 @@ impl Store {
                 range_id: range.descriptor.range_id,
                 waited_ms: 0,
                 behind: Vec::new(),
+                span: None,
             };
             let holders: Vec<_> = claims.holders.values().copied().collect();
             rows.extend(holders.iter().map(|&(txn, strength)| row(txn, strength, true)));
@@ -169,13 +182,34 @@ impl Store {
                 let ahead = holders.iter().filter(|(other, held)| {
                     other.id != txn.id && *held as i32 + wish as i32 >= kv::Strength::Update as i32
                 });
-                let behind = ahead.map(|&(txn, strength)| kv::Obstacle {
-                    txn: Some(txn),
-                    strength: strength as i32,
+                let around = self.spans.iter().filter(|claim| {
+                    claim.granted && claim.owner.id != txn.id && claim.span.contains(key)
                 });
-                let behind = behind.collect();
+                let ahead = ahead.copied().chain(around.map(|c| (c.owner, c.strength)));
+                let behind = ahead
+                    .map(|(txn, strength)| kv::Obstacle {
+                        txn: Some(txn),
+                        strength: strength as i32,
+                    })
+                    .collect();
                 rows.push(kv::LockInfo { behind, ..row(txn, wish, false) });
             }
+        }
+        for claim in &self.spans {
+            let start = &claim.span.start;
+            let holds = |r: &&Range| r.descriptor.span().contains(start.as_bytes());
+            let range = self.ranges.values().find(holds).filter(|r| r.leader == node);
+            let Some(range) = range else { continue };
+            rows.push(kv::LockInfo {
+                key: start.0.clone(),
+                txn: Some(claim.owner),
+                strength: claim.strength as i32,
+                granted: claim.granted,
+                range_id: range.descriptor.range_id,
+                waited_ms: 0,
+                behind: Vec::new(),
+                span: Some(claim.span.clone().into()),
+            });
         }
         rows
     }
@@ -206,6 +240,7 @@ impl Store {
         range.leader = to;
         let span = range.descriptor.span();
         self.claims.retain(|key, _| !span.contains(key));
+        self.cut_spans(&span, |_| true);
         // The new leader knows nothing of earlier reads.
         self.low_water = self.newest;
     }

@@ -118,9 +118,10 @@ impl Fake {
         }
         let started = Instant::now();
         let limit = match &request.request {
-            Some(Request::LockKeys(lock)) if lock.timeout_ms > 0 => {
-                Some(Duration::from_millis(lock.timeout_ms))
-            }
+            Some(
+                Request::LockKeys(kv::LockKeys { timeout_ms, .. })
+                | Request::LockSpans(kv::LockSpans { timeout_ms, .. }),
+            ) if *timeout_ms > 0 => Some(Duration::from_millis(*timeout_ms)),
             Some(_) | None => None,
         };
         let mut notice_at = NOTICE_AFTER;
@@ -243,6 +244,7 @@ impl Drop for Waiting<'_> {
 fn wish_of(request: &kv::RangeRequest) -> kv::Strength {
     match &request.request {
         Some(Request::LockKeys(lock)) => lock.strength(),
+        Some(Request::LockSpans(lock)) => lock.strength(),
         Some(_) | None => kv::Strength::Update,
     }
 }

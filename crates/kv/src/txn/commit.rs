@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use proto::kv;
 use proto::kv::{Isolation, Strength};
 
+use super::claim::Claim;
 use super::refresh::Verified;
 use super::state::Held;
 use super::{Inner, Phase};
@@ -57,15 +58,15 @@ pub(super) struct Task {
     /// Rows locked and not written, each since the version that was there; and keys that are expected
     /// not to have changed.
     locked_only: Vec<Verified>,
-    /// All keys locked, or that the ranges lock by themselves when they are written.
-    held: Vec<Key>,
+    /// All that is locked, or that the ranges lock by themselves when it is written.
+    held: Vec<Claim>,
 }
 
 /// What there is to commit.
 enum Taken {
     Task(Task),
     /// Nothing was written or locked: it is committed, and what it asked to lock is to be released.
-    Nothing(Option<(kv::TxnMeta, Vec<Key>)>),
+    Nothing(Option<(kv::TxnMeta, Vec<Claim>)>),
     /// It is read-only, and somebody may ask what has become of it.
     Outcome(Arc<Xact>),
 }
@@ -151,7 +152,7 @@ impl Task {
         let locked_only = state.locks.iter().filter(only).map(span).chain(expected).collect();
         let reads = state.all_reads();
         let mut held = state.take_held();
-        held.extend(unlocked);
+        held.extend(unlocked.into_iter().map(Claim::Key));
         state.buffer.clear();
         state.phase = Phase::Committing;
         let inner = inner.clone();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use base::{Key, Timestamp, TxnId};
 use proto::kv;
 use proto::kv::kv_error::Error as RangeError;
-use proto::kv::range_request::Request;
 
+use super::claim::{Claim, release_all};
 use super::state::{State, Statement};
 use super::{Inner, Phase};
 use crate::db::Shared;
@@ -70,19 +70,19 @@ impl Inner {
 
     /// Takes what is to be released. In one step with the change of phase: right after it, the
     /// transaction may begin to run again, with other locks and another id.
-    pub(super) fn take_held(&self, state: &mut State) -> Option<(kv::TxnMeta, Vec<Key>)> {
+    pub(super) fn take_held(&self, state: &mut State) -> Option<(kv::TxnMeta, Vec<Claim>)> {
         Some((self.meta(state)?, state.take_held()))
     }
 
     /// Releases in-memory locks in the background, wherever some were taken or asked for. From now
     /// on this node doesn't know the transaction.
-    pub(super) fn release(&self, (meta, keys): (kv::TxnMeta, Vec<Key>)) {
+    pub(super) fn release(&self, (meta, held): (kv::TxnMeta, Vec<Claim>)) {
         self.shared.registry.remove(meta.txn_id());
-        if keys.is_empty() {
+        if held.is_empty() {
             return;
         }
         let runtime = self.shared.router.runtime.clone();
-        detach(&*runtime, release(self.shared.clone(), meta, keys));
+        detach(&*runtime, release(self.shared.clone(), meta, held));
     }
 
     /// What a range's refusal of a read or lock means.
@@ -99,14 +99,9 @@ impl Inner {
     }
 }
 
-async fn release(shared: Arc<Shared>, meta: kv::TxnMeta, keys: Vec<Key>) {
+async fn release(shared: Arc<Shared>, meta: kv::TxnMeta, held: Vec<Claim>) {
     // A failure is harmless: locks in memory die with their leader, and with their coordinator.
-    drop(scatter(&shared.router, Some(&meta), Replay::Safe, keys, release_all).await);
-}
-
-/// Releases all that an ended transaction holds in a range.
-pub(crate) fn release_all(keys: &[Key]) -> Request {
-    Request::ReleaseLocks(kv::ReleaseLocks { keys: first_and_last(keys.iter()), ended: true })
+    drop(scatter(&shared.router, Some(&meta), Replay::Safe, held, release_all).await);
 }
 
 /// The ends of what the keys cover: short, however many they are, and a range that has both has all.

@@ -18,6 +18,7 @@ use proto::kv::range_request::Request;
 use proto::kv::range_response::Response;
 use proto::kv::{Isolation, Strength, WaitPolicy};
 
+use super::claim::{Claim, release_these};
 use super::read::present;
 use super::state::Held;
 use super::{Inner, Phase, State, Txn};
@@ -79,13 +80,10 @@ impl Txn {
             }
             self.inner.meta(&state)
         };
-        let build = |keys: &[Key]| {
-            let keys = keys.iter().map(|key| key.0.clone()).collect();
-            Request::ReleaseLocks(kv::ReleaseLocks { keys, ended: false })
-        };
         let router = &self.inner.shared.router;
+        let claims = keys.iter().cloned().map(Claim::Key).collect();
         // Lost, it leaves a lock that ends with the transaction.
-        drop(scatter(router, meta.as_ref(), Replay::Safe, keys.to_vec(), build).await);
+        drop(scatter(router, meta.as_ref(), Replay::Safe, claims, release_these).await);
     }
 }
 
@@ -161,14 +159,7 @@ impl Inner {
                     {
                         left.extend(items);
                     }
-                    Err(refusal) => {
-                        let mut error = self.refused(refusal);
-                        if let KvError::LockNotAvailable { waited, .. } = &mut error {
-                            // Several requests, one wait.
-                            *waited = router.runtime.now().saturating_sub(started);
-                        }
-                        return Err(error);
-                    }
+                    Err(refusal) => return Err(self.lock_refused(refusal, started)),
                 }
             }
         }
@@ -191,14 +182,24 @@ impl Inner {
         self.lock_keys(keys, strength, WaitPolicy::Nowait).await.map(drop)
     }
 
-    fn slice(&self, timeout: Option<Duration>, started: Duration) -> Duration {
+    /// What the refusal of a lock means that was first asked for at `started`.
+    pub(super) fn lock_refused(&self, refusal: Refusal, started: Duration) -> KvError {
+        let mut error = self.refused(refusal);
+        if let KvError::LockNotAvailable { waited, .. } = &mut error {
+            // Several requests, one wait.
+            *waited = self.shared.router.runtime.now().saturating_sub(started);
+        }
+        error
+    }
+
+    pub(super) fn slice(&self, timeout: Option<Duration>, started: Duration) -> Duration {
         let waited = self.shared.router.runtime.now().saturating_sub(started);
         let left = timeout.map_or(SLICE, |t| t.saturating_sub(waited).min(SLICE));
         // 0 would mean no limit.
         left.max(Duration::from_millis(1))
     }
 
-    fn out_of_time(&self, timeout: Option<Duration>, started: Duration) -> bool {
+    pub(super) fn out_of_time(&self, timeout: Option<Duration>, started: Duration) -> bool {
         let waited = self.shared.router.runtime.now().saturating_sub(started);
         timeout.is_some_and(|t| waited >= t)
     }

@@ -7,6 +7,7 @@
 //!   begin_statement   here        snapshot by isolation level
 //!   get, scan         read.rs     buffer merged over the snapshot
 //!   lock              lock.rs     in-memory locks; the snapshot moves forward where the level allows
+//!                     claim.rs    the same for spans that were read FOR UPDATE
 //!   put, delete       here        buffered
 //!   rollback_to       savepoint.rs  buffer undone, younger locks released
 //!   commit            commit.rs   nothing / one phase / parallel / two phases
@@ -22,6 +23,7 @@
 //!   locked it, not above that of a later one.
 //! - **T3** A transaction that was ever told [`KvError::Deadlock`] holds no lock.
 
+mod claim;
 mod commit;
 mod end;
 mod forecast;
@@ -44,7 +46,9 @@ use crate::activity::Activity;
 use crate::buffer::{Savepoint, WriteBuffer};
 use crate::db::Shared;
 use crate::error::KvError;
-pub(crate) use end::{range_refused, release_all};
+pub use claim::SpanLock;
+pub(crate) use claim::{Claim, release_all};
+pub(crate) use end::range_refused;
 pub use forecast::{CommitForecast, CommitWay, Footprint, Part};
 pub use lock::Locked;
 pub use read::{ScanOptions, ScanPage};
@@ -373,7 +377,7 @@ impl Inner {
             txn: self.meta(&state),
             activity,
             phase: state.phase.name().to_owned(),
-            locks: state.locks.len() as u64,
+            locks: (state.locks.len() + state.spans.len()) as u64,
             buffered_bytes: state.buffer.bytes() as u64,
             waits: !state.waits.is_empty(),
             advisory: self.options.session_lock,

@@ -11,7 +11,7 @@ use proto::kv::range_request::Request;
 use proto::kv::range_response::Response;
 use txn::read_set::ReadSet;
 
-use super::{Inner, Txn};
+use super::{Inner, SpanLock, Txn};
 use crate::buffer::WriteBuffer;
 use crate::error::KvError;
 use crate::router::{Refusal, Replay, unexpected};
@@ -29,6 +29,8 @@ pub struct ScanOptions {
     pub max_bytes: u64,
     /// What is read need not hold at the commit: whoever asks locks what it uses, and checks it then.
     pub unchecked: bool,
+    /// At SERIALIZABLE: keeps others from inserting into what was read, until the transaction ends.
+    pub lock: Option<SpanLock>,
 }
 
 /// Some rows of a span.
@@ -42,9 +44,9 @@ pub struct ScanPage {
 }
 
 /// A snapshot to read, and on whose behalf.
-struct View {
+pub(super) struct View {
     meta: Option<kv::TxnMeta>,
-    read_ts: Timestamp,
+    pub(super) read_ts: Timestamp,
 }
 
 impl Txn {
@@ -68,8 +70,15 @@ impl Txn {
     }
 
     /// Reads the rows of a span in key order, or in reverse.
+    /// With [`ScanOptions::lock`], [`KvError::Restatement`] if others have written there since the
+    /// snapshot, and the errors of [`Txn::lock`].
     pub async fn scan(&self, span: KeyRange, options: ScanOptions) -> Result<ScanPage, KvError> {
-        self.inner.unless_killed(self.read_span(span, options)).await?
+        let Some(lock) = options.lock else {
+            return self.inner.unless_killed(self.read_span(span, options)).await?;
+        };
+        let page = self.inner.unless_killed(self.read_span(span.clone(), options)).await??;
+        self.claim(covered(&span, page.resume.as_ref(), options.reverse), lock).await?;
+        Ok(page)
     }
 
     /// The transaction's own writes as far as this handle shows them.
@@ -77,7 +86,7 @@ impl Txn {
         self.frozen.as_ref().map_or(&state.buffer, |frozen| &frozen.own)
     }
 
-    fn view(&self, state: &super::State) -> View {
+    pub(super) fn view(&self, state: &super::State) -> View {
         let read_ts = self.frozen.as_ref().and_then(|frozen| frozen.read_ts);
         View { meta: self.inner.meta(state), read_ts: read_ts.unwrap_or(state.read_ts) }
     }
@@ -281,6 +290,7 @@ fn remaining(options: &ScanOptions, rows: u64, bytes: u64) -> ScanOptions {
         max_rows: options.max_rows.saturating_sub(rows),
         max_bytes: options.max_bytes.saturating_sub(bytes),
         unchecked: options.unchecked,
+        lock: options.lock,
     }
 }
 

@@ -9,6 +9,7 @@ use futures::channel::oneshot;
 use proto::kv::Strength;
 use txn::read_set::ReadSet;
 
+use super::claim::{Claim, HeldSpan};
 use crate::activity::Activity;
 use crate::buffer::WriteBuffer;
 use crate::error::KvError;
@@ -78,6 +79,8 @@ pub(crate) struct State {
     pub(crate) stale_snapshot: bool,
     pub(crate) buffer: WriteBuffer,
     pub(crate) locks: BTreeMap<Key, Held>,
+    /// Spans that others are kept out of.
+    pub(crate) spans: Vec<HeldSpan>,
     /// Lock requests made.
     pub(crate) lock_requests: u64,
     /// The commit was asked to give up.
@@ -114,6 +117,7 @@ impl Default for State {
             stale_snapshot: false,
             buffer: WriteBuffer::default(),
             locks: BTreeMap::new(),
+            spans: Vec::new(),
             lock_requests: 0,
             interrupted: false,
             expected: Vec::new(),
@@ -162,11 +166,12 @@ impl State {
         }
     }
 
-    /// Keys that are locked, or may be because they were asked for.
-    pub(crate) fn take_held(&mut self) -> Vec<Key> {
-        let mut keys = std::mem::take(&mut self.requested);
-        keys.extend(std::mem::take(&mut self.locks).into_keys());
-        keys
+    /// What is locked, or may be because it was asked for.
+    pub(crate) fn take_held(&mut self) -> Vec<Claim> {
+        let keys = std::mem::take(&mut self.requested).into_iter();
+        let keys = keys.chain(std::mem::take(&mut self.locks).into_keys());
+        let spans = std::mem::take(&mut self.spans).into_iter();
+        keys.map(Claim::Key).chain(spans.map(|held| Claim::Span(held.span))).collect()
     }
 
     /// Remembers what the current statement reads; spans beyond `limit` are merged.

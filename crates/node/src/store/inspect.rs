@@ -6,8 +6,9 @@ use std::sync::Arc;
 use base::NodeId;
 use proto::kv::inspect::What;
 use proto::kv::range_response::Response;
-use proto::kv::{Inspect, Inspected, LockInfo, Obstacle, RangeResponse, TxnMeta};
+use proto::kv::{Inspect, Inspected, LockInfo, Obstacle, RangeResponse, Span, TxnMeta};
 use range::eval::strength_out;
+use txn::lock_table::Place;
 
 use super::Store;
 
@@ -39,10 +40,11 @@ impl Store {
                 if rows.len() >= LOCKS_MAX {
                     return rows;
                 }
-                let wait = evaluator.wait_of(&row.key, row.owner.txn).filter(|_| !row.granted);
+                let wait = evaluator.wait_of(&row.place, row.owner.txn).filter(|_| !row.granted);
                 let (since, behind) = wait.unwrap_or((now, Vec::new()));
                 rows.push(LockInfo {
-                    key: row.key.0.clone(),
+                    key: row.place.start().0.clone(),
+                    span: span_of(row.place),
                     txn: Some(meta(row.owner)),
                     strength: strength_out(row.strength) as i32,
                     granted: row.granted,
@@ -59,6 +61,13 @@ impl Store {
             }
         }
         rows
+    }
+}
+
+fn span_of(place: Place) -> Option<Span> {
+    match place {
+        Place::Key(_) => None,
+        Place::Span(span) => Some(span.into()),
     }
 }
 

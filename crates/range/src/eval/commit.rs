@@ -26,7 +26,7 @@ use base::{Key, Timestamp};
 use proto::kv::{self, kv_error::Error, range_response::Response, write::Kind};
 use storage::mvcc::{self, Newest, TxnRecord};
 use storage::{EngineRead, WriteBatch};
-use txn::lock_table::{Strength, Verdict};
+use txn::lock_table::{Place, Strength, Verdict};
 use txn::{Owner, Rules};
 
 use super::common::{Evaluated, Refusal, key, require};
@@ -124,13 +124,13 @@ impl Evaluator {
         let holds = self.locks.held(wanted.as_bytes(), owner.txn).is_some_and(Strength::may_write);
         let replicated = self.lock_on(engine, wanted.as_bytes())?;
         // Not if another's lock was placed meanwhile: `take` makes the table know of it.
-        if holds && replicated.is_none_or(|lock| lock.txn == owner.txn) {
+        if holds && replicated.as_ref().is_none_or(|lock| lock.txn == owner.txn) {
             return Ok(None);
         }
-        match self.take(engine, wanted, owner, Strength::Update, true)? {
+        match self.take_with(engine, replicated.as_ref(), wanted, owner, Strength::Update, true)? {
             Verdict::Granted => Ok(None),
-            Verdict::Waits => Ok(Some(Wait::Lock(wanted.clone()))),
-            Verdict::Full => Err(Refusal::lock_table_full()),
+            Verdict::Waits => Ok(Some(Wait::Lock(Place::Key(wanted.clone())))),
+            Verdict::Full | Verdict::Crowded => Err(Refusal::lock_table_full()),
             Verdict::Refused(holder) => unreachable!("willing to wait for {holder:?}"),
         }
     }

@@ -10,11 +10,11 @@
 use base::{Key, Timestamp};
 use proto::kv::{self, kv_error::Error, range_response::Response};
 use storage::EngineRead;
-use storage::mvcc;
+use storage::mvcc::{self, Lock};
 use txn::Owner;
-use txn::lock_table::{Obstacle, Strength, Verdict};
+use txn::lock_table::{Obstacle, Place, Strength, Verdict};
 
-use super::common::{Evaluated, Refusal, holder_of, key, require};
+use super::common::{Evaluated, Refusal, holder_of, key, require, span_of};
 use super::waits::{Parked, Wait};
 use super::{Effect, Evaluator, Micros, Step};
 
@@ -28,12 +28,8 @@ impl Evaluator {
         work: &mut Parked,
     ) -> Evaluated {
         let owner = require(txn)?;
-        self.check_not_ended(owner.txn)?;
-        if self.gone.get(&owner.coordinator).is_some_and(|&ended| owner.incarnation <= ended) {
-            return Err(Refusal::gone(owner.txn, "its coordinator is gone"));
-        }
-        self.note_issued(owner.start.max(Timestamp(owner.txn.0)));
-        let strength = strength_of(lock.strength());
+        self.check_may_lock(owner)?;
+        let strength = strength_in(lock.strength());
         let policy = lock.wait();
         if work.order.is_empty() {
             work.order = (0..lock.keys.len() as u32).collect();
@@ -51,9 +47,9 @@ impl Evaluator {
                     if block && lock.timeout_ms > 0 {
                         work.deadline = Some(work.since + lock.timeout_ms * 1000);
                     }
-                    return Ok(Step::Wait(Wait::Lock(wanted)));
+                    return Ok(Step::Wait(Wait::Lock(Place::Key(wanted))));
                 }
-                Verdict::Full => return Err(Refusal::lock_table_full()),
+                Verdict::Full | Verdict::Crowded => return Err(Refusal::lock_table_full()),
                 Verdict::Refused(holder) => {
                     // A replicated lock is about to go: its transaction is committing, or dead. To call
                     // the row locked would tell a session so of what it has itself just committed.
@@ -61,10 +57,10 @@ impl Evaluator {
                     if brief && !work.impatient {
                         self.take(engine, &wanted, owner, strength, true)?;
                         work.deadline = Some(now + self.config.brief_wait);
-                        return Ok(Step::Wait(Wait::Lock(wanted)));
+                        return Ok(Step::Wait(Wait::Lock(Place::Key(wanted))));
                     }
                     if policy == kv::WaitPolicy::Nowait {
-                        return Err(conflict(&wanted, strength, holder, 0, false));
+                        return Err(conflict(strength, &holder, 0, false));
                     }
                     work.skipped[at as usize] = true;
                 }
@@ -85,6 +81,16 @@ impl Evaluator {
         Ok(Step::Done(Response::LockKeys(kv::LockKeysResult { keys, waited_us })))
     }
 
+    /// Refuses locks to a transaction that is over here, or whose process is.
+    pub(super) fn check_may_lock(&mut self, owner: Owner) -> Evaluated<()> {
+        self.check_not_ended(owner.txn)?;
+        if self.gone.get(&owner.coordinator).is_some_and(|&ended| owner.incarnation <= ended) {
+            return Err(Refusal::gone(owner.txn, "its coordinator is gone"));
+        }
+        self.note_issued(owner.start.max(Timestamp(owner.txn.0)));
+        Ok(())
+    }
+
     /// Asks the lock table for a key, after making sure that it knows of a replicated lock on it. Also of
     /// one that was placed while the key was held: see [`txn::lock_table::LockTable::adopt`].
     pub(super) fn take(
@@ -95,12 +101,32 @@ impl Evaluator {
         strength: Strength,
         wait: bool,
     ) -> Evaluated<Verdict> {
-        if let Some(lock) = self.lock_on(engine, wanted.as_bytes())?
+        let found = self.lock_on(engine, wanted.as_bytes())?;
+        self.take_with(engine, found.as_ref(), wanted, owner, strength, wait)
+    }
+
+    /// The same, with the replicated lock on the key, if there is one.
+    pub(super) fn take_with(
+        &mut self,
+        engine: &dyn EngineRead,
+        found: Option<&Lock>,
+        wanted: &Key,
+        owner: Owner,
+        strength: Strength,
+        wait: bool,
+    ) -> Evaluated<Verdict> {
+        // Only who may insert is kept out of a span.
+        let matters = self.locks.has_spans() && strength.may_write();
+        let vacant = matters && is_vacant(engine, wanted)?;
+        let mut grants = Vec::new();
+        if let Some(lock) = found
             && self.locks.replicated_holder(wanted.as_bytes()).is_none()
         {
-            self.locks.adopt(wanted, holder_of(&lock));
+            self.locks.adopt(wanted, holder_of(lock), &mut grants);
         }
-        Ok(self.locks.acquire(wanted, owner, strength, wait))
+        let verdict = self.locks.acquire(wanted, owner, strength, vacant, wait, &mut grants);
+        self.wake_granted(grants);
+        Ok(verdict)
     }
 
     pub(super) fn release_locks(
@@ -123,15 +149,25 @@ impl Evaluator {
             let replicated = self.locks.replicated_holder(bytes);
             if replicated.is_none_or(|holder| holder.txn != owner.txn) {
                 // A request that still waits for the key starts over.
-                if let Some(tokens) = self.lock_waits.remove(&(key(bytes), owner.txn)) {
+                let place = Place::Key(key(bytes));
+                if let Some(tokens) = self.lock_waits.remove(&(place, owner.txn)) {
                     self.ready.extend(tokens);
                 }
                 self.locks.release(bytes, owner.txn, &mut grants);
             }
         }
+        for span in &release.spans {
+            self.release_span(&span_of(span), owner.txn, &mut grants);
+        }
         self.wake_granted(grants);
         Ok(Step::Done(Response::Done(kv::Done {})))
     }
+}
+
+/// Whether there is no row.
+pub(super) fn is_vacant(engine: &dyn EngineRead, key: &Key) -> Evaluated<bool> {
+    let newest = mvcc::newest_version(engine, key.as_bytes())?;
+    Ok(newest.is_none_or(|newest| newest.value.is_none()))
 }
 
 fn locked(engine: &dyn EngineRead, key: &[u8], want_value: bool) -> Evaluated<kv::LockedKey> {
@@ -150,14 +186,13 @@ fn locked(engine: &dyn EngineRead, key: &[u8], want_value: bool) -> Evaluated<kv
 }
 
 pub(super) fn conflict(
-    key: &Key,
     wish: Strength,
-    holder: Obstacle,
+    holder: &Obstacle,
     waited: Micros,
     timed_out: bool,
 ) -> Refusal {
     Refusal::new(Error::LockConflict(kv::LockConflict {
-        key: key.0.clone(),
+        key: holder.key.0.clone(),
         holder: holder.owner.txn.0,
         waited_ms: waited / 1000,
         holder_start_ts: holder.owner.start.0,
@@ -167,7 +202,9 @@ pub(super) fn conflict(
     }))
 }
 
-fn strength_of(strength: kv::Strength) -> Strength {
+/// A strength as the lock table names it.
+#[must_use]
+pub fn strength_in(strength: kv::Strength) -> Strength {
     match strength {
         kv::Strength::KeyShare => Strength::KeyShare,
         kv::Strength::Share => Strength::Share,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   latch      until a command in flight ends                 always soon
-//!   lock       until the lock table grants a key              notices to the coordinator after 20 ms,
+//!   lock       until the lock table grants a key or span      notices to the coordinator after 20 ms,
 //!   foreign    until another's replicated lock is settled     settlement of replicated locks after 50
 //! ```
 //!
@@ -15,22 +15,24 @@
 use base::{Key, NodeId, Timestamp, TxnId};
 use proto::kv::{self, kv_error::Error, range_request::Request};
 use storage::{EngineRead, mvcc};
-use txn::Owner;
 use txn::latches::CommandId;
-use txn::lock_table::{Grant, Strength};
+use txn::lock_table::{Grant, Obstacle, Place, Strength};
 
 use super::common::{Refusal, error_response, foreign_lock, meta_of, reader_of};
 use super::lock::{conflict, strength_out};
 use super::{Effect, Evaluator, ForeignLock, Micros, Token};
 use crate::route::is_inside;
 
+/// A notice names so many: who waits for a span may wait for all that are writing there.
+const BLOCKERS_MAX: usize = 64;
+
 /// What a parked request waits for.
 #[derive(Debug, Clone)]
 pub(super) enum Wait {
     /// A command in flight.
     Latch(CommandId),
-    /// A key in the lock table.
-    Lock(Key),
+    /// A key or span in the lock table.
+    Lock(Place),
     /// Another's replicated lock, met by a read.
     Foreign(Box<ForeignLock>),
 }
@@ -85,6 +87,7 @@ impl Parked {
                 Request::Get(_)
                     | Request::Scan(_)
                     | Request::LockKeys(_)
+                    | Request::LockSpans(_)
                     | Request::CommitOnePhase(_)
                     | Request::Prewrite(_)
                     | Request::Refresh(_)
@@ -109,8 +112,8 @@ impl Evaluator {
     ) {
         match &wait {
             Wait::Latch(command) => self.latches.park(*command, token),
-            Wait::Lock(key) => {
-                self.lock_waits.entry((key.clone(), work.txn())).or_default().push(token);
+            Wait::Lock(place) => {
+                self.lock_waits.entry((place.clone(), work.txn())).or_default().push(token);
             }
             Wait::Foreign(lock) => {
                 self.foreign_waits.entry(lock.key.clone()).or_default().push(token);
@@ -168,8 +171,8 @@ impl Evaluator {
 
     /// Wakes who was waiting for what the lock table has granted.
     pub(super) fn wake_granted(&mut self, grants: Vec<Grant>) {
-        for Grant { key, txn } in grants {
-            if let Some(tokens) = self.lock_waits.remove(&(key, txn)) {
+        for Grant { place, txn } in grants {
+            if let Some(tokens) = self.lock_waits.remove(&(place, txn)) {
                 self.ready.extend(tokens);
             }
         }
@@ -178,8 +181,8 @@ impl Evaluator {
     /// Wakes what a transaction that is over waits for in the lock table, to be refused: its waits there
     /// are about to end without a grant.
     pub(super) fn wake_waits_of(&mut self, txn: TxnId) {
-        for key in self.locks.waits_of(txn) {
-            if let Some(tokens) = self.lock_waits.remove(&(key.clone(), txn)) {
+        for place in self.locks.waits_of(txn) {
+            if let Some(tokens) = self.lock_waits.remove(&(place, txn)) {
                 self.ready.extend(tokens);
             }
         }
@@ -224,21 +227,21 @@ impl Evaluator {
         // Woken in the meantime by the end of another's wait.
         let Some(mut work) = self.parked.remove(&token) else { return };
         let Some(wait) = work.wait.take() else { return };
-        let holder = match &wait {
-            Wait::Lock(key) => self.locks.blockers(key.as_bytes(), work.txn()).first().copied(),
-            Wait::Foreign(_) | Wait::Latch(_) => None,
-        };
-        let wish = match &wait {
-            Wait::Lock(key) => self.locks.wish(key.as_bytes(), work.txn()),
-            Wait::Foreign(_) | Wait::Latch(_) => None,
+        let (holder, wish) = match &wait {
+            Wait::Lock(place) => (
+                self.locks.blockers(place, work.txn()).into_iter().next(),
+                self.locks.wish(place, work.txn()),
+            ),
+            Wait::Foreign(_) | Wait::Latch(_) => (None, None),
         };
         self.unregister(token, work.txn(), &wait);
-        let blocks = matches!(
-            &work.request.request,
-            Some(Request::LockKeys(lock)) if lock.wait() == kv::WaitPolicy::Block
-        );
-        if let (true, Wait::Lock(key), Some(holder), Some(wish)) = (blocks, &wait, holder, wish) {
-            let Refusal(error) = conflict(key, wish, holder, now - work.since, true);
+        let blocks = match &work.request.request {
+            Some(Request::LockKeys(lock)) => lock.wait() == kv::WaitPolicy::Block,
+            Some(Request::LockSpans(lock)) => lock.wait() == kv::WaitPolicy::Block,
+            Some(_) | None => false,
+        };
+        if let (true, Some(holder), Some(wish)) = (blocks, holder, wish) {
+            let Refusal(error) = conflict(wish, &holder, now - work.since, true);
             out.push(Effect::Respond { token, response: error_response(*error) });
             return;
         }
@@ -251,14 +254,14 @@ impl Evaluator {
     fn unregister(&mut self, token: Token, txn: TxnId, wait: &Wait) {
         match wait {
             Wait::Latch(_) => self.latches.unpark(|&parked| parked == token),
-            Wait::Lock(key) => {
-                let place = (key.clone(), txn);
-                let Some(tokens) = self.lock_waits.get_mut(&place) else { return };
+            Wait::Lock(place) => {
+                let waiter = (place.clone(), txn);
+                let Some(tokens) = self.lock_waits.get_mut(&waiter) else { return };
                 tokens.retain(|&parked| parked != token);
                 if tokens.is_empty() {
-                    self.lock_waits.remove(&place);
+                    self.lock_waits.remove(&waiter);
                     let mut grants = Vec::new();
-                    self.locks.cancel(key.as_bytes(), txn, &mut grants);
+                    self.locks.cancel(place, txn, &mut grants);
                     self.wake_granted(grants);
                 }
             }
@@ -281,15 +284,15 @@ impl Evaluator {
         };
         let (wish, blockers) = match &work.wait {
             _ if now < due => return,
-            Some(Wait::Lock(key)) => {
-                let blockers = self.locks.blockers(key.as_bytes(), TxnId(meta.id));
-                let blockers = blockers.into_iter().map(|o| blocker(o.owner, key, o.strength));
-                let wish = self.locks.wish(key.as_bytes(), TxnId(meta.id));
-                (wish.unwrap_or(Strength::Update), blockers.collect())
+            Some(Wait::Lock(place)) => {
+                let blockers = self.locks.blockers(place, TxnId(meta.id));
+                let wish = self.locks.wish(place, TxnId(meta.id));
+                (wish.unwrap_or(Strength::Update), blockers)
             }
             // A reader waits for no lock but this one.
             Some(Wait::Foreign(lock)) => {
-                (Strength::KeyShare, vec![blocker(lock.owner, &lock.key, Strength::Update)])
+                let (owner, key) = (lock.owner, lock.key.clone());
+                (Strength::KeyShare, vec![Obstacle { owner, strength: Strength::Update, key }])
             }
             Some(Wait::Latch(_)) | None => return,
         };
@@ -297,7 +300,7 @@ impl Evaluator {
         let notice = kv::WaitNotice {
             waiter: meta.id,
             waiter_start_ts: meta.start_ts,
-            blockers,
+            blockers: blockers.iter().take(BLOCKERS_MAX).map(blocker).collect(),
             range_id: 0,
             wish: strength_out(wish) as i32,
             waited_ms: (now - work.since) / 1000,
@@ -316,12 +319,13 @@ impl Evaluator {
     ) {
         let found = match &work.wait {
             Some(Wait::Foreign(lock)) => (**lock).clone(),
-            Some(Wait::Lock(key)) if self.locks.replicated_holder(key.as_bytes()).is_some() => {
+            Some(Wait::Lock(place)) => {
+                let Some(key) = self.replicated_in(place, work.txn()) else { return };
                 // Damage shows when the lock is evaluated; here it only delays.
                 let Ok(Some(lock)) = mvcc::get_lock(engine, key.as_bytes()) else { return };
-                foreign_lock(key.clone(), &lock, Timestamp::ZERO)
+                foreign_lock(key, &lock, Timestamp::ZERO)
             }
-            Some(Wait::Lock(_) | Wait::Latch(_)) | None => return,
+            Some(Wait::Latch(_)) | None => return,
         };
         let owner = found.owner;
         let gone = self.gone.get(&owner.coordinator).is_some_and(|&i| owner.incarnation <= i);
@@ -332,6 +336,18 @@ impl Evaluator {
         }
         self.settling.insert(owner.txn, now);
         out.push(Effect::Settle(found));
+    }
+
+    /// The key of a replicated lock that keeps a transaction waiting for a place.
+    fn replicated_in(&self, place: &Place, txn: TxnId) -> Option<Key> {
+        let is_replicated = |key: &Key| self.locks.replicated_holder(key.as_bytes()).is_some();
+        match place {
+            Place::Key(key) => is_replicated(key).then(|| key.clone()),
+            Place::Span(_) => {
+                let blockers = self.locks.blockers(place, txn).into_iter();
+                blockers.map(|ahead| ahead.key).find(is_replicated)
+            }
+        }
     }
 
     /// Forgets what is old enough to be of no use.
@@ -359,10 +375,10 @@ impl Evaluator {
                 Some(Wait::Latch(command)) => {
                     self.proposals.contains_key(&super::ProposalId(command.0))
                 }
-                Some(Wait::Lock(key)) => {
-                    let waits = !self.locks.blockers(key.as_bytes(), work.txn()).is_empty();
-                    let place = (key.clone(), work.txn());
-                    waits && self.lock_waits.get(&place).is_some_and(|t| t.contains(token))
+                Some(Wait::Lock(place)) => {
+                    let waits = !self.locks.blockers(place, work.txn()).is_empty();
+                    let waiter = (place.clone(), work.txn());
+                    waits && self.lock_waits.get(&waiter).is_some_and(|t| t.contains(token))
                 }
                 Some(Wait::Foreign(lock)) => self
                     .foreign_waits
@@ -379,7 +395,8 @@ impl Evaluator {
     }
 }
 
-fn blocker(owner: Owner, key: &Key, held: Strength) -> kv::Blocker {
-    let held = strength_out(held) as i32;
-    kv::Blocker { txn: Some(meta_of(owner)), key: key.0.clone(), held }
+fn blocker(ahead: &Obstacle) -> kv::Blocker {
+    let Obstacle { owner, strength, key } = ahead;
+    let held = strength_out(*strength) as i32;
+    kv::Blocker { txn: Some(meta_of(*owner)), key: key.0.clone(), held }
 }

@@ -222,6 +222,9 @@ impl Replica {
         parts.reverse();
         // What touched the part that went is refused: no lease is needed to say so.
         let refusals = effects.len();
+        if let Some(evaluator) = lead.evaluator.as_mut() {
+            evaluator.run_woken(ctx.engine, ctx.now(), &mut effects);
+        }
         self.carry_out(ctx, effects, refusals, out);
         parts
     }

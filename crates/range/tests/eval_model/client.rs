@@ -275,8 +275,10 @@ impl Client {
                     self.ask(world, Purpose::FinishEnd(outcome), ask);
                 }
                 Effect::Release => {
-                    let release =
-                        Request::ReleaseLocks(kv::ReleaseLocks { keys: vec![], ended: true });
+                    let release = Request::ReleaseLocks(kv::ReleaseLocks {
+                        ended: true,
+                        ..kv::ReleaseLocks::default()
+                    });
                     world.send(For::Nobody, request(Some(self.meta()), release));
                 }
             }
@@ -316,6 +318,7 @@ impl Client {
             read_ts: self.read_ts.0,
             exact_ts: exact.map_or(0, |ts| ts.0),
             locked: vec![],
+            locked_span: None,
             must_not_exist: vec![],
         };
         self.ask(world, Purpose::OnePhase, Request::CommitOnePhase(commit));

@@ -11,7 +11,8 @@ use base::{KeyRange, Timestamp};
 use bytes::Bytes;
 use checker::{Action, Key, Level, Op, Outcome, Row, Scan, Snapshot, Value};
 use kv::{
-    Db, IdKind, Isolation, KvError, Remedy, ScanOptions, Strength, Txn, TxnOptions, WaitPolicy,
+    Db, IdKind, Isolation, KvError, Remedy, ScanOptions, SpanLock, Strength, Txn, TxnOptions,
+    WaitPolicy,
 };
 use parking_lot::Mutex;
 
@@ -241,9 +242,13 @@ async fn execute(statement: &Statement, db: &Db, txn: &Txn, seen: &Seen) -> Resu
 
 async fn scan(txn: &Txn, from: u64, to: u64) -> Result<Scan, KvError> {
     let mut rows = Vec::new();
+    // At SERIALIZABLE every other one keeps others from inserting, which is to change nothing but who waits.
+    let locks = txn.id().is_some_and(|id| id.0 % 2 == 0);
+    let lock = SpanLock { strength: Strength::Update, wait: WaitPolicy::Block };
+    let options = ScanOptions { lock: locks.then_some(lock), ..ScanOptions::default() };
     let mut left = Some(KeyRange { start: row(from), end: row(to) });
     while let Some(span) = left {
-        let page = txn.scan(span, ScanOptions::default()).await?;
+        let page = txn.scan(span, options).await?;
         rows.extend(page.rows.iter().map(|(key, value)| {
             let value = match value.first() {
                 Some(&LIST) => Value::List(list_of(value)),

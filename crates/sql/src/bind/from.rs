@@ -242,7 +242,7 @@ impl Binder<'_> {
         let row_key = row_key.then(|| self.fresh("row key", PgType::new(TypeId::Bytea)));
         let alias = Arc::from(alias.unwrap_or_else(|| table.name.clone()));
         let lockable = self.in_cte == 0;
-        Scan { table: Arc::clone(table), alias, columns, row_key, lockable, skip_locked: false }
+        Scan { table: Arc::clone(table), alias, columns, row_key, lockable, lock: None }
     }
 
     fn derived(

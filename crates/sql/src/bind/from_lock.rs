@@ -123,7 +123,8 @@ impl Binder<'_> {
                         column
                     }
                 };
-                scan.skip_locked |= clause.wait == LockWait::SkipLocked;
+                let (strength, wait) = scan.lock.unwrap_or((clause.strength, clause.wait));
+                scan.lock = Some((strength.max(clause.strength), wait.max(clause.wait)));
                 match locks.iter_mut().find(|lock| lock.key == column.id) {
                     Some(lock) => {
                         lock.strength = lock.strength.max(clause.strength);

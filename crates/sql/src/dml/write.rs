@@ -220,17 +220,33 @@ impl Names<'_> {
     /// `(a, b)=(1, x)`.
     pub(crate) fn describe(&self, table: &Table, index: &Index, key: &Key) -> Option<String> {
         let values = table.codec().index(index.id)?.decode_key(key).ok()?;
-        let positions = table.index_positions(index);
+        Some(self.named(table, index, &values))
+    }
+
+    /// The same for the first columns of an index; none if the prefix is not made of whole values.
+    pub(crate) fn describe_prefix(
+        &self,
+        table: &Table,
+        index: &Index,
+        prefix: &[u8],
+    ) -> Option<String> {
+        let values = table.codec().index(index.id)?.decode_prefix(prefix).ok()?;
+        (!values.is_empty()).then(|| self.named(table, index, &values))
+    }
+
+    fn named(&self, table: &Table, index: &Index, values: &[Datum]) -> String {
+        let positions: Vec<usize> =
+            table.index_positions(index).into_iter().take(values.len()).collect();
         let names: Vec<String> = positions
             .iter()
             .map(|&p| pgtypes::registry::quote_ident(&table.columns[p].name))
             .collect();
         let values: Vec<String> = positions
             .iter()
-            .zip(&values)
+            .zip(values)
             .map(|(&p, v)| print(v, table.columns[p].ty, self.env))
             .collect();
-        Some(format!("({})=({})", names.join(", "), values.join(", ")))
+        format!("({})=({})", names.join(", "), values.join(", "))
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Access {
     pub(crate) points: bool,
     /// A leading column has known values, or bounds on both sides.
     pub(crate) bounded: bool,
+    /// No condition bounds it: all of the index is read.
+    pub(crate) is_whole: bool,
 }
 
 impl Access {
@@ -76,8 +78,9 @@ pub(crate) fn choose(table: &Table, conditions: &[Condition]) -> Result<Access, 
     let constant = fit.equal.iter().take_while(|values| values.len() == 1).count();
     let points = fit.complete;
     let bounded = !fit.equal.is_empty() || (fit.lower.is_some() && fit.upper.is_some());
+    let is_whole = fit.equal.is_empty() && fit.lower.is_none() && fit.upper.is_none();
     let spans = spans(codec, &fit)?;
-    Ok(Access { index, spans, constant, points, bounded })
+    Ok(Access { index, spans, constant, points, bounded, is_whole })
 }
 
 fn score(fit: &Fit<'_>) -> (bool, usize, usize) {

@@ -97,6 +97,7 @@ impl Reader {
             max_rows: wanted,
             max_bytes: PAGE_BYTES,
             unchecked: self.scan.unchecked,
+            lock: self.scan.span_lock,
         };
         let page = self.scan.txn.scan(span, options).await?;
         if let Some(rest) = page.resume {

@@ -26,13 +26,22 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
 use futures::stream;
-use kv::Txn;
+use kv::{SpanLock, Txn};
 use pgtypes::PgType;
 
 use super::access::Access;
 use super::condition::Condition;
+use super::lock::{lock_strength, wait_policy};
 use super::reader::Reader;
 use crate::ir::Scan;
+
+/// How a scan under a locking clause keeps others from inserting into what it reads: not where all of an
+/// index is read, or every writer of the table would wait for whoever looks for a row by a column without an
+/// index; and rows by their keys have locks of their own.
+pub(super) fn span_lock(scan: &Scan, access: &Access) -> Option<SpanLock> {
+    let (strength, wait) = scan.lock.filter(|_| !access.is_whole && !access.points)?;
+    Some(SpanLock { strength: lock_strength(strength), wait: wait_policy(wait) })
+}
 
 /// Where an output column comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +63,8 @@ pub(crate) struct TableScanExec {
     pub(crate) output: Arc<[Source]>,
     /// Under SKIP LOCKED.
     pub(crate) unchecked: bool,
+    /// Under another locking clause: see [`span_lock`].
+    pub(crate) span_lock: Option<SpanLock>,
     pub(super) reverse: bool,
     pub(crate) fetch: Option<usize>,
     properties: Arc<PlanProperties>,
@@ -77,11 +88,13 @@ impl TableScanExec {
             Boundedness::Bounded,
         )
         .with_scheduling_type(SchedulingType::Cooperative);
+        let span_lock = span_lock(scan, &access);
         let mut scan = TableScanExec {
             txn,
             table: Arc::clone(&scan.table),
             alias: Arc::clone(&scan.alias),
-            unchecked: scan.skip_locked,
+            unchecked: scan.skips_locked(),
+            span_lock,
             access: Arc::new(access),
             conditions: conditions.into(),
             output: output.into(),

@@ -21,7 +21,7 @@ use pgtypes::PgType;
 use super::catalog_view::VirtualTable;
 use super::func::{AggRef, SetFunction, WindowFunc};
 use super::scalar::{Scalar, Subquery};
-use super::statement::RowLock;
+use super::statement::{LockStrength, LockWait, RowLock};
 
 /// Names one column of one node of one statement.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -203,8 +203,16 @@ pub struct Scan {
     pub row_key: Option<RelColumn>,
     /// A locking clause around it means it: it is not inside of a WITH query.
     pub lockable: bool,
-    /// Rows that others hold are passed over, so that what is read here proves nothing.
-    pub skip_locked: bool,
+    /// How a locking clause locks its rows.
+    pub lock: Option<(LockStrength, LockWait)>,
+}
+
+impl Scan {
+    /// Whether rows that others hold are passed over, so that what is read proves nothing.
+    #[must_use]
+    pub fn skips_locked(&self) -> bool {
+        self.lock.is_some_and(|(_, wait)| wait == LockWait::SkipLocked)
+    }
 }
 
 /// Names rows that one part of a statement makes and others read. Unique in the statement.

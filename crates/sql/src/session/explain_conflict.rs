@@ -4,7 +4,7 @@
 //! transaction's coordinator, for a moment only: an error that says less is better than one that comes
 //! late. The same record goes into the node's ring of conflicts (`conclave.contention_events`).
 
-use base::{Key, Timestamp, TxnId};
+use base::{Key, KeyRange, Timestamp, TxnId};
 use kv::{AdvisoryKey, KvError, SerializationCause, Strength, WaitEdge};
 use pgtypes::EvalEnv;
 use proto::kv as message;
@@ -292,6 +292,31 @@ impl Names<'_> {
         }
     }
 
+    /// The same for a span: `accounts from (id)=(10) to (id)=(20), index "accounts_pkey"`.
+    pub(crate) fn place_of_span(&self, span: &KeyRange) -> String {
+        let Some((table, index)) = self.owner(&span.start) else { return format!("keys {span}") };
+        let whole = base::keyspace::index_prefix(table.id, index.id).prefix_range();
+        let values = |prefix: &[u8]| self.describe_prefix(table, index, prefix);
+        let (start, end) = (span.start.as_bytes(), span.end.as_bytes());
+        let from = match (values(start), start.strip_suffix(&[0]).and_then(values)) {
+            _ if span.start <= whole.start => String::new(),
+            (Some(from), _) => format!(" from {from}"),
+            // Where a page of a scan ended.
+            (None, Some(last)) => format!(" after {last}"),
+            (None, None) => " from some value".to_owned(),
+        };
+        let to = match (last_before(end).as_deref().and_then(values), values(end)) {
+            _ if span.end == whole.end => String::new(),
+            (Some(last), _) => format!(" to {last}"),
+            (None, Some(end)) => format!(" to before {end}"),
+            (None, None) => " to some value".to_owned(),
+        };
+        match from.is_empty() && to.is_empty() {
+            true => format!("all rows of {}, index \"{}\"", table.name, index.name),
+            false => format!("{}{from}{to}, index \"{}\"", table.name, index.name),
+        }
+    }
+
     /// The table of a key, if it is of one.
     pub(crate) fn table_of(&self, key: &Key) -> Option<&str> {
         if key.as_bytes().first() != Some(&base::keyspace::TABLES) {
@@ -299,4 +324,14 @@ impl Names<'_> {
         }
         self.owner(key).map(|(table, _)| table.name.as_str())
     }
+}
+
+/// What ends right before `end`: a prefix of keys, or a key.
+fn last_before(end: &[u8]) -> Option<Vec<u8>> {
+    let (&last, rest) = end.split_last()?;
+    let mut prefix = rest.to_vec();
+    if last > 0 {
+        prefix.push(last - 1);
+    }
+    Some(prefix)
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::{Key, NodeId};
+use base::{Key, KeyRange, NodeId};
 use kv::{AdvisoryKey, Inspection, Strength};
 use pgtypes::{Datum, EvalEnv};
 use proto::kv as message;
@@ -167,7 +167,7 @@ impl Cluster<'_> {
             let waits = (!lock.granted)
                 .then(|| timestamp(self.now_us.saturating_sub(lock.waited_ms * 1000)));
             vec![
-                text(if advisory.is_some() { "advisory" } else { "tuple" }),
+                text(lock_type(lock, advisory.is_some())),
                 database,
                 table.map_or(Datum::Null, oid),
                 Datum::Null,
@@ -184,7 +184,7 @@ impl Cluster<'_> {
                 Datum::Bool(false),
                 waits.unwrap_or(Datum::Null),
                 txn.map_or(Datum::Null, |txn| int8(txn.coordinator)),
-                text(self.names.place(&key)),
+                text(self.place(lock)),
             ]
         };
         answer.locks.iter().map(row).collect()
@@ -201,7 +201,7 @@ impl Cluster<'_> {
                 row.extend(self.party(waiter));
                 row.extend(self.party(holder));
                 row.push(holder.map_or(Datum::Null, |txn| int8(self.age_ms(txn))));
-                row.push(text(self.names.place(&key)));
+                row.push(text(self.place(lock)));
                 row.push(text(lock_mode(lock.strength(), advisory)));
                 row.push(text(lock_mode(ahead.strength(), advisory)));
                 row.push(int8(lock.waited_ms));
@@ -209,6 +209,14 @@ impl Cluster<'_> {
             }
         }
         rows
+    }
+
+    /// What a lock is on.
+    fn place(&self, lock: &message::LockInfo) -> String {
+        match &lock.span {
+            Some(span) => self.names.place_of_span(&KeyRange::from(span.clone())),
+            None => self.names.place(&Key(lock.key.clone())),
+        }
     }
 
     /// Transaction, process, application, statement.
@@ -349,6 +357,15 @@ impl Cluster<'_> {
 fn began_us(txn: &message::TxnMeta) -> u64 {
     const EPOCH_MS: u64 = 946_684_800_000;
     base::Timestamp(txn.start_ts).millis().saturating_sub(EPOCH_MS) * 1000
+}
+
+/// A span is none of PostgreSQL's types: its predicate locks make nobody wait.
+fn lock_type(lock: &message::LockInfo, advisory: bool) -> &'static str {
+    match (&lock.span, advisory) {
+        (Some(_), _) => "range",
+        (None, true) => "advisory",
+        (None, false) => "tuple",
+    }
 }
 
 fn is_table(key: &Key) -> bool {

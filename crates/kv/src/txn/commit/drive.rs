@@ -20,8 +20,8 @@ use crate::router::Replay;
 use crate::runtime::detach;
 use crate::scatter::scatter;
 use crate::stats::{self, Stats};
-use crate::txn::Phase;
 use crate::txn::refresh::{NotRefreshed, Verified, as_of};
+use crate::txn::{Claim, Phase};
 
 /// What the loop knows besides the coordinator.
 #[derive(Default)]
@@ -297,9 +297,19 @@ impl Task {
     }
 
     /// What is to be released: a one-phase command has released the locks of its range.
-    fn still_held(&self, released: Option<&KeyRange>) -> Vec<Key> {
-        let away = |key: &&Key| released.is_none_or(|span| !span.contains(key.as_bytes()));
-        self.held.iter().filter(away).cloned().collect()
+    fn still_held(&self, released: Option<&KeyRange>) -> Vec<Claim> {
+        let Some(released) = released else { return self.held.clone() };
+        let mut left = Vec::new();
+        for claim in &self.held {
+            match claim {
+                Claim::Key(key) if released.contains(key.as_bytes()) => {}
+                Claim::Key(_) => left.push(claim.clone()),
+                Claim::Span(span) => {
+                    left.extend(span.without(released).into_iter().map(Claim::Span));
+                }
+            }
+        }
+        left
     }
 
     /// Tells the primary's range that the coordinator lives, while a step takes long.

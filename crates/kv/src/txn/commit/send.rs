@@ -15,6 +15,7 @@ use super::{Pending, Task};
 use crate::error::KvError;
 use crate::router::{Refusal, Replay, unexpected};
 use crate::scatter::scatter;
+use crate::txn::Claim;
 use crate::txn::end::{first_and_last, range_refused};
 use crate::txn::refresh::Verified;
 
@@ -78,12 +79,15 @@ impl Task {
             Some(_) => Vec::new(),
             None => self.to_verify().iter().map(Verified::to_span).collect(),
         };
+        let keys = self.held.iter().filter_map(Claim::key);
+        let spans = self.held.iter().filter_map(Claim::span).filter_map(|s| s.intersect(home));
         kv::CommitOnePhase {
             writes: self.writes.iter().map(|w| w.write.clone()).collect(),
             read_spans,
             read_ts: self.read_ts.0,
             exact_ts: exact.unwrap_or_default().0,
-            locked: first_and_last(self.held.iter().filter(|key| home.contains(key.as_bytes()))),
+            locked: first_and_last(keys.filter(|key| home.contains(key.as_bytes()))),
+            locked_span: spans.reduce(|a, b| a.hull(&b)).map(kv::Span::from),
             must_not_exist: must_not_exist(&self.writes),
         }
     }

@@ -64,7 +64,7 @@ pub(super) async fn rows(ctx: &ExecContext, rel: &Rel) -> Result<Option<Rows>, S
 fn qualifies(rel: &Rel) -> bool {
     let operator = match rel {
         Rel::OneRow | Rel::Empty { .. } => true,
-        Rel::Scan(scan) => !scan.skip_locked,
+        Rel::Scan(scan) => !scan.skips_locked(),
         Rel::Values { rows, .. } => rows.iter().flatten().all(Scalar::is_row_independent),
         Rel::Filter { .. } | Rel::Project { .. } | Rel::Sort { .. } | Rel::Distinct { .. } => true,
         Rel::Limit { limit, offset, .. } => {

@@ -13,6 +13,7 @@ use super::{BYTES_MAX, PROBE_ROWS, ROWS_MAX, Run, Stop};
 use crate::error::SqlError;
 use crate::exec::access::{self, Access};
 use crate::exec::condition::{Comparison, Condition, Test};
+use crate::exec::scan::span_lock;
 use crate::ir::{ColId, Scalar, Scan};
 use crate::point::{column_of, comparison_with, same_key_form};
 
@@ -166,6 +167,7 @@ impl Run<'_> {
                 let options = ScanOptions {
                     max_rows: wanted.min(most + 1 - read) as u64,
                     max_bytes: PAGE_BYTES,
+                    lock: span_lock(source.scan, access),
                     ..ScanOptions::default()
                 };
                 let page = self.ctx.txn.scan(span, options).await?;
