@@ -122,7 +122,8 @@ pub fn answer_for_missing(
         }
         Ok(Kind::Raft) if wants_replica(&message.message) => (Kind::NoReplica, Bytes::new()),
         Ok(Kind::StillLeading) => (Kind::Resigned, message.message.clone()),
-        Ok(Kind::Raft | Kind::Resigned | Kind::NoReplica | Kind::Removed) | Err(_) => return None,
+        Ok(Kind::Raft | Kind::Resigned | Kind::NoReplica | Kind::Removed | Kind::HandOver)
+        | Err(_) => return None,
     };
     Some(RaftMessage {
         range_id: message.range_id,

@@ -184,6 +184,20 @@ impl Runner for Range {
                 self.log.clear();
                 self.evaluator = Evaluator::new(KeyRange::ALL, low_water, Config::default());
             }
+            // As a new leader that the old one has told of its locks; what is in flight is applied.
+            "hand_over" => {
+                let low_water = Timestamp(number(&mut args, "low_water")?);
+                let mut effects = Vec::new();
+                let error = E::NotLeader(kv::NotLeader::default());
+                let locks = self.evaluator.hand_over(&error, &mut effects);
+                self.take(effects, &mut out)?;
+                self.apply(&mut out)?;
+                self.evaluator = Evaluator::new(KeyRange::ALL, low_water, Config::default());
+                for lock in &locks {
+                    writeln!(out, "{} {}", lock.owner.txn, lock.place)?;
+                    self.evaluator.install(lock);
+                }
+            }
             "close" => {
                 let closed = self.evaluator.close_at(Timestamp(number(&mut args, "to")?));
                 writeln!(out, "closed at {closed}")?;

@@ -27,6 +27,7 @@ enum Op {
     AcquireSpan { txn: u64, span: (u64, u64), wish: Strength, wait: bool },
     ReleaseSpan { txn: u64, span: (u64, u64) },
     CancelSpan { txn: u64, nth: usize },
+    HandOver,
     Acquire { txn: u64, key: u64, wish: Strength, vacant: bool, wait: bool },
     Judge { key: u64, vacant: bool },
     Release { txn: u64, key: u64 },
@@ -55,6 +56,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(txn, span, wish, wait)| Op::AcquireSpan { txn, span, wish, wait }),
         1 => (txn.clone(), span).prop_map(|(txn, span)| Op::ReleaseSpan { txn, span }),
         1 => (txn.clone(), 0..3usize).prop_map(|(txn, nth)| Op::CancelSpan { txn, nth }),
+        1 => Just(Op::HandOver),
         8 => (
             txn.clone(),
             key.clone(),
@@ -116,6 +118,14 @@ proptest! {
                     if let Some(place) = place {
                         table.cancel(&place, TxnId(txn), &mut grants);
                     }
+                }
+                Op::HandOver => {
+                    let mut heir = LockTable::new(24);
+                    for lock in table.carried() {
+                        // What a replicated lock has made of a span is not handed over as it was.
+                        heir.install(&lock);
+                    }
+                    heir.check_invariants();
                 }
                 Op::Cancel { txn, key: k } => {
                     table.cancel(&Place::Key(key(k)), TxnId(txn), &mut grants);

@@ -23,7 +23,7 @@ impl Group {
             Ok(Kind::StillLeading) => return self.asked_whether_leading(from, &message.message),
             Ok(Kind::NoReplica) => return self.force_snapshot(from),
             // That is for the replica as a whole.
-            Ok(Kind::Removed) | Err(_) => return,
+            Ok(Kind::Removed | Kind::HandOver) | Err(_) => return,
         }
         let Some(raft_message) = decode(&message.message) else { return };
         let appends = raft_message.get_msg_type() == MessageType::MsgAppend;

@@ -22,7 +22,7 @@
 //! commit; `settle` Resolve, EndTxn, QueryTxn, CheckKeys, Heartbeat; `load` many new rows that nobody else
 //! looks at; `collect` garbage collection (Collect, Clear), `garbage` when it is worth it. Besides: `command`
 //! what is proposed and what follows from it; `waits` who is parked, for what and how long; `close` closed
-//! timestamps; `outside` what happens besides requests; `look` what
+//! timestamps; `outside` what happens besides requests; `hand_over` what a leader tells its heir; `look` what
 //! others may see.
 //!
 //! # Invariants (docs/transactions.md, section 12)
@@ -44,6 +44,7 @@ mod common;
 mod config;
 mod effect;
 mod garbage;
+mod hand_over;
 mod load;
 mod lock;
 mod lock_spans;

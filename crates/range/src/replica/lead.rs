@@ -20,9 +20,9 @@ use proto::kv::{Ambiguous, RangeRequest};
 use proto::node::raft_message::Kind;
 use proto::node::{Proposal, RaftMessage};
 
-use super::{Life, Replica, not_leader, refuse, respond};
+use super::{Life, Replica, not_leader, refuse};
 use crate::eval::{Evaluator, ProposalId, Token};
-use crate::op::{SplitUnderWay, is_behind};
+use crate::op::SplitUnderWay;
 use crate::state::INIT_AT;
 use crate::{Ctx, Effect};
 
@@ -167,6 +167,7 @@ impl Replica {
         if let Some(error) = self.group.take_failure() {
             return self.stop(ctx, error, out);
         }
+        self.forget_hand_over();
         let leads = self.group.is_leader();
         if self.lead.as_ref().is_some_and(|lead| !leads || lead.term != self.group.term()) {
             self.step_down(ctx, out);
@@ -226,21 +227,29 @@ impl Replica {
         let ts = if config.rules.leaders_begin_with_reads { ts } else { Timestamp::ZERO };
         // Nobody else has led the range since the split: all entries so far are of this term.
         let first = self.group.truncated() == INIT_AT && self.first_term_is(term);
-        let Some(lead) = self.lead.as_mut() else { return };
+        let Some(lead) = &self.lead else { return };
         if lead.term != term || lead.evaluator.is_some() || lead.drawing.is_none() {
             return;
         }
-        lead.evaluator = Some(match self.inherited.take() {
+        let mut fresh = false;
+        let mut evaluator = match self.inherited.take() {
             Some(mut inherited) if first => {
                 inherited.raise_low_water(ts);
                 inherited
             }
-            _ => Box::new(Evaluator::new(span, ts, config)),
-        });
+            _ => {
+                fresh = true;
+                Box::new(Evaluator::new(span, ts, config))
+            }
+        };
         // What they left here need not wait until this leader has missed their heartbeats.
         for (node, incarnation) in ctx.liveness.ended() {
-            lead.evaluator.as_mut().expect("just made").know_gone(node, incarnation);
+            evaluator.know_gone(node, incarnation);
         }
+        if fresh {
+            self.install_handed(ctx, term, &mut evaluator);
+        }
+        self.lead.as_mut().expect("looked at above").evaluator = Some(evaluator);
         self.publish_again(ctx, out);
     }
 
@@ -313,33 +322,6 @@ impl Replica {
         if first {
             out.push(Effect::Schedule);
         }
-    }
-
-    /// Hands leadership to another voter.
-    pub(crate) fn request_transfer(
-        &mut self,
-        ctx: &Ctx<'_>,
-        token: Token,
-        transfer: &proto::kv::TransferLeader,
-        out: &mut Vec<Effect>,
-    ) {
-        let to = NodeId(transfer.to);
-        let done = proto::kv::range_response::Response::Done(proto::kv::Done {});
-        if to == self.node {
-            return respond(token, done, out);
-        }
-        let votes = self.group.members().voters.contains(&to.0);
-        let ready = ctx.liveness.is_live(to, ctx.now()) && !is_behind(&self.group, to);
-        let lead = self.lead.as_mut().expect("admitted under the lease");
-        let busy = lead.split.is_some() || lead.change.is_some();
-        if !votes || !ready || busy {
-            let why = super::unavailable("that replica can't take over now");
-            return refuse(token, why, out);
-        }
-        lead.heir = Some(to);
-        self.group.transfer_leader(to);
-        respond(token, done, out);
-        self.after_raft(ctx, out);
     }
 
     /// Tells the others that this replica, stopped, leads no more and never will, so that they need

@@ -19,6 +19,7 @@
 //! other.
 
 mod apply;
+mod hand_over;
 mod lead;
 mod ready;
 mod request;
@@ -131,6 +132,8 @@ pub struct Replica {
     /// once.
     pub(crate) inherited: Option<Box<Evaluator>>,
     pub(crate) eager: u32,
+    /// What a leader has handed over to this replica, or this one to another.
+    pub(crate) handed: Option<hand_over::Handed>,
     pub(crate) ticks: u64,
     pub(crate) truncate_due: bool,
     /// Somebody was sent on to the leader since the last tick.
@@ -321,6 +324,7 @@ impl Replica {
             split_above: open.config.split_bytes,
             inherited: None,
             eager: 0,
+            handed: None,
             ticks: 0,
             truncate_due: false,
             doubted: false,

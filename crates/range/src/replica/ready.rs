@@ -30,6 +30,9 @@ impl Replica {
         if message.kind == Kind::Removed as i32 {
             return self.told_removed(ctx, &message.message, out);
         }
+        if message.kind == Kind::HandOver as i32 {
+            return self.receive_hand_over(&message);
+        }
         self.tell_stranger(&message, out);
         self.group.step(ctx.now(), ctx.liveness, &message);
         self.after_raft(ctx, out);

@@ -1,6 +1,6 @@
 //! A cluster of real replicas over in-memory engines and logs, on a simulated network. It does what
 //! the driver in `node` does, in one thread and in an order that one seed decides.
-#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test uses its part")]
 
 pub mod client;
 mod effects;
@@ -77,7 +77,7 @@ pub struct World {
     pub rng: Rng,
     pub nodes: Vec<Node>,
     pub config: Config,
-    network: BTreeMap<(u64, u64), (NodeId, NodeId, Packet)>,
+    pub network: BTreeMap<(u64, u64), (NodeId, NodeId, Packet)>,
     sequence: u64,
     pub cut: BTreeSet<(NodeId, NodeId)>,
     pub drop_percent: u64,

@@ -1,9 +1,10 @@
 //! Which transaction holds which key or span of one range, and who waits behind it.
 //!
 //! Pure state: no clock, no task, no disk. [`LockTable::acquire`] answers with a [`Verdict`] and the
-//! caller (`range::eval`) carries it out. Locks here die with the leader; the ones that must outlive it
-//! are the replicated locks in `storage::mvcc`. A holder whose lock is replicated as well is marked so:
-//! it stays until the replicated lock is settled, whatever becomes of its coordinator.
+//! caller (`range::eval`) carries it out. Locks here die with the leader, unless it hands them over
+//! ([`LockTable::carried`]); the ones that must outlive it are the replicated locks in `storage::mvcc`. A
+//! holder whose lock is replicated as well is marked so: it stays until the replicated lock is settled,
+//! whatever becomes of its coordinator.
 //!
 //! # Order
 //!
@@ -46,6 +47,7 @@
 //! Scripts: `scripts/lock_table/`, one per behaviour. Property test: `tests/lock_table.rs`.
 
 mod ahead;
+mod carry;
 mod check;
 mod entry;
 mod grant;
@@ -61,6 +63,7 @@ use crate::{Owner, Rank};
 use entry::{Entry, Holder};
 use spans::{SpanClaim, Spans};
 
+pub use carry::Carried;
 pub use spans::{SPANS_MAX, SPANS_PER_TXN};
 pub use strength::Strength;
 

@@ -55,6 +55,15 @@ impl Runner for Table {
                 right.check_invariants();
                 dump(&mut out, &right)?;
             }
+            // A new leader installs what the old one hands over.
+            "hand_over" => {
+                let carried = self.0.carried();
+                self.0 = LockTable::new(8);
+                for lock in carried {
+                    let taken = if self.0.install(&lock) { "" } else { ": no" };
+                    writeln!(out, "{} {}{taken}", lock.owner.txn, lock.place)?;
+                }
+            }
             "release" => {
                 let who = owner(next(&mut args, "transaction")?)?;
                 match args.next_pos() {
