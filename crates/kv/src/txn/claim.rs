@@ -148,7 +148,10 @@ impl Txn {
             return Ok(());
         }
         let Some(taken) = inner.begin_claim(&span, how.strength)? else { return Ok(()) };
-        let read_ts = self.view(&*inner.active()?).read_ts;
+        let read_ts = {
+            let state = inner.active()?;
+            self.view(&state).read_ts
+        };
         let changed = inner.unless_killed(inner.lock_span(span, how, read_ts)).await??;
         for held in &mut inner.active()?.spans {
             held.granted |= held.taken == taken;
