@@ -158,7 +158,7 @@ fn insert_all(table: &Arc<Table>, query: ir::Query) -> ir::Insert {
         columns: scanned.zip(0..).collect(),
         row_key: None,
         lockable: false,
-        skip_locked: false,
+        lock: None,
     };
     ir::Insert {
         table: table.clone(),

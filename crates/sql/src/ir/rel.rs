@@ -141,7 +141,7 @@ pub enum Rel {
         /// What is locked; the keys are columns of the input.
         locks: Vec<RowLock>,
     },
-    /// Expressions that call functions which wait for others (advisory locks, outcomes of transactions),
+    /// Expressions that call functions which wait for others (advisory locks, nextval, pg_xact_status),
     /// evaluated for each row before the next is looked at. Its columns are the input's, then theirs. Not
     /// made by binding: execution puts it where an expression calls such a function.
     Waiting {
