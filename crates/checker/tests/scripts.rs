@@ -25,7 +25,7 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 
 #[test]
 fn scripts() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let folder = Path::new("scripts");
     let mut paths: Vec<_> = std::fs::read_dir(&folder)
         .expect("the folder exists")
         .map(|entry| entry.expect("readable").path())

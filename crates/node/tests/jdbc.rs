@@ -10,7 +10,7 @@ use std::time::Duration;
 use support::Cluster;
 
 const DRIVER: &str = "/usr/share/java/postgresql.jar";
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/jdbc/RoundTrip.java");
+const PROGRAM: &str = "tests/jdbc/RoundTrip.java";
 
 /// Runs the program against the second of three nodes; `None` where there is no Java.
 async fn run(cluster: &Cluster, more: &[&str]) -> Option<()> {

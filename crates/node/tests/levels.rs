@@ -71,7 +71,7 @@ async fn anomalies_are_prevented_as_the_level_says() {
     let cluster = Cluster::single(&[]);
     let node = &cluster.nodes[0];
     let client = Node::connect(node).await;
-    let scripts = Script::all(concat!(env!("CARGO_MANIFEST_DIR"), "/../sql/scripts/isolation"));
+    let scripts = Script::all("../sql/scripts/isolation");
     for split in [false, true] {
         let table = "DROP TABLE IF EXISTS test; CREATE TABLE test (id int PRIMARY KEY, value int)";
         client.batch_execute(table).await.expect("a table");

@@ -127,7 +127,7 @@ async fn differences(path: &Path, row_execution: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn queries_answer_as_postgresql_does() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/queries");
+    let folder = Path::new("tests/queries");
     let only = std::env::var("QUERIES").unwrap_or_default();
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .expect("the folder is there")

@@ -18,7 +18,7 @@ use goldenscript::{ArgumentConsumer, Runner};
 use txn::Owner;
 
 fn run_all<R: Runner>(folder: &str, new: impl Fn() -> R) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(folder);
+    let folder = Path::new("scripts").join(folder);
     let mut paths: Vec<_> = std::fs::read_dir(&folder)
         .expect("the folder exists")
         .map(|entry| entry.expect("readable").path())

@@ -47,7 +47,7 @@ impl Server for Fake {
 }
 
 async fn matrix(split: bool) {
-    for script in Script::all(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/isolation")) {
+    for script in Script::all("scripts/isolation") {
         for level in Level::ALL {
             let cluster = FakeCluster::with_nodes(if split { 3 } else { 1 });
             let engine = Engine::new(cluster.db(), EngineConfig::default());
