@@ -7,7 +7,8 @@
 //!                   └─ verdict     checker over the recorded histories; timeline; exit code
 //! ```
 //!
-//! The package's other half, `conclave-bench`, measures instead of checking; see `bench/main.rs`.
+//! `conclave test` runs sqllogictest files (`suite`). The package's other half, `conclave-bench`,
+//! measures instead of checking; see `bench/main.rs`.
 //!
 //! # Invariants
 //!
@@ -26,6 +27,7 @@ mod recorder;
 mod report;
 mod run;
 mod session;
+pub mod suite;
 mod timeline;
 mod workloads;
 

@@ -40,6 +40,10 @@ enum Command {
     /// Every transaction is recorded; afterwards a search for orders that the isolation level forbids
     /// tells of the first ones it finds. Exit code 1: there are some.
     Check(workload::CheckArgs),
+    /// Runs sqllogictest files against a server, each in a database of its own.
+    ///
+    /// Exit code 1: a record did not do as it says.
+    Test(workload::suite::SuiteArgs),
     /// Shows the nodes and ranges of a running cluster.
     Status(crate::status::StatusArgs),
 }
@@ -52,7 +56,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Init(args) => crate::cluster::run_init(args),
         Command::Demo(args) => crate::demo::run(args),
         Command::Sql(options) => return run_shell(options),
-        Command::Check(args) => return run_check(&args),
+        Command::Check(args) => return verdict(workload::check(&args)),
+        Command::Test(args) => return verdict(workload::suite::test(&args)),
         Command::Status(args) => crate::status::run(args),
     };
     match outcome {
@@ -64,13 +69,13 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn run_check(args: &workload::CheckArgs) -> ExitCode {
-    match workload::check(args) {
+fn verdict(outcome: Result<bool, workload::CheckError>) -> ExitCode {
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             report(&error);
-            // Not the code of an anomaly: nothing was found out.
+            // Not the code of a failure: nothing was found out.
             ExitCode::from(2)
         }
     }
