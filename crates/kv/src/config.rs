@@ -1,6 +1,9 @@
 //! Limits and patience of the client of ranges.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::memory::MemoryBudget;
 
 /// Limits and patience of the client of ranges.
 #[derive(Debug, Clone)]
@@ -15,6 +18,8 @@ pub struct Config {
     pub attempt_timeout: Duration,
     /// Bytes that one transaction may buffer.
     pub txn_memory: usize,
+    /// Bytes that all transactions and statements of the node may use.
+    pub memory: Arc<MemoryBudget>,
     /// Beyond this many keys a commit writes its record before it answers (plain two-phase).
     pub parallel_commit_keys: usize,
     /// Beyond this many bytes likewise.
@@ -55,6 +60,7 @@ impl Default for Config {
             backoff_max: Duration::from_millis(250),
             attempt_timeout: Duration::from_secs(3),
             txn_memory: 256 << 20,
+            memory: MemoryBudget::new(256 << 20),
             parallel_commit_keys: 256,
             parallel_commit_bytes: 1 << 20,
             max_read_spans: 1024,

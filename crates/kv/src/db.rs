@@ -1,6 +1,7 @@
 //! The database as the node's upper layers see it: begins transactions, and administers ranges.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::directory::Directory;
 use crate::error::KvError;
 use crate::inspect::Contention;
+use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::oracle::Oracle;
 use crate::registry::Registry;
@@ -106,10 +108,27 @@ impl Db {
         self.shared.router.runtime.sleep(duration).await;
     }
 
+    /// Runs a task to its end, in the background.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.shared.router.runtime.spawn(Box::pin(task));
+    }
+
+    /// The wall clock in microseconds since 1970, for people to read: nothing is decided by it.
+    #[must_use]
+    pub fn unix_micros(&self) -> u64 {
+        self.shared.router.runtime.unix_micros()
+    }
+
     /// Bytes that one transaction may write.
     #[must_use]
     pub fn txn_memory(&self) -> usize {
         self.shared.router.config.txn_memory
+    }
+
+    /// What all transactions and statements of this node may use together.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.shared.router.config.memory
     }
 
     /// The newest timestamp that this node has drawn; zero before the first. Asks nobody.

@@ -98,6 +98,12 @@ pub enum KvError {
         /// The limit.
         limit: usize,
     },
+    /// All transactions and statements of the node together use what they may. (53200)
+    #[error("out of memory: all of {limit} bytes are in use")]
+    OutOfMemory {
+        /// What there is, in bytes.
+        limit: usize,
+    },
     /// The snapshot, or the transaction, is older than what garbage collection has kept. (72000)
     #[error("snapshot {read_ts} is older than what is kept, {safe_point}")]
     SnapshotTooOld {
@@ -181,6 +187,7 @@ impl KvError {
             | Self::DuplicateKey { .. }
             | Self::Unavailable { .. }
             | Self::TooLarge { .. }
+            | Self::OutOfMemory { .. }
             | Self::SnapshotTooOld { .. }
             // Not under the same id, and the client knows that.
             | Self::DeclaredAborted { .. }

@@ -32,7 +32,7 @@ pub struct NodeConfig {
     pub membership: Membership,
     /// Bytes for the storage engine's block cache and memtables.
     pub cache_bytes: usize,
-    /// Bytes for the memory of SQL statements.
+    /// Bytes for all SQL statements and open transactions.
     pub sql_memory_bytes: usize,
     /// Bytes above which a range splits.
     pub range_max_bytes: u64,

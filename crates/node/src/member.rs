@@ -177,6 +177,7 @@ impl Core {
         let transport = Arc::new(NodeTransport(Arc::clone(&store)));
         let kv_config = kv::Config {
             txn_memory: self.config.txn_memory_bytes,
+            memory: kv::MemoryBudget::new(self.config.sql_memory_bytes),
             contention_events: self.config.contention_events,
             ..kv::Config::default()
         };
@@ -243,10 +244,7 @@ impl Core {
 
     /// Opens the SQL layer when the cluster answers.
     async fn start_sql(self: Arc<Self>, running: Arc<Running>) {
-        let config = sql::session::EngineConfig {
-            sql_memory: self.config.sql_memory_bytes,
-            ..sql::session::EngineConfig::default()
-        };
+        let config = sql::session::EngineConfig::default();
         // A node serves when it can reach the cluster's catalog.
         while let Err(error) = running.db.now().await {
             tracing::debug!(%error, "the cluster does not answer yet");

@@ -372,6 +372,13 @@ fn of_kv(error: KvError) -> SqlError {
         KvError::TooLarge { .. } => SqlError::new(SqlState::OUT_OF_MEMORY, message).hint(
             "Write fewer rows per transaction, or start the nodes with a higher --txn-memory.",
         ),
+        KvError::OutOfMemory { .. } => SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory")
+            .detail(format!(
+                "What transactions and statements of this node may use is used up: {message}."
+            ))
+            .hint(
+                "Write fewer rows per transaction, or start the nodes with a higher --sql-memory.",
+            ),
         KvError::SnapshotTooOld { .. } => {
             SqlError::new(SqlState::SNAPSHOT_TOO_OLD, "snapshot too old")
                 .detail(message)

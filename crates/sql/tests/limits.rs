@@ -85,11 +85,41 @@ async fn mentions_multiply_only_so_far() {
     assert!(answer(unused).await.starts_with("ERROR 42703"));
 }
 
+/// 8 MiB for all statements and transactions.
+fn small_engine() -> std::sync::Arc<sql::session::Engine> {
+    let config = kv::Config { memory: kv::MemoryBudget::new(8 << 20), ..kv::Config::default() };
+    let db = kv::testing::FakeCluster::new().db_on(base::NodeId(1), config);
+    sql::session::Engine::new(db, sql::session::EngineConfig::default())
+}
+
+/// What transactions have written, statements cannot have, and the other way round.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn transactions_and_statements_share_memory() {
+    let engine = small_engine();
+    let (mut writer, mut other) = (connect(&engine).await, connect(&engine).await);
+    run(&mut writer, "CREATE TABLE t (a int PRIMARY KEY, b text)").await;
+    run(&mut other, "CREATE TABLE u (a int PRIMARY KEY, b text)").await;
+    let fill = |table: &str, from: usize, to: usize| {
+        format!(
+            "INSERT INTO {table} SELECT g, repeat('x', 100) FROM generate_series({from}, {to}) g"
+        )
+    };
+    run(&mut writer, "BEGIN").await;
+    assert_eq!(run(&mut writer, &fill("t", 1, 20_000)).await, "-- INSERT 0 20000");
+    // Others have too little left, and what they tried leaves nothing behind.
+    let refused = run(&mut other, &fill("u", 1, 20_000)).await;
+    assert!(refused.starts_with("ERROR 53200: out of memory"), "{refused}");
+    assert!(refused.contains("statements of this node"), "{refused}");
+    assert_eq!(run(&mut other, &fill("u", 1, 100)).await, "-- INSERT 0 100");
+    assert_eq!(run(&mut other, "SELECT count(*) FROM u").await, "100\n-- SELECT 1");
+    assert_eq!(run(&mut writer, "COMMIT").await, "-- COMMIT");
+    assert_eq!(run(&mut other, &fill("u", 101, 20_000)).await, "-- INSERT 0 19900");
+    assert_eq!(engine.db().memory().used(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn memory_is_bounded() {
-    use sql::session::{Engine, EngineConfig};
-    let config = EngineConfig { sql_memory: 8 << 20, ..EngineConfig::default() };
-    let engine = Engine::new(kv::testing::FakeCluster::new().db(), config);
+    let engine = small_engine();
     let mut session = connect(&engine).await;
     // A long series is made as it is read.
     let sum = "SELECT sum(g), count(*) FROM generate_series(1, 3000000) AS g";
@@ -112,9 +142,7 @@ async fn memory_is_bounded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn recursion_is_bounded() {
-    use sql::session::{Engine, EngineConfig};
-    let config = EngineConfig { sql_memory: 8 << 20, ..EngineConfig::default() };
-    let engine = Engine::new(kv::testing::FakeCluster::new().db(), config);
+    let engine = small_engine();
     let mut session = connect(&engine).await;
     // Only so many rounds run as rows are asked for.
     let endless = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t)";

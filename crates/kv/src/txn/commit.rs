@@ -23,6 +23,7 @@ use super::refresh::Verified;
 use super::state::Held;
 use super::{Inner, Phase};
 use crate::error::KvError;
+use crate::memory::Reservation;
 use crate::runtime::Runtime;
 use crate::scatter::Piece;
 use crate::xact::Xact;
@@ -60,6 +61,8 @@ pub(super) struct Task {
     locked_only: Vec<Verified>,
     /// All that is locked, or that the ranges lock by themselves when it is written.
     held: Vec<Claim>,
+    /// For all of these, given back when the commit is through.
+    _memory: Option<Reservation>,
 }
 
 /// What there is to commit.
@@ -108,6 +111,7 @@ impl Task {
             state.phase = Phase::Committed;
             state.reads = None;
             state.hold = None;
+            state.memory = None;
             return Ok(Taken::Nothing(inner.take_held(&mut state)));
         }
         let meta = inner.meta(&state).expect("only read-only transactions have no id");
@@ -156,7 +160,17 @@ impl Task {
         state.buffer.clear();
         state.phase = Phase::Committing;
         let inner = inner.clone();
-        Ok(Taken::Task(Task { inner, meta, read_ts, writes, bytes, reads, locked_only, held }))
+        Ok(Taken::Task(Task {
+            inner,
+            meta,
+            read_ts,
+            writes,
+            bytes,
+            reads,
+            locked_only,
+            held,
+            _memory: state.memory.take(),
+        }))
     }
 
     fn primary(&self) -> &Key {

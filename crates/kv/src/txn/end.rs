@@ -27,6 +27,7 @@ impl Inner {
                 Phase::Committing | Phase::Committed | Phase::RolledBack => return,
             }
             state.buffer.clear();
+            state.memory = None;
             state.reads = None;
             state.hold = None;
             state.statement = Statement::default();

@@ -231,6 +231,7 @@ impl Inner {
         }
         let State { requested, locks, .. } = &mut *state;
         requested.retain(|key| !locks.contains_key(key));
+        self.reserve(&mut state)?;
         Ok(state.read_ts)
     }
 

@@ -46,6 +46,7 @@ use crate::activity::Activity;
 use crate::buffer::{Savepoint, WriteBuffer};
 use crate::db::Shared;
 use crate::error::KvError;
+use crate::memory::{self, Exhausted, Reservation};
 pub use claim::SpanLock;
 pub(crate) use claim::{Claim, release_all};
 pub(crate) use end::range_refused;
@@ -75,6 +76,9 @@ pub struct Txn {
     /// What reads see, if not all that the transaction has written by now.
     frozen: Option<Arc<Frozen>>,
 }
+
+/// What a lock of a transaction takes in memory, its key included.
+const LOCK_BYTES: usize = 160;
 
 /// What a transaction has written, and read, at some point.
 #[derive(Debug)]
@@ -357,7 +361,22 @@ impl Inner {
         let mut state = self.active()?;
         write(&mut state)?;
         let (used, limit) = (state.buffer.bytes(), self.shared.router.config.txn_memory);
-        if used > limit { Err(KvError::TooLarge { used, limit }) } else { Ok(()) }
+        if used > limit {
+            return Err(KvError::TooLarge { used, limit });
+        }
+        self.reserve(&mut state)
+    }
+
+    /// Reserves what the transaction keeps in memory.
+    fn reserve(&self, state: &mut State) -> Result<(), KvError> {
+        let used = state.buffer.bytes() + state.locks.len() * LOCK_BYTES;
+        if used <= memory::FREE {
+            return Ok(());
+        }
+        let budget = &self.shared.router.config.memory;
+        let reservation = state.memory.get_or_insert_with(|| Reservation::new(Arc::clone(budget)));
+        let covered = reservation.cover(used);
+        covered.map_err(|Exhausted { limit }| KvError::OutOfMemory { limit })
     }
 
     /// Whose transaction it is, and its last statement.

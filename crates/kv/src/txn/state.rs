@@ -13,6 +13,7 @@ use super::claim::{Claim, HeldSpan};
 use crate::activity::Activity;
 use crate::buffer::WriteBuffer;
 use crate::error::KvError;
+use crate::memory::Reservation;
 use crate::snapshots::Hold;
 use crate::xact::Xact;
 
@@ -78,6 +79,8 @@ pub(crate) struct State {
     /// The next statement takes a new snapshot (after a restart).
     pub(crate) stale_snapshot: bool,
     pub(crate) buffer: WriteBuffer,
+    /// For the buffer and the locks; none while they are small.
+    pub(crate) memory: Option<Reservation>,
     pub(crate) locks: BTreeMap<Key, Held>,
     /// Spans that others are kept out of.
     pub(crate) spans: Vec<HeldSpan>,
@@ -116,6 +119,7 @@ impl Default for State {
             hold: None,
             stale_snapshot: false,
             buffer: WriteBuffer::default(),
+            memory: None,
             locks: BTreeMap::new(),
             spans: Vec::new(),
             lock_requests: 0,

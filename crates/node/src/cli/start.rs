@@ -36,10 +36,10 @@ pub(crate) struct Resources {
     /// Memory for cached blocks and unflushed writes of the storage engine.
     #[arg(long, env = "CONCLAVE_CACHE", value_name = "SIZE", default_value = "256MiB")]
     pub(crate) cache: ByteSize,
-    /// Memory for the sorts, joins, aggregates and write buffers of SQL statements.
+    /// Memory for all statements and open transactions: sorts, joins, aggregates, writes, locks.
     #[arg(long, env = "CONCLAVE_SQL_MEMORY", value_name = "SIZE", default_value = "256MiB")]
     pub(crate) sql_memory: ByteSize,
-    /// Memory for the writes of one transaction, until it commits; beyond, statements fail with 53200.
+    /// Memory for the writes of one transaction, of --sql-memory; beyond, statements fail with 53200.
     #[arg(long, env = "CONCLAVE_TXN_MEMORY", value_name = "SIZE", default_value = "256MiB")]
     pub(crate) txn_memory: ByteSize,
     /// Size above which a range splits by itself.

@@ -77,7 +77,7 @@ impl DemoCluster {
             cache_bytes: 64 << 20,
             sql_memory_bytes: 64 << 20,
             range_max_bytes: 128 << 20,
-            txn_memory_bytes: 256 << 20,
+            txn_memory_bytes: 64 << 20,
             range_locks_max: 1_000_000,
             contention_events: 4096,
             max_connections: 100,

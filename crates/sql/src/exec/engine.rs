@@ -10,11 +10,13 @@ use std::sync::Arc;
 use datafusion::execution::SessionState;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::optimizer::OptimizerRule;
 use datafusion::prelude::SessionConfig;
+use kv::MemoryBudget;
 
+use super::pool::SharedPool;
 use crate::error::SqlError;
 
 /// The node's planner and query memory.
@@ -30,10 +32,10 @@ impl fmt::Debug for QueryEngine {
 }
 
 impl QueryEngine {
-    /// An engine whose statements together use at most `memory` bytes; sorts and aggregates beyond
-    /// their share spill to temporary files.
-    pub fn new(memory: usize) -> Result<Arc<QueryEngine>, SqlError> {
-        let pool: Arc<dyn MemoryPool> = Arc::new(FairSpillPool::new(memory));
+    /// An engine whose statements take their memory from `budget`; sorts and aggregates beyond their
+    /// share spill to temporary files.
+    pub fn new(budget: Arc<MemoryBudget>) -> Result<Arc<QueryEngine>, SqlError> {
+        let pool: Arc<dyn MemoryPool> = Arc::new(SharedPool::new(budget));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::clone(&pool))
             .with_disk_manager_builder(

@@ -53,6 +53,7 @@ pub(crate) mod lock;
 pub(crate) mod measured;
 mod operator;
 mod plan;
+mod pool;
 pub(crate) mod provider;
 mod reader;
 pub(crate) mod recursive;

@@ -1,10 +1,10 @@
 //! Running bound statements: queries through DataFusion, writes that need one to find their rows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalog::CatalogSnapshot;
-use kv::{Db, Txn};
+use kv::{Db, MemoryBudget, Reservation, Txn};
+use parking_lot::Mutex;
 use pgtypes::{Datum, EvalEnv};
 
 use super::api::{ResultColumn, Sink};
@@ -20,9 +20,6 @@ use crate::exec::work::{Work, Works};
 use crate::exec::{self, ExecContext, Rows};
 use crate::ir::{ColId, OutputColumn, Query, Rel, RelColumn, Scalar, Statement, With};
 use crate::{SqlError, SqlState, dml};
-
-/// Memory for rows that a write holds before it writes the first.
-pub(super) const HELD_BYTES_MAX: usize = 512 << 20;
 
 /// Rows taken from a plan at a time.
 const CHUNK_ROWS: usize = 512;
@@ -47,7 +44,7 @@ pub(crate) struct DmlContext {
     deferrals: Arc<Deferrals>,
     info: Arc<SessionInfo>,
     exec: ExecContext,
-    held: AtomicUsize,
+    held: Mutex<Held>,
 }
 
 impl DmlContext {
@@ -108,12 +105,40 @@ impl DmlContext {
     /// Counts a row that is held in memory.
     pub(crate) fn account(&self, row: &[Datum]) -> Result<(), SqlError> {
         let size: usize = row.iter().map(Datum::size).sum::<usize>() + 64;
-        if self.held.fetch_add(size, Ordering::Relaxed) + size > HELD_BYTES_MAX {
-            return Err(SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory")
-                .detail("The rows that one statement writes are too many.")
-                .hint("Write fewer rows per statement."));
-        }
-        Ok(())
+        self.held.lock().add(size).map_err(|error| {
+            error
+                .detail("The rows that the statement writes do not fit into memory beside what others use.")
+                .hint("Write fewer rows per statement, or start the nodes with a higher --sql-memory.")
+        })
+    }
+}
+
+/// Counts the rows that a statement, or a cursor, holds in memory.
+#[derive(Debug)]
+pub(super) struct Held {
+    bytes: usize,
+    memory: Reservation,
+}
+
+impl Held {
+    pub(super) fn new(budget: Arc<MemoryBudget>) -> Held {
+        Held { bytes: 0, memory: Reservation::new(budget) }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Counts bytes more: 53200 if there are no more.
+    pub(super) fn add(&mut self, bytes: usize) -> Result<(), SqlError> {
+        self.bytes += bytes;
+        let covered = self.memory.cover(self.bytes);
+        covered.map_err(|_| SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory"))
+    }
+
+    /// Counts bytes less; they stay reserved for what comes.
+    pub(super) fn remove(&mut self, bytes: usize) {
+        self.bytes -= bytes;
     }
 }
 
@@ -127,12 +152,14 @@ pub(crate) struct Cursor {
     /// Columns the client sees; the rest is cut off.
     width: Option<usize>,
     fetched: u64,
+    /// A transaction of a past time, which the session has left: it ends with its last user.
+    past: Option<Arc<Txn>>,
 }
 
 impl Cursor {
     fn new(stream: Rows, columns: Arc<[ResultColumn]>, width: Option<usize>) -> Self {
         let pending = std::collections::VecDeque::new();
-        Cursor { stream, pending, columns, width, fetched: 0 }
+        Cursor { stream, pending, columns, width, fetched: 0, past: None }
     }
 
     /// Rows given out so far.
@@ -346,7 +373,7 @@ impl Session {
             deferrals: self.tx.deferrals.clone(),
             info: self.info.clone(),
             exec: self.exec_context(params, txn),
-            held: AtomicUsize::new(0),
+            held: Mutex::new(Held::new(Arc::clone(self.engine.db.memory()))),
         }
     }
 
@@ -426,6 +453,8 @@ impl Session {
         cx.row_execution = false;
         let stream = exec::run_rel(&cx, &query.rel).await?;
         let width = Some(query.columns.len());
-        Ok(Some(Cursor::new(stream, columns_of(&query.columns), width)))
+        let mut cursor = Cursor::new(stream, columns_of(&query.columns), width);
+        cursor.past = Some(txn).filter(|txn| txn.options().as_of.is_some());
+        Ok(Some(cursor))
     }
 }

@@ -24,7 +24,7 @@ use sqlparser::tokenizer::Token;
 
 use super::Session;
 use super::api::{ResultColumn, Sink};
-use super::bound::{Cursor, HELD_BYTES_MAX};
+use super::bound::{Cursor, Held};
 use super::collect::CollectSink;
 use super::execute::{Job, Tag};
 use super::script::{Parsed, parse_one};
@@ -74,7 +74,7 @@ pub(super) struct SqlCursor {
     rows: VecDeque<Vec<Datum>>,
     /// Number of rows gone before the first of `rows`.
     first: usize,
-    bytes: usize,
+    held: Held,
     /// 0: before the first row.
     position: usize,
     scroll: Option<bool>,
@@ -237,35 +237,38 @@ impl SqlCursor {
                 self.source = None;
                 return Ok(());
             };
-            self.bytes += rows.iter().map(|row| size(row)).sum::<usize>();
+            let bytes = rows.iter().map(|row| size(row)).sum();
+            self.held.add(bytes).map_err(|error| {
+                error
+                    .detail(
+                        "The rows of a cursor that can be fetched again do not fit into memory.",
+                    )
+                    .hint("Declare it with NO SCROLL and without WITH HOLD.")
+            })?;
             self.rows.extend(rows);
-            self.trim()?;
+            self.trim();
         }
         Ok(())
     }
 
     /// Lets go of rows that need not be kept.
-    fn trim(&mut self) -> Result<(), SqlError> {
+    fn trim(&mut self) {
         let keep = match self.scroll {
-            Some(true) => HELD_BYTES_MAX,
+            Some(true) => return,
+            _ if self.hold => return,
             Some(false) => 0,
             None => KEPT_BYTES,
         };
-        if self.bytes <= keep {
-            return Ok(());
-        }
-        if self.scroll == Some(true) || self.hold {
-            return Err(SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory")
-                .detail("The rows of a cursor that can be fetched again are too many."));
+        if self.held.bytes() <= keep {
+            return;
         }
         // The row it stands on can be asked for once more.
         while self.first + 1 < self.position
             && let Some(row) = self.rows.pop_front()
         {
-            self.bytes -= size(&row);
+            self.held.remove(size(&row));
             self.first += 1;
         }
-        Ok(())
     }
 
     /// Goes to a row, counted from 1; false if there is none of that number.
@@ -413,7 +416,7 @@ impl Session {
             source: None,
             rows: VecDeque::new(),
             first: 0,
-            bytes: 0,
+            held: Held::new(Arc::clone(self.engine.db.memory())),
             position: 0,
             scroll: declare.scroll,
             hold: declare.hold,

@@ -13,15 +13,13 @@ use crate::exec::QueryEngine;
 /// Limits of a node's SQL layer.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Memory for sorts, joins and aggregates of all sessions together, in bytes.
-    pub sql_memory: usize,
     /// Statements kept in the shared cache.
     pub cached_statements: usize,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        EngineConfig { sql_memory: 256 << 20, cached_statements: 4_096 }
+        EngineConfig { cached_statements: 4_096 }
     }
 }
 
@@ -76,10 +74,10 @@ pub(crate) fn count(counter: &AtomicU64) {
 }
 
 impl Engine {
-    /// The SQL layer over a key-value store.
+    /// The SQL layer over a key-value store, whose memory its statements share.
     #[must_use]
     pub fn new(db: Db, config: EngineConfig) -> Arc<Engine> {
-        let exec = QueryEngine::new(config.sql_memory).expect("built from memory alone");
+        let exec = QueryEngine::new(Arc::clone(db.memory())).expect("built from memory alone");
         Arc::new(Engine {
             db,
             catalog: Catalog::default(),
