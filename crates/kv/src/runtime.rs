@@ -17,6 +17,12 @@ pub trait Runtime: Send + Sync + 'static {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
     /// Monotonic time since an arbitrary origin.
     fn now(&self) -> Duration;
+
+    /// The wall clock in microseconds since 1970, for people to read: nothing is decided by it.
+    fn unix_micros(&self) -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
 }
 
 /// The real one.

@@ -94,7 +94,7 @@ async fn errors_name_the_other_transaction_its_statement_and_the_row() {
     tells(
         &told,
         "40P01",
-        &["\"payroll\"", sql, "accounts(id)=(1)", "accounts(id)=(2)", "this transaction waits"],
+        &["\"payroll\"", sql, "accounts(id)=(1)", "accounts(id)=(2)", "his transaction waits for"],
     );
     b.batch_execute("ROLLBACK").await.expect("ends");
     let (went_on, _a) = waits.await.expect("no panic");

@@ -685,7 +685,7 @@ async fn a_range_of_an_index_is_kept_too() {
     check!(
         b,
         "SELECT place, wish, held FROM conclave.lock_waits",
-        "t(n, k)=(10, 3), index \"t_n\"|FOR UPDATE|FOR UPDATE\n-- SELECT 1"
+        "t(n)=(10), index \"t_n\"|FOR UPDATE|FOR UPDATE\n-- SELECT 1"
     );
     check!(a, "COMMIT", "-- COMMIT");
     assert_eq!(inside.await.expect("the insert").1, "-- INSERT 0 1");

@@ -167,6 +167,9 @@ impl SimRuntime {
     }
 }
 
+/// Midnight before 2026, in microseconds since 1970: every world begins then.
+const UNIX_START: u64 = 1_767_225_600_000_000;
+
 impl kv::Runtime for SimRuntime {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.sim.spawn(self.owner, task);
@@ -189,6 +192,10 @@ impl kv::Runtime for SimRuntime {
             None => state.now,
         };
         Duration::from_micros(micros)
+    }
+
+    fn unix_micros(&self) -> u64 {
+        UNIX_START + u64::try_from(self.now().as_micros()).unwrap_or(0)
     }
 }
 

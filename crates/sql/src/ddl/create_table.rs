@@ -86,7 +86,7 @@ pub(super) fn storage_parameter(option: &SqlOption) -> Result<(String, String), 
 /// A table constraint: a key, or another.
 pub(super) enum TableDef {
     Key(KeyDef),
-    Other(Def),
+    Other(Box<Def>),
 }
 
 /// What a table constraint says.
@@ -105,12 +105,14 @@ pub(super) fn table_constraint(constraint: &TableConstraint) -> Result<TableDef,
             (&c.name, &c.columns, false)
         }
         TableConstraint::ForeignKey(foreign) => {
-            return Ok(TableDef::Other(Def::Foreign(ForeignDef::new(None, None, foreign))));
+            return Ok(TableDef::Other(Box::new(Def::Foreign(ForeignDef::new(
+                None, None, foreign,
+            )))));
         }
         TableConstraint::Check(check) if check.enforced.is_none() => {
             let name = check.name.as_ref().map(fold);
             let expr = (*check.expr).clone();
-            return Ok(TableDef::Other(Def::Check(CheckDef { name, expr })));
+            return Ok(TableDef::Other(Box::new(Def::Check(CheckDef { name, expr }))));
         }
         TableConstraint::PrimaryKey(_) | TableConstraint::Unique(_) => {
             return Err(SqlError::unsupported(format!("DEFERRABLE or an option in {constraint}")));
@@ -359,7 +361,7 @@ fn elements(
     for constraint in plain {
         match table_constraint(constraint)? {
             TableDef::Key(key) => elements.keys.push(key),
-            TableDef::Other(def) => elements.constraints.push(def),
+            TableDef::Other(def) => elements.constraints.push(*def),
         }
     }
     Ok(elements)

@@ -3,6 +3,7 @@
 //! Relations are named by oid in them (`'16400'::regclass`), so that they mean the same whatever the
 //! search path is, and go on to after a rename. [`shown`] puts the names back.
 
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use catalog::{Column, Table};
@@ -80,7 +81,7 @@ pub(super) fn stored(
     // As it was written, then.
     let mut named = expr.clone();
     let mut names = ByOid { session, error: None };
-    let _: ControlFlow<()> = named.visit(&mut names);
+    let ControlFlow::Continue(()) = named.visit(&mut names);
     match names.error {
         Some(error) => Err(error),
         None => Ok((named.to_string().replace("'::REGCLASS", "'::regclass"), bound)),
@@ -142,9 +143,9 @@ impl ByOid<'_> {
 }
 
 impl VisitorMut for ByOid<'_> {
-    type Break = ();
+    type Break = Infallible;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
         match expr {
             Expr::Cast { expr: inner, data_type: DataType::Regclass, .. } => {
                 self.replace_value(inner);
@@ -189,9 +190,9 @@ impl Idents<'_> {
 }
 
 impl VisitorMut for Idents<'_> {
-    type Break = ();
+    type Break = Infallible;
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
         match expr {
             Expr::Identifier(ident) => self.see(ident),
             Expr::CompoundIdentifier(parts) => {
@@ -208,7 +209,7 @@ impl VisitorMut for Idents<'_> {
 /// Positions of the columns that a tree mentions, in the order of the table.
 pub(super) fn columns_of(expr: &Expr, columns: &[Column]) -> Vec<usize> {
     let mut idents = Idents { found: Vec::new(), rename: None };
-    let _: ControlFlow<()> = expr.clone().visit(&mut idents);
+    let ControlFlow::Continue(()) = expr.clone().visit(&mut idents);
     (0..columns.len()).filter(|&p| idents.found.contains(&columns[p].name)).collect()
 }
 
@@ -231,7 +232,7 @@ pub(super) fn renamed(
 ) -> Result<String, SqlError> {
     let mut expr = crate::session::stored_expr(sql)?;
     let mut idents = Idents { found: Vec::new(), rename: Some((from, to)) };
-    let _: ControlFlow<()> = expr.visit(&mut idents);
+    let ControlFlow::Continue(()) = expr.visit(&mut idents);
     stored(session, ddl, &expr, columns, target, use_of, sql).map(|(sql, _)| sql)
 }
 

@@ -147,7 +147,9 @@ pub(crate) fn parse_own(p: &mut Parser<'_>) -> Result<OwnDdl, ParserError> {
         (RelationKind::View, None) => p.expected("RENAME, SET SCHEMA or OWNER", p.peek_token()),
         (RelationKind::Table, None) => {
             p.expect_keyword(Keyword::ALTER)?;
-            let _: bool = p.parse_keyword(Keyword::COLUMN);
+            if p.peek_keyword(Keyword::COLUMN) {
+                p.advance_token();
+            }
             let column = p.parse_identifier()?;
             let change = generated_change(p)?;
             Ok(OwnDdl::AlterGenerated { if_exists, table: name, column, change })

@@ -99,7 +99,7 @@ impl Session {
             return;
         }
         let db = self.engine().db.clone();
-        tokio::spawn(async move {
+        self.engine().db.spawn(async move {
             for span in spans {
                 if let Err(error) = db.clear(span, Timestamp::ZERO).await {
                     tracing::warn!(%error, "what a failed statement had loaded is still there");

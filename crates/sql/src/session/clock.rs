@@ -11,6 +11,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use kv::Db;
+use pgtypes::env::UNIX_EPOCH_MICROS;
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
@@ -20,6 +21,11 @@ use crate::{SqlError, SqlState};
 
 /// Runs without a pause in between.
 const ATTEMPTS_AT_ONCE: u32 = 3;
+
+/// The wall clock in microseconds since 2000-01-01 UTC, for people to read.
+pub(crate) fn wall_micros(db: &Db) -> i64 {
+    i64::try_from(db.unix_micros()).unwrap_or(i64::MAX) - UNIX_EPOCH_MICROS
+}
 
 /// When a statement has to be done, its repetitions included.
 #[derive(Debug, Clone, Copy, Default)]

@@ -318,7 +318,7 @@ impl Session {
         let taken = self.advisory.take_since(0);
         if !taken.is_empty() {
             let advisory = self.advisory.clone();
-            tokio::spawn(async move { advisory.release(taken).await });
+            self.engine.db.spawn(async move { advisory.release(taken).await });
         }
     }
 

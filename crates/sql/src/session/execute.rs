@@ -20,7 +20,7 @@ use pgtypes::{Datum, EvalEnv};
 
 use super::api::{Severity, Sink};
 use super::cache::{Plan, Planned, Prepared};
-use super::clock::guard;
+use super::clock::{guard, wall_micros};
 use super::engine::count;
 use super::repeat::ATTEMPTS_MAX;
 use super::script::Parsed;
@@ -74,7 +74,7 @@ impl Session {
     /// Runs a statement, again while it meets conflicts and may be taken back.
     pub(super) async fn run(&mut self, job: Job<'_>, sink: &mut dyn Sink) -> Result<Tag, SqlError> {
         count(&self.engine.metrics.statements);
-        self.activity.begins(job.text, EvalEnv::clock_micros().unsigned_abs());
+        self.activity.begins(job.text, wall_micros(&self.engine.db).unsigned_abs());
         let mark = sink.mark();
         let cancel = self.cancel.clone();
         let mut attempt = 0;

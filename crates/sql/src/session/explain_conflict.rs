@@ -47,7 +47,7 @@ impl Session {
         let others = futures::future::join_all(asked).await;
         let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
         let names = Names { catalog: &catalog, env: &self.env };
-        let now_us = EvalEnv::clock_micros();
+        let now_us = super::clock::wall_micros(&self.engine.db);
         let explained = explain(error, &conflict, own, &others, &names, now_us);
         self.record(&explained, &conflict, own, others, now_us);
         explained

@@ -64,6 +64,7 @@ pub use engine::{Engine, EngineConfig, EngineMetrics};
 pub use portal::Portal;
 
 pub(crate) use bound::DmlContext;
+pub(crate) use clock::wall_micros;
 pub(crate) use cursor::CursorInfo;
 pub(crate) use execute::Tag;
 pub(crate) use explain_conflict::mode as lock_mode;
@@ -212,7 +213,7 @@ impl Session {
             database: database.name.clone(),
             address: options.client_address.clone().unwrap_or_default(),
         };
-        let activity = Activity::new(client, EvalEnv::clock_micros().unsigned_abs());
+        let activity = Activity::new(client, clock::wall_micros(&engine.db).unsigned_abs());
         engine.db.open_session(&activity);
         let advisory = Arc::new(AdvisoryLocks::new(engine.db.clone(), activity.clone()));
         let info = Arc::new(SessionInfo {
@@ -331,7 +332,7 @@ impl Session {
             Block::Explicit => "idle in transaction",
             Block::Failed => "idle in transaction (aborted)",
         };
-        self.activity.rests(state, EvalEnv::clock_micros().unsigned_abs());
+        self.activity.rests(state, clock::wall_micros(&self.engine.db).unsigned_abs());
     }
 
     /// When a transaction block has lasted too long; `None`: never, or there is none.
@@ -375,7 +376,7 @@ impl Session {
 
     /// The clock of a statement that begins, and of its transaction if it is the first.
     fn tick(&mut self) {
-        let now = EvalEnv::clock_micros();
+        let now = clock::wall_micros(&self.engine.db);
         let env = Arc::make_mut(&mut self.env);
         env.statement_time = now;
         env.transaction = self.tx.modes.shown();

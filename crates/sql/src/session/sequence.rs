@@ -70,7 +70,7 @@ impl Sequences {
         };
         if starts {
             // A task of its own: whoever asked may be cancelled, the others wait on.
-            tokio::spawn(self.clone().work(db.clone(), sequence.values));
+            db.spawn(self.clone().work(db.clone(), sequence.values));
         }
         answered.await.unwrap_or_else(|_| Err(SqlError::internal("a sequence did not answer")))
     }

@@ -1,6 +1,6 @@
 //! What a session knows of sequences, and calls of sequence functions by its statements.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use catalog::store::SequenceState;
@@ -108,7 +108,7 @@ pub(crate) fn has_sequence_call(scalar: &Scalar) -> bool {
 fn certain(scalar: &Scalar) -> Option<u32> {
     match scalar {
         Scalar::Cast { arg, .. } | Scalar::Relabel(arg, _) => certain(arg),
-        Scalar::Call { func, args, .. } if &*func.name == "nextval" => match args.as_slice() {
+        Scalar::Call { func, args, .. } if func.name == "nextval" => match args.as_slice() {
             [Scalar::Literal(Datum::Oid(id), _)] => Some(*id),
             _ => None,
         },
@@ -144,7 +144,7 @@ impl<'a> SequenceCalls<'a> {
         &self,
         scalars: impl Iterator<Item = &Scalar>,
     ) -> Result<(), SqlError> {
-        let mut counts: HashMap<u32, usize> = HashMap::new();
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
         for id in scalars.filter_map(certain) {
             *counts.entry(id).or_default() += 1;
         }

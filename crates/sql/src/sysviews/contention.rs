@@ -14,7 +14,7 @@ use proto::kv as message;
 use super::{Row, Source, SystemView, text, view};
 use crate::SqlError;
 use crate::dml::Names;
-use crate::session::{ViewContext, lock_mode};
+use crate::session::{ViewContext, lock_mode, wall_micros};
 
 /// What is asked of all nodes.
 #[derive(Clone, Copy)]
@@ -99,7 +99,7 @@ pub(super) async fn answer(question: Question, cx: &ViewContext) -> Result<Vec<R
     let mut cluster = Cluster {
         names: Names { catalog: &cx.catalog, env: &env },
         txns: BTreeMap::new(),
-        now_us: EvalEnv::clock_micros().unsigned_abs(),
+        now_us: wall_micros(db).unsigned_abs(),
     };
     for (node, answer) in txns {
         for txn in answer.into_iter().flat_map(|answer| answer.txns) {

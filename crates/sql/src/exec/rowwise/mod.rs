@@ -46,7 +46,7 @@ const PAIRS_MAX: usize = 200_000;
 
 /// The rows of a relation, if it is a small one made of simple operators.
 pub(super) async fn rows(ctx: &ExecContext, rel: &Rel) -> Result<Option<Rows>, SqlError> {
-    if !qualifies(rel) || (reads_tables(rel) && rel.is_volatile()) {
+    if !qualifies(rel, DEPTH_MAX) || (reads_tables(rel) && rel.is_volatile()) {
         return Ok(None);
     }
     let run = Run { ctx, rows: AtomicUsize::new(0), bytes: AtomicUsize::new(0) };
@@ -60,8 +60,11 @@ pub(super) async fn rows(ctx: &ExecContext, rel: &Rel) -> Result<Option<Rows>, S
     }
 }
 
-/// Whether all of it is made of operators that are evaluated here.
-fn qualifies(rel: &Rel) -> bool {
+/// Operators above each other: the stack has room for more, but such a query is none of the small ones.
+const DEPTH_MAX: usize = 24;
+
+/// Whether all of it is made of operators that are evaluated here, no more than `depth` above each other.
+fn qualifies(rel: &Rel, depth: usize) -> bool {
     let operator = match rel {
         Rel::OneRow | Rel::Empty { .. } => true,
         Rel::Scan(scan) => !scan.skips_locked(),
@@ -76,8 +79,9 @@ fn qualifies(rel: &Rel) -> bool {
         _ => false,
     };
     operator
+        && depth > 0
         && !rel.scalars().into_iter().any(Scalar::has_subquery)
-        && rel.inputs().into_iter().all(qualifies)
+        && rel.inputs().into_iter().all(|input| qualifies(input, depth - 1))
 }
 
 fn reads_tables(rel: &Rel) -> bool {
