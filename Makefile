@@ -4,7 +4,7 @@
 CARGO ?= cargo
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help setup build demo test check unit sim sql-tests test-against-postgres bench release doc fmt
+.PHONY: help setup build demo test check unit sim test-against-postgres bench release doc fmt
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
