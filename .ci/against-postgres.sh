@@ -27,4 +27,4 @@ options="-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$fold
 "${as[@]}" "$bin/createdb" -h 127.0.0.1 -p "$port" -U conclave conclave
 cd - >/dev/null
 
-POSTGRES_PORT=$port "$cargo" test --workspace --test sql_files -- --ignored sql_files_pass_on_postgresql
+POSTGRES_PORT=$port "$cargo" test --workspace --test suite -- --ignored sql_files_pass_on_postgresql

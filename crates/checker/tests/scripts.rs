@@ -26,7 +26,7 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 #[test]
 fn scripts() {
     let folder = Path::new("scripts");
-    let mut paths: Vec<_> = std::fs::read_dir(&folder)
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
         .expect("the folder exists")
         .map(|entry| entry.expect("readable").path())
         .collect();

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::TxnId;
 use parking_lot::Mutex;
@@ -51,12 +50,10 @@ struct Now {
 }
 
 impl Activity {
-    /// A session that begins.
-    #[must_use]
-    pub fn new(client: Client, now_us: u64) -> Arc<Activity> {
-        static LAST: AtomicU64 = AtomicU64::new(0);
+    /// A session that begins, the `id`th of its node.
+    pub(crate) fn new(id: u64, client: Client, now_us: u64) -> Arc<Activity> {
         Arc::new(Activity {
-            id: LAST.fetch_add(1, Ordering::Relaxed) + 1,
+            id,
             client,
             began_us: now_us,
             now: Mutex::new(Now {

@@ -24,7 +24,7 @@ use proto::kv::inspect::What;
 use proto::kv::range_request::Request;
 use proto::kv::range_response::Response;
 
-use crate::activity::Activity;
+use crate::activity::{Activity, Client};
 use crate::db::Db;
 
 /// How long a node may take to answer.
@@ -51,9 +51,11 @@ impl Contention {
 }
 
 impl Db {
-    /// A session begins; it is seen until the last reference to `activity` is dropped.
-    pub fn open_session(&self, activity: &Arc<Activity>) {
-        self.shared.registry.open_session(activity);
+    /// A session begins, at `now_us` by the wall clock; it is seen until the last reference to what is
+    /// returned is dropped.
+    #[must_use]
+    pub fn open_session(&self, client: Client, now_us: u64) -> Arc<Activity> {
+        self.shared.registry.open_session(client, now_us)
     }
 
     /// Keeps a conflict that a client is told of.

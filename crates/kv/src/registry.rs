@@ -2,13 +2,14 @@
 //! that is not running is nobody's.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use base::TxnId;
 use parking_lot::Mutex;
 use proto::kv;
 
-use crate::activity::Activity;
+use crate::activity::{Activity, Client};
 use crate::txn::Inner;
 
 /// Transactions that are over and still known by name: who fails because of one asks within moments.
@@ -19,6 +20,7 @@ pub(crate) struct Registry {
     running: Mutex<BTreeMap<TxnId, Weak<Inner>>>,
     ended: Mutex<VecDeque<Ended>>,
     sessions: Mutex<Vec<Weak<Activity>>>,
+    sessions_begun: AtomicU64,
 }
 
 /// What is left of a transaction.
@@ -86,13 +88,16 @@ impl Registry {
         })
     }
 
-    pub(crate) fn open_session(&self, activity: &Arc<Activity>) {
+    pub(crate) fn open_session(&self, client: Client, now_us: u64) -> Arc<Activity> {
         const SWEEP_EVERY: usize = 64;
+        let id = self.sessions_begun.fetch_add(1, Ordering::Relaxed) + 1;
+        let activity = Activity::new(id, client, now_us);
         let mut sessions = self.sessions.lock();
         if sessions.len() % SWEEP_EVERY == SWEEP_EVERY - 1 {
             sessions.retain(|session| session.strong_count() > 0);
         }
-        sessions.push(Arc::downgrade(activity));
+        sessions.push(Arc::downgrade(&activity));
+        activity
     }
 
     pub(crate) fn sessions(&self) -> Vec<kv::Activity> {

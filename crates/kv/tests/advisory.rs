@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use base::NodeId;
 use kv::testing::FakeCluster;
-use kv::{Activity, AdvisoryKey, AdvisoryLocks, Client, Config, Db, KvError, Scope};
+use kv::{AdvisoryKey, AdvisoryLocks, Client, Config, Db, KvError, Scope};
 
 const LOCK: AdvisoryKey = AdvisoryKey::One(1, 42);
 
 fn session(db: &Db) -> Arc<AdvisoryLocks> {
-    let activity = Activity::new(Client::default(), 0);
-    db.open_session(&activity);
+    let activity = db.open_session(Client::default(), 0);
     Arc::new(AdvisoryLocks::new(db.clone(), activity))
 }
 

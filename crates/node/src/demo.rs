@@ -101,13 +101,16 @@ fn demonstrate(cluster: &mut DemoCluster) -> Result<(), StartError> {
     }
     cluster.settle()?;
     cluster.print_status()?;
+    let mut reader = 0;
     if cluster.nodes() > 2 {
-        let victim = cluster.nodes() - 1;
-        say(&format!("\nNode {} is killed: no goodbye, nothing flushed.", victim + 1));
+        let (victim, id, leads) = cluster.busiest()?;
+        say(&format!(
+            "\nNode {id}, which leads {leads} ranges, is killed: no goodbye, nothing flushed."
+        ));
         cluster.kill(victim);
-        say("Node 2 goes on:");
+        reader = (victim + 1) % cluster.nodes();
+        say("Another one goes on:");
     }
-    let reader = usize::from(cluster.nodes() > 1);
     for sql in AFTER {
         cluster.show(reader, sql)?;
     }

@@ -115,6 +115,18 @@ impl DemoCluster {
         }
     }
 
+    /// The place of the node that leads most ranges, its id, and how many it leads.
+    pub(super) fn busiest(&self) -> Result<(usize, u64, u64), StartError> {
+        let status = self.client.block_on(self.status())?;
+        let busiest = status.nodes.into_iter().max_by_key(|node| node.leaders);
+        let known = busiest.and_then(|found| {
+            let (leaders, node) = (found.leaders, found.node?);
+            let at = |a: &Addresses| a.rpc.to_string() == node.rpc_address;
+            Some((self.addresses.iter().position(at)?, node.node_id, leaders))
+        });
+        known.ok_or_else(|| StartError::Cluster("no node of the demo leads a range".to_owned()))
+    }
+
     async fn status(&self) -> Result<proto::node::StatusResponse, StartError> {
         crate::status::fetch(&self.addresses[0].rpc.to_string()).await
     }

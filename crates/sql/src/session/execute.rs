@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use catalog::CatalogSnapshot;
 use kv::{Isolation, Savepoint, Txn};
-use pgtypes::{Datum, EvalEnv};
+use pgtypes::Datum;
 
 use super::api::{Severity, Sink};
 use super::cache::{Plan, Planned, Prepared};

@@ -6,7 +6,6 @@
 
 use base::{Key, KeyRange, Timestamp, TxnId};
 use kv::{AdvisoryKey, KvError, SerializationCause, Strength, WaitEdge};
-use pgtypes::EvalEnv;
 use proto::kv as message;
 
 use super::Session;

@@ -213,8 +213,8 @@ impl Session {
             database: database.name.clone(),
             address: options.client_address.clone().unwrap_or_default(),
         };
-        let activity = Activity::new(client, clock::wall_micros(&engine.db).unsigned_abs());
-        engine.db.open_session(&activity);
+        let now = clock::wall_micros(&engine.db).unsigned_abs();
+        let activity = engine.db.open_session(client, now);
         let advisory = Arc::new(AdvisoryLocks::new(engine.db.clone(), activity.clone()));
         let info = Arc::new(SessionInfo {
             engine: engine.clone(),

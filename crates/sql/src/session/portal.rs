@@ -160,13 +160,18 @@ impl Session {
         let most = if max_rows == 0 { usize::MAX } else { max_rows };
         let tag = match &mut portal.state {
             State::Rows { rows, tag } => {
-                for row in rows.drain(..most.min(rows.len())) {
+                let now = most.min(rows.len());
+                for row in rows.drain(..now) {
                     sink.row(&row)?;
                 }
                 if !rows.is_empty() {
                     return Ok(Completion::Suspended);
                 }
-                tag.clone()
+                // As PostgreSQL counts: what this call has fetched.
+                match tag {
+                    Tag::Count(verb, _) => Tag::Count(verb, now as u64),
+                    other => other.clone(),
+                }
             }
             State::Open(cursor) => {
                 let cancel = self.cancel.clone();

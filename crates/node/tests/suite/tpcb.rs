@@ -2,14 +2,12 @@
 //!
 //! `CONCLAVE_KILL_ROUNDS` says how often; the suite does it twice.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use support::{Cluster, eventually};
+use crate::support::{Cluster, eventually};
 use tokio_postgres::{Client, Error, NoTls};
 
 const CLIENTS: u64 = 6;
@@ -146,7 +144,7 @@ async fn balances_agree_and_no_acknowledged_row_is_lost_while_leaders_are_killed
     fill(&cluster.nodes[0].connect().await).await;
     cluster.wait_replicated(3).await;
     let load = Arc::new(Load {
-        urls: cluster.nodes.iter().map(support::Node::url).collect(),
+        urls: cluster.nodes.iter().map(crate::support::Node::url).collect(),
         stop: AtomicBool::new(false),
         done: AtomicU64::new(0),
         acknowledged: Mutex::default(),

@@ -1,16 +1,14 @@
 //! Transactions as one session and its neighbours see them: modes, savepoints, timeouts, and what is
 //! repeated so that nobody is told to try again.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::{TextSink, connect, extended, run};
 use futures::future::join_all;
 use kv::Config;
 use kv::testing::{FakeCluster, Faults};
 use sql::session::{Engine, EngineConfig, Session, TxStatus};
-use support::{TextSink, connect, extended, run};
 
 async fn start() -> (FakeCluster, Arc<Engine>, Session) {
     let cluster = FakeCluster::new();
@@ -47,7 +45,7 @@ type Waiting = tokio::task::JoinHandle<(Session, String)>;
 
 #[tokio::test]
 async fn statements_about_transactions_answer_as_in_postgresql() {
-    let engine = support::engine();
+    let engine = crate::support::engine();
     let mut session = connect(&engine).await;
     let text = std::fs::read_to_string("scripts/transaction_modes").expect("the script");
     let blocks: Vec<&str> = text.split("\n> ").skip(1).collect();

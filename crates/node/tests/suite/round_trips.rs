@@ -4,11 +4,9 @@
 //! for at COMMIT, one after another; `consensus_rounds` are all commands sent to any range's log.
 //! The clock confirms it: a round more is 20 ms or more.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::Cluster;
+use crate::support::Cluster;
 use tokio_postgres::Client;
 
 /// From the gateway to a leader elsewhere, from there to a follower, and back: four wires. One round
@@ -57,7 +55,7 @@ impl Gateway<'_> {
 
     /// Waits until nothing is under way in the background that would be counted.
     async fn quiet(&self) {
-        support::eventually("no command for a while", || async {
+        crate::support::eventually("no command for a while", || async {
             let before = self.figures();
             tokio::time::sleep(Duration::from_millis(300)).await;
             if self.figures() == before { Ok(()) } else { Err("still busy") }

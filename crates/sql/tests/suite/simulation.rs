@@ -7,11 +7,10 @@
 //!
 //! `SIM_SEED=n` runs one seed, `SIM_SEEDS=n` so many, `SIM_LOG=1` tells what happens.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::support::{TextSink, connect};
 use checker::{Action, History, Key, Level, Op, Outcome, Snapshot, Txn};
 use parking_lot::Mutex;
 use sim::{
@@ -19,7 +18,6 @@ use sim::{
 };
 use sql::session::{Engine, EngineConfig, Session};
 use sql::{SqlError, SqlState};
-use support::{TextSink, connect};
 
 const SECOND: Micros = 1_000_000;
 const TORMENT: Micros = 5 * SECOND;

@@ -1,10 +1,8 @@
 //! Statements end to end, from text to rows, over a cluster in memory.
 
-mod support;
-
+use crate::support::{connect, engine, extended, run, run_with};
 use pgtypes::Datum;
 use sql::session::TxStatus;
-use support::{connect, engine, extended, run, run_with};
 
 macro_rules! check {
     ($session:expr, $sql:expr, $expected:expr) => {

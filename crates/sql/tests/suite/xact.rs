@@ -1,9 +1,7 @@
 //! `pg_current_xact_id()`, `pg_xact_status()` and their older kin, as in PostgreSQL 15.
 
-mod support;
-
+use crate::support::{connect, engine, extended, run, run_with};
 use pgtypes::{Datum, PgType, TypeId, xid8};
-use support::{connect, engine, extended, run, run_with};
 
 macro_rules! check {
     ($session:expr, $sql:expr, $expected:expr) => {

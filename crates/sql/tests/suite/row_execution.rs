@@ -1,9 +1,7 @@
 //! Small queries run row by row give what plans give.
 
-mod support;
-
+use crate::support::{TextSink, connect, engine};
 use sql::session::Session;
-use support::{TextSink, connect, engine};
 
 const TABLES: &str = "
     CREATE TABLE a (id int PRIMARY KEY, k int, b text, n numeric, d date);

@@ -1,12 +1,10 @@
 //! Locks of users over real processes: an advisory lock outlives its range's leader, and ends with its
 //! gateway; eight workers over three nodes share a queue.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use support::{Cluster, eventually};
+use crate::support::{Cluster, eventually};
 use tokio_postgres::{Client, Error};
 
 /// Index of the node that leads the range of the advisory locks, as the cluster says.

@@ -1,13 +1,11 @@
 //! What was acknowledged is there, whatever is killed; and the others go on.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use support::{Cluster, eventually};
+use crate::support::{Cluster, eventually};
 use tokio_postgres::Client;
 
 const ACCOUNTS: i64 = 64;
@@ -121,7 +119,8 @@ async fn transfers_between_ranges_keep_the_total_while_leaders_are_killed() {
     let mut cluster = Cluster::start(3, &[]).await;
     make_accounts(&cluster.nodes[0].connect().await).await;
     cluster.wait_replicated(3).await;
-    let transfers = Transfers::start(cluster.nodes.iter().map(support::Node::url).collect(), 6);
+    let transfers =
+        Transfers::start(cluster.nodes.iter().map(crate::support::Node::url).collect(), 6);
 
     for round in 0..3 {
         let before = transfers.count();

@@ -1,12 +1,10 @@
 //! EXPLAIN ANALYZE: that it counts waits and repetitions, and what it commits.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{connect, engine, run};
 use sql::session::{Engine, Session};
-use support::{connect, engine, run};
 
 async fn accounts(engine: &Arc<Engine>) -> Session {
     let mut s = connect(engine).await;

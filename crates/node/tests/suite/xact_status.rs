@@ -1,13 +1,11 @@
 //! A gateway is killed while its clients commit. They ask other nodes what has become of their
 //! transactions, and hear what everybody can see.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::{Cluster, eventually};
+use crate::support::{Cluster, eventually};
 use tokio_postgres::{Client, Error};
 
 const CLIENTS: i64 = 6;

@@ -3,17 +3,15 @@
 //!
 //! `CONCLAVE_TPCB_SECONDS` says how long each of the loads runs; the suite does 3 s of each.
 
-#[path = "../../sql/tests/isolation/script.rs"]
+#[path = "../../../sql/tests/suite/isolation/script.rs"]
 mod script;
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::{Cluster, Node};
 use futures::future::{BoxFuture, join_all};
 use script::{Answer, Client, Level, Script, Server};
-use support::{Cluster, Node};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::SimpleQueryMessage;
 

@@ -1,8 +1,6 @@
 //! Statements that are too much: they work or fail with 54xxx, and the session goes on.
 
-mod support;
-
-use support::{connect, engine, run};
+use crate::support::{connect, engine, run};
 
 /// The first line of the answer, shortened.
 async fn answer(sql: &str) -> String {

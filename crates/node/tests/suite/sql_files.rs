@@ -1,8 +1,6 @@
 //! The files in `sql-tests/`, over the wire: against one node, and against three with small ranges.
 
-mod support;
-
-use support::{Cluster, slt};
+use crate::support::{Cluster, slt};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sql_files_pass_on_one_node() {

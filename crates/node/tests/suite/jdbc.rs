@@ -2,12 +2,10 @@
 //!
 //! Skipped with a word where Java or the driver is missing: it is Debian's libpostgresql-jdbc-java.
 
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
-use support::Cluster;
+use crate::support::Cluster;
 
 const DRIVER: &str = "/usr/share/java/postgresql.jar";
 const PROGRAM: &str = "tests/jdbc/RoundTrip.java";

@@ -2,13 +2,11 @@
 //!
 //! After every case an earlier connection still works: it was opened before all of them.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use support::Cluster;
+use crate::support::Cluster;
 use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, ErrorPosition};
 
@@ -34,14 +32,14 @@ impl Node {
 
     async fn serves(&self, after: &str) {
         works(&self.earlier, after).await;
-        let another = tokio::time::timeout(support::PATIENCE, self.connect()).await;
+        let another = tokio::time::timeout(crate::support::PATIENCE, self.connect()).await;
         works(&another.unwrap_or_else(|_| panic!("no connection after {after}")), after).await;
     }
 }
 
 async fn works(client: &Client, after: &str) {
     let asked = client.query_one("SELECT 40 + 2", &[]);
-    match tokio::time::timeout(support::PATIENCE, asked).await {
+    match tokio::time::timeout(crate::support::PATIENCE, asked).await {
         Ok(Ok(row)) => assert_eq!(row.get::<_, i32>(0), 42, "after {after}"),
         Ok(Err(error)) => panic!("after {after}: {error:?}"),
         Err(_) => panic!("no answer after {after}"),
@@ -51,7 +49,7 @@ async fn works(client: &Client, after: &str) {
 /// What the server says against a statement.
 async fn error_of(client: &Client, sql: &str) -> DbError {
     let shown: String = sql.chars().take(200).collect();
-    let asked = tokio::time::timeout(support::PATIENCE, client.simple_query(sql)).await;
+    let asked = tokio::time::timeout(crate::support::PATIENCE, client.simple_query(sql)).await;
     match asked.unwrap_or_else(|_| panic!("no answer to {shown}")) {
         Ok(answer) => panic!("{shown} is accepted: {answer:?}"),
         Err(error) => error.as_db_error().cloned().unwrap_or_else(|| panic!("{shown}: {error:?}")),
@@ -319,8 +317,8 @@ struct Raw(TcpStream);
 impl Raw {
     fn open(port: u16) -> Raw {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the node listens");
-        stream.set_read_timeout(Some(support::PATIENCE)).expect("a socket has timeouts");
-        stream.set_write_timeout(Some(support::PATIENCE)).expect("a socket has timeouts");
+        stream.set_read_timeout(Some(crate::support::PATIENCE)).expect("a socket has timeouts");
+        stream.set_write_timeout(Some(crate::support::PATIENCE)).expect("a socket has timeouts");
         Raw(stream)
     }
 
@@ -558,7 +556,7 @@ async fn garbage_on_any_port_harms_nobody_else() {
         }
     }
     node.serves("garbage").await;
-    let status = support::conclave(&["status", "--rpc", &node.cluster.nodes[0].rpc()]);
+    let status = crate::support::conclave(&["status", "--rpc", &node.cluster.nodes[0].rpc()]);
     assert!(status.success, "{}", status.text);
     // Not shut down: HTTP takes a client that says nothing more for gone.
     let mut raw = Raw::open(ports.http);
@@ -616,7 +614,8 @@ async fn a_join_without_end_lets_others_work_and_can_be_cancelled() {
     }
     assert!(!run.is_finished());
     cancel.cancel_query(tokio_postgres::NoTls).await.expect("the node listens");
-    let ended = tokio::time::timeout(support::PATIENCE, run).await.expect("a cancel is heard");
+    let ended =
+        tokio::time::timeout(crate::support::PATIENCE, run).await.expect("a cancel is heard");
     let (client, error) = ended.expect("the task does not panic");
     assert_eq!(error.code().map(|c| c.code()), Some("57014"), "{error:?}");
     works(&client, "a cancel").await;

@@ -4,13 +4,11 @@
 //! names in brackets, rows, command tag; or SQLSTATE, position and message. Where a block says
 //! `# differs: …`, the answer below it is ours and the line says why.
 
-mod support;
-
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::support::{TextSink, connect, engine};
 use sql::session::{Session, Sink};
-use support::{TextSink, connect, engine};
 
 async fn answer(session: &mut Session, sql: &str) -> String {
     let mut sink = Recorder::default();

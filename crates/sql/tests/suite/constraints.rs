@@ -1,14 +1,12 @@
 //! Foreign keys and sequences with several sessions about: over a cluster in memory, at every level.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{connect, engine, run};
 use kv::testing::FakeCluster;
 use sql::session::{Engine, EngineConfig, Session};
-use support::{connect, engine, run};
 
 const LEVELS: [&str; 3] = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"];
 
@@ -249,7 +247,7 @@ async fn errors_name_constraint_and_table() {
             "Key (id)=(1) is still referenced from table \"c\".",
         ),
     ] {
-        let mut sink = support::TextSink::default();
+        let mut sink = crate::support::TextSink::default();
         let error = s.simple(sql, &mut sink).await.expect_err(sql);
         let fields = error.fields();
         assert_eq!(fields.code.as_str(), code, "{sql}");

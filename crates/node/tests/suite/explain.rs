@@ -1,10 +1,8 @@
 //! What EXPLAIN foretells of a statement on three nodes is what EXPLAIN ANALYZE then counts, and what the
 //! gateway's own figures say.
 
-mod support;
-
+use crate::support::{Cluster, Node, eventually};
 use serde_json::Value;
-use support::{Cluster, Node, eventually};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 const SETUP: &str = "CREATE TABLE t (id int PRIMARY KEY, v int NOT NULL);

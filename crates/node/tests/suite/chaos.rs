@@ -1,7 +1,7 @@
 //! Lists and a bank on a cluster of three processes, one of which is always being killed, stopped or cut
 //! off: no anomaly, and the other nodes go on within seconds of each fault.
 //!
-//! `CONCLAVE_CHAOS_SECONDS=600 cargo nextest run --workspace --test chaos` runs it for ten minutes; the
+//! `CONCLAVE_CHAOS_SECONDS=600 cargo nextest run --workspace chaos::` runs it for ten minutes; the
 //! suite has it for 24 seconds. `CONCLAVE_CHAOS_PAUSE` is the longest pause allowed, in seconds.
 
 use std::time::Duration;

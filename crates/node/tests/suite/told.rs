@@ -1,10 +1,8 @@
 //! What a client is told on the wire when others are in its way, and what the views tell of it.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::{Cluster, eventually};
+use crate::support::{Cluster, eventually};
 use tokio_postgres::Client;
 use tokio_postgres::error::DbError;
 

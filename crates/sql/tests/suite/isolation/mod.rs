@@ -2,16 +2,14 @@
 //! memory: on one range, and with every row in a range of its own.
 
 mod script;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::sync::Arc;
 
+use crate::support::TextSink;
 use futures::future::BoxFuture;
 use kv::testing::FakeCluster;
 use script::{Answer, Client, Level, Script, Server};
 use sql::session::{Engine, EngineConfig, Session};
-use support::TextSink;
 
 struct Fake {
     cluster: FakeCluster,
@@ -37,7 +35,7 @@ impl Client for InMemory {
 impl Server for Fake {
     fn connect(&self) -> BoxFuture<'_, Box<dyn Client>> {
         Box::pin(async {
-            Box::new(InMemory(support::connect(&self.engine).await)) as Box<dyn Client>
+            Box::new(InMemory(crate::support::connect(&self.engine).await)) as Box<dyn Client>
         })
     }
 
@@ -51,14 +49,14 @@ async fn matrix(split: bool) {
         for level in Level::ALL {
             let cluster = FakeCluster::with_nodes(if split { 3 } else { 1 });
             let engine = Engine::new(cluster.db(), EngineConfig::default());
-            let mut session = support::connect(&engine).await;
+            let mut session = crate::support::connect(&engine).await;
             let setup = "CREATE TABLE test (id int PRIMARY KEY, value int);
                          INSERT INTO test VALUES (1, 10), (2, 20)";
-            let done = support::run(&mut session, setup).await;
+            let done = crate::support::run(&mut session, setup).await;
             assert_eq!(done, "-- CREATE TABLE\n-- INSERT 0 2");
             if split {
                 let at = "ALTER TABLE test SPLIT AT VALUES (2), (3), (4)";
-                assert_eq!(support::run(&mut session, at).await, "-- ALTER TABLE");
+                assert_eq!(crate::support::run(&mut session, at).await, "-- ALTER TABLE");
                 cluster.spread_leaders();
             }
             script.play(&Fake { cluster, engine }, level).await;

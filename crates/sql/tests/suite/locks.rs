@@ -1,14 +1,12 @@
 //! Row locks, advisory locks, and errors that say who was in the way: several sessions over a cluster in
 //! memory.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{TextSink, connect, engine, run};
 use sql::SqlError;
 use sql::session::{Engine, Session};
-use support::{TextSink, connect, engine, run};
 
 macro_rules! check {
     ($session:expr, $sql:expr, $expected:expr) => {

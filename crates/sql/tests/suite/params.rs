@@ -1,9 +1,7 @@
 //! Types of parameters that the client did not declare, and of results.
 
-mod support;
-
+use crate::support::{connect, engine, extended, run};
 use pgtypes::{Datum, PgType};
-use support::{connect, engine, extended, run};
 
 /// `$1 type, $2 type -> column type, …`, or the error.
 async fn described(session: &mut sql::session::Session, text: &str) -> String {

@@ -1,11 +1,9 @@
 //! The past of a cluster of real processes: replicas that answer while their leader is away, and versions
 //! that go when nobody can read them any more.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Cluster, eventually};
+use crate::support::{Cluster, eventually};
 use tokio_postgres::Client;
 
 async fn number(client: &Client, sql: &str) -> Result<i64, String> {
@@ -24,7 +22,7 @@ fn described(error: &tokio_postgres::Error) -> String {
 async fn counted(cluster: &Cluster, name: &str) -> u64 {
     let mut sum = 0;
     for node in cluster.nodes.iter().filter(|node| node.is_running()) {
-        let page = support::http_get(node.ports.http, "/metrics").await;
+        let page = crate::support::http_get(node.ports.http, "/metrics").await;
         let lines = page.lines().filter_map(|line| line.strip_prefix(name));
         sum += lines.filter_map(|value| value.trim().parse::<u64>().ok()).sum::<u64>();
     }
@@ -52,7 +50,7 @@ async fn a_follower_answers_while_the_leader_is_stopped() {
     let at = format!("SELECT count(*) FROM t AS OF SYSTEM TIME {then} WHERE v = 0");
     let metric = "conclave_kv_follower_reads";
     eventually("a read that the follower answers itself", || async {
-        let page = || support::http_get(cluster.nodes[follower].ports.http, "/metrics");
+        let page = || crate::support::http_get(cluster.nodes[follower].ports.http, "/metrics");
         let count = |page: String| {
             let line = page.lines().find_map(|line| line.strip_prefix(metric).map(str::to_owned));
             line.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or(0)

@@ -1,0 +1,16 @@
+//! Clusters of real processes: a module per topic, one binary, because linking DataFusion is what takes long.
+
+mod chaos;
+mod explain;
+mod jdbc;
+mod levels;
+mod locks;
+mod past;
+mod round_trips;
+mod sql_files;
+mod support;
+mod survival;
+mod told;
+mod tpcb;
+mod wrong_input;
+mod xact_status;

@@ -1,0 +1,17 @@
+//! Sessions over a cluster in memory, or a simulated one: a module per topic, one binary, because linking
+//! DataFusion is what takes long.
+
+mod constraints;
+mod explain;
+mod isolation;
+mod levels;
+mod limits;
+mod locks;
+mod params;
+mod past;
+mod queries;
+mod row_execution;
+mod session;
+mod simulation;
+mod support;
+mod xact;
