@@ -22,7 +22,7 @@ struct Pair {
 #[test]
 fn scripts() {
     let folder = Path::new("scripts/closed");
-    let mut paths: Vec<_> = std::fs::read_dir(&folder)
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
         .expect("the folder exists")
         .map(|entry| entry.expect("readable").path())
         .collect();

@@ -32,7 +32,7 @@ struct Range {
 #[test]
 fn eval() {
     let folder = Path::new("scripts/eval");
-    let mut paths: Vec<_> = std::fs::read_dir(&folder)
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
         .expect("the folder exists")
         .map(|entry| entry.expect("readable").path())
         .collect();
