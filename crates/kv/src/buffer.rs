@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //!
-//! - **W1** `bytes` is the sum over entries and undo log of key, value and a fixed overhead.
+//! - **W1** `bytes` is the sum over entries and undo log of key, value and a fixed overhead, which is what they
+//!   were seen to take, the commit's copies included.
 //! - **W2** `must_not_exist` says what holds of the key in the *store*: it is set by an insert that is
 //!   the first write of the key, and stays when the key is written again.
 
@@ -16,8 +17,11 @@ use base::{Key, KeyRange, Timestamp};
 use bytes::Bytes;
 use proto::kv;
 
-/// Bookkeeping per entry, counted against the memory limit.
-const OVERHEAD: usize = 96;
+/// Bookkeeping per entry, counted against the memory limit: its place in the tree, its two allocations, and
+/// what the commit makes of it.
+const ENTRY: usize = 400;
+/// Bookkeeping per entry of the undo log, which shares keys and values.
+const UNDO: usize = 112;
 
 /// A mark to which a transaction's writes can be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,14 +94,14 @@ impl WriteBuffer {
     pub(crate) fn forget_savepoints(&mut self) {
         self.marked = false;
         for (key, old) in std::mem::take(&mut self.undo) {
-            self.bytes -= size(&key, old.as_ref());
+            self.bytes -= undo_size(&key, old.as_ref());
         }
     }
 
     pub(crate) fn rollback_to(&mut self, savepoint: Savepoint) {
         while self.undo.len() > savepoint.writes {
             let (key, entry) = self.undo.pop().expect("the log is longer than the mark");
-            self.bytes -= size(&key, entry.as_ref());
+            self.bytes -= undo_size(&key, entry.as_ref());
             match entry {
                 Some(entry) => {
                     self.bytes += size(&key, Some(&entry));
@@ -149,7 +153,7 @@ impl WriteBuffer {
             self.bytes -= size(&key, Some(old));
         }
         if self.marked {
-            self.bytes += size(&key, old.as_ref());
+            self.bytes += undo_size(&key, old.as_ref());
             self.undo.push((key, old));
         }
     }
@@ -168,5 +172,9 @@ impl Entry {
 }
 
 fn size(key: &Key, entry: Option<&Entry>) -> usize {
-    OVERHEAD + key.0.len() + entry.and_then(|e| e.value.as_ref()).map_or(0, Bytes::len)
+    ENTRY + key.0.len() + entry.and_then(|e| e.value.as_ref()).map_or(0, Bytes::len)
+}
+
+fn undo_size(key: &Key, old: Option<&Entry>) -> usize {
+    size(key, old) - ENTRY + UNDO
 }

@@ -18,6 +18,7 @@ mod demo;
 pub mod error;
 mod http;
 mod identity;
+mod machine;
 mod member;
 pub mod metrics;
 pub mod process;

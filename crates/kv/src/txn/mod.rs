@@ -78,7 +78,7 @@ pub struct Txn {
 }
 
 /// What a lock of a transaction takes in memory, its key included.
-const LOCK_BYTES: usize = 160;
+const LOCK_BYTES: usize = 224;
 
 /// What a transaction has written, and read, at some point.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::config::{Membership, NodeConfig};
 use crate::error::StartError;
+use crate::machine;
 use crate::process::Node;
 
 /// Where a node listens.
@@ -37,11 +38,15 @@ pub(crate) struct Resources {
     #[arg(long, env = "CONCLAVE_CACHE", value_name = "SIZE", default_value = "256MiB")]
     pub(crate) cache: ByteSize,
     /// Memory for all statements and open transactions: sorts, joins, aggregates, writes, locks.
-    #[arg(long, env = "CONCLAVE_SQL_MEMORY", value_name = "SIZE", default_value = "256MiB")]
-    pub(crate) sql_memory: ByteSize,
-    /// Memory for the writes of one transaction, of --sql-memory; beyond, statements fail with 53200.
-    #[arg(long, env = "CONCLAVE_TXN_MEMORY", value_name = "SIZE", default_value = "256MiB")]
-    pub(crate) txn_memory: ByteSize,
+    ///
+    /// Beyond it sorts spill to files, and what cannot fails with 53200. A quarter of the machine's memory
+    /// if not given, at least 256MiB.
+    #[arg(long, env = "CONCLAVE_SQL_MEMORY", value_name = "SIZE")]
+    pub(crate) sql_memory: Option<ByteSize>,
+    /// Memory for the writes of one transaction; beyond, statements fail with 53200. Half of --sql-memory if
+    /// not given.
+    #[arg(long, env = "CONCLAVE_TXN_MEMORY", value_name = "SIZE")]
+    pub(crate) txn_memory: Option<ByteSize>,
     /// Size above which a range splits by itself.
     #[arg(long, env = "CONCLAVE_RANGE_SIZE", value_name = "SIZE", default_value = "128MiB")]
     pub(crate) range_size: ByteSize,
@@ -114,6 +119,7 @@ fn config(
     resources: &Resources,
     membership: Membership,
 ) -> Result<NodeConfig, StartError> {
+    let sql_memory_bytes = resources.sql_memory.map_or_else(machine::sql_memory_bytes, to_usize);
     let config = NodeConfig {
         data,
         sql: resolve("--sql", &ports.sql)?,
@@ -123,8 +129,8 @@ fn config(
         http: resolve("--http", &ports.http)?,
         membership,
         cache_bytes: to_usize(resources.cache),
-        sql_memory_bytes: to_usize(resources.sql_memory),
-        txn_memory_bytes: to_usize(resources.txn_memory),
+        sql_memory_bytes,
+        txn_memory_bytes: resources.txn_memory.map_or(sql_memory_bytes / 2, to_usize),
         range_max_bytes: resources.range_size.as_u64(),
         range_locks_max: resources.range_locks,
         contention_events: resources.contention_events,

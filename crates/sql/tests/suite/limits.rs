@@ -103,15 +103,15 @@ async fn transactions_and_statements_share_memory() {
         )
     };
     run(&mut writer, "BEGIN").await;
-    assert_eq!(run(&mut writer, &fill("t", 1, 20_000)).await, "-- INSERT 0 20000");
+    assert_eq!(run(&mut writer, &fill("t", 1, 10_000)).await, "-- INSERT 0 10000");
     // Others have too little left, and what they tried leaves nothing behind.
-    let refused = run(&mut other, &fill("u", 1, 20_000)).await;
+    let refused = run(&mut other, &fill("u", 1, 10_000)).await;
     assert!(refused.starts_with("ERROR 53200: out of memory"), "{refused}");
     assert!(refused.contains("statements of this node"), "{refused}");
     assert_eq!(run(&mut other, &fill("u", 1, 100)).await, "-- INSERT 0 100");
     assert_eq!(run(&mut other, "SELECT count(*) FROM u").await, "100\n-- SELECT 1");
     assert_eq!(run(&mut writer, "COMMIT").await, "-- COMMIT");
-    assert_eq!(run(&mut other, &fill("u", 101, 20_000)).await, "-- INSERT 0 19900");
+    assert_eq!(run(&mut other, &fill("u", 101, 10_000)).await, "-- INSERT 0 9900");
     assert_eq!(engine.db().memory().used(), 0);
 }
 
