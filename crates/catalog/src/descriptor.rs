@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use pgtypes::PgType;
 use serde::{Deserialize, Serialize};
 
+use crate::acl::{Acl, RoleId};
 use crate::{Constraint, ForeignKey, RowCodec};
 
 /// Identity of a database. Also its oid.
@@ -37,8 +38,12 @@ pub struct Database {
     pub id: DatabaseId,
     /// Name, as written (already folded to lower case where it was not quoted).
     pub name: String,
-    /// Name of the owning role.
-    pub owner: String,
+    /// The owning role.
+    #[serde(deserialize_with = "crate::role::owner")]
+    pub owner: RoleId,
+    /// What others may do with it; `None`: what [`Acl::default_of`] says.
+    #[serde(default)]
+    pub acl: Option<Acl>,
 }
 
 /// A schema: a namespace of tables within a database.
@@ -50,24 +55,15 @@ pub struct Schema {
     pub database: DatabaseId,
     /// Name.
     pub name: String,
-    /// Name of the owning role.
-    pub owner: String,
+    /// The owning role.
+    #[serde(deserialize_with = "crate::role::owner")]
+    pub owner: RoleId,
+    /// What others may do with it; `None`: what [`Acl::default_of`] says.
+    #[serde(default)]
+    pub acl: Option<Acl>,
     /// What COMMENT ON says of it.
     #[serde(default)]
     pub comment: Option<String>,
-}
-
-/// A role.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Role {
-    /// Identity and oid.
-    pub id: u32,
-    /// Name.
-    pub name: String,
-    /// Whether privileges are not checked.
-    pub superuser: bool,
-    /// Whether it may connect.
-    pub login: bool,
 }
 
 /// A column of a table.
@@ -165,8 +161,12 @@ pub struct Table {
     pub schema: SchemaId,
     /// Name, unique among the relations of the schema.
     pub name: String,
-    /// Name of the owning role.
-    pub owner: String,
+    /// The owning role.
+    #[serde(deserialize_with = "crate::role::owner")]
+    pub owner: RoleId,
+    /// What others may do with it; `None`: what [`Acl::default_of`] says.
+    #[serde(default)]
+    pub acl: Option<Acl>,
     /// Columns in the order of `SELECT *`.
     pub columns: Vec<Column>,
     /// Where the rows are: key columns of the primary key, or none for a hidden row id (D2).
@@ -195,7 +195,7 @@ impl Table {
         id: TableId,
         schema: SchemaId,
         name: String,
-        owner: String,
+        owner: RoleId,
         columns: Vec<Column>,
         primary: Index,
     ) -> Self {
@@ -205,6 +205,7 @@ impl Table {
             schema,
             name,
             owner,
+            acl: None,
             columns,
             primary,
             indexes: Vec::new(),

@@ -6,9 +6,11 @@
 //!        cache, by version                      names and ids          descriptor      bytes
 //! ```
 //!
-//! Never here: SQL, privileges, statistics. Descriptors are rows like any other, read and written
-//! through [`kv::Txn`]; [`store`] says why a cached one is never wrong.
+//! Never here: SQL, statistics, whether a statement may run ([`acl`] says who may do what, `sql`
+//! asks). Descriptors are rows like any other, read and written through [`kv::Txn`]; [`store`] says
+//! why a cached one is never wrong.
 
+pub mod acl;
 mod binary;
 mod cell;
 mod constraint;
@@ -16,20 +18,25 @@ mod descriptor;
 mod error;
 pub mod garbage;
 mod key;
+mod privileges;
 mod relation;
+pub mod role;
 mod row;
 mod snapshot;
 pub mod store;
 mod type_serde;
 
+pub use acl::{Acl, AclItem, RoleId};
 pub use constraint::{Action, Constraint, ConstraintKind, ForeignKey};
 pub use descriptor::{
     Column, ColumnId, Database, DatabaseId, Identity, Index, IndexColumn, IndexId, IndexState,
-    Role, Schema, SchemaId, Table, TableId,
+    Schema, SchemaId, Table, TableId,
 };
 pub use error::{CatalogError, CodecError};
 pub use key::is_indexable;
+pub use privileges::{ObjectKind, Privileges};
 pub use relation::{Sequence, View, ViewColumn};
+pub use role::{DefaultAcl, Membership, Role};
 pub use row::{
     Entry, IndexCodec, MAX_KEY_BYTES, MAX_ROW_BYTES, RowCodec, RowDecoder, decode_single,
     encode_single,
@@ -37,6 +44,6 @@ pub use row::{
 pub use snapshot::{
     BOOTSTRAP_DATABASE, BOOTSTRAP_DATABASE_ID, BOOTSTRAP_ROLE, BOOTSTRAP_ROLE_ID,
     CONCLAVE_SCHEMA_ID, CatalogSnapshot, Change, FIRST_USER_ID, INFORMATION_SCHEMA_ID,
-    PG_CATALOG_ID, PUBLIC_SCHEMA_ID,
+    PG_CATALOG_ID, PUBLIC_SCHEMA_ID, public_schema,
 };
 pub use store::Catalog;

@@ -3,6 +3,7 @@
 use pgtypes::{PgType, TypeId};
 use serde::{Deserialize, Serialize};
 
+use crate::acl::{Acl, RoleId};
 use crate::{ColumnId, SchemaId, TableId};
 
 /// A sequence. Its values are kept apart ([`crate::store::sequence_key`]): they are not transactional.
@@ -14,8 +15,12 @@ pub struct Sequence {
     pub schema: SchemaId,
     /// Name, unique among the relations of the schema.
     pub name: String,
-    /// Name of the owning role.
-    pub owner: String,
+    /// The owning role.
+    #[serde(deserialize_with = "crate::role::owner")]
+    pub owner: RoleId,
+    /// What others may do with it; `None`: what [`Acl::default_of`] says.
+    #[serde(default)]
+    pub acl: Option<Acl>,
     /// Where its values are: the number in their key. A restart gives it a new one, so that what a
     /// node or session has taken ahead is void, and a rollback brings the old values back.
     pub values: u32,
@@ -45,12 +50,13 @@ pub struct Sequence {
 impl Sequence {
     /// A sequence with PostgreSQL's defaults for its type.
     #[must_use]
-    pub fn new(id: u32, schema: SchemaId, name: String, owner: String, ty: PgType) -> Self {
+    pub fn new(id: u32, schema: SchemaId, name: String, owner: RoleId, ty: PgType) -> Self {
         Sequence {
             id,
             schema,
             name,
             owner,
+            acl: None,
             values: id,
             ty,
             start: 1,
@@ -84,8 +90,12 @@ pub struct View {
     pub schema: SchemaId,
     /// Name, unique among the relations of the schema.
     pub name: String,
-    /// Name of the owning role.
-    pub owner: String,
+    /// The owning role.
+    #[serde(deserialize_with = "crate::role::owner")]
+    pub owner: RoleId,
+    /// What others may do with it; `None`: what [`Acl::default_of`] says.
+    #[serde(default)]
+    pub acl: Option<Acl>,
     /// The query, as SQL.
     pub sql: String,
     /// Its columns.

@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::acl::{Acl, AclItem, PUBLIC, RoleId};
+use crate::role::{DATABASE_OWNER_ROLE_ID, DefaultAcl, Role};
 use crate::{
-    Constraint, Database, DatabaseId, ForeignKey, Role, Schema, SchemaId, Sequence, Table, TableId,
-    View,
+    Constraint, Database, DatabaseId, ForeignKey, ObjectKind, Privileges, Schema, SchemaId,
+    Sequence, Table, TableId, View,
 };
 
 /// The database every cluster is born with.
@@ -46,6 +48,8 @@ pub enum Change {
     PutSequence(Box<Sequence>),
     /// A new or changed view.
     PutView(Box<View>),
+    /// New or changed default privileges.
+    PutDefaultAcl(DefaultAcl),
     /// The database goes.
     DropDatabase(DatabaseId),
     /// The schema goes.
@@ -58,6 +62,8 @@ pub enum Change {
     DropSequence(u32),
     /// The view goes.
     DropView(u32),
+    /// The default privileges go.
+    DropDefaultAcl(u32),
 }
 
 /// All descriptors at one version.
@@ -71,6 +77,7 @@ pub struct CatalogSnapshot {
     by_name: BTreeMap<(SchemaId, String), TableId>,
     sequences: Named<Sequence>,
     views: Named<View>,
+    default_acls: BTreeMap<u32, Arc<DefaultAcl>>,
     /// Tables whose rows refer to those of a table.
     referencing: BTreeMap<TableId, BTreeSet<TableId>>,
 }
@@ -113,16 +120,40 @@ impl<T> Named<T> {
     }
 }
 
+/// What a schema that everybody may use grants.
+fn open_schema(owner: RoleId) -> Acl {
+    let item = |grantee, privileges| AclItem {
+        grantee,
+        grantor: owner,
+        privileges,
+        grantable: Privileges::NONE,
+    };
+    Acl::of(vec![item(owner, ObjectKind::Schema.all()), item(PUBLIC, Privileges::USAGE)])
+}
+
+/// The schema `public` of a new database: its owner's, for everybody to use.
+#[must_use]
+pub fn public_schema(id: SchemaId, database: DatabaseId) -> Schema {
+    Schema {
+        id,
+        database,
+        name: "public".to_owned(),
+        owner: DATABASE_OWNER_ROLE_ID,
+        acl: Some(open_schema(DATABASE_OWNER_ROLE_ID)),
+        comment: None,
+    }
+}
+
 impl CatalogSnapshot {
     /// The catalog of a cluster in which nothing was created yet: version 0.
     #[must_use]
     pub fn bootstrap() -> Self {
-        let owner = || BOOTSTRAP_ROLE.to_owned();
-        let schema = |id, database, name: &str| Schema {
+        let schema = |id, name: &str| Schema {
             id,
-            database,
+            database: 0,
             name: name.to_owned(),
-            owner: owner(),
+            owner: BOOTSTRAP_ROLE_ID,
+            acl: Some(open_schema(BOOTSTRAP_ROLE_ID)),
             comment: None,
         };
         let mut snapshot = CatalogSnapshot {
@@ -134,24 +165,23 @@ impl CatalogSnapshot {
             by_name: BTreeMap::new(),
             sequences: Named::default(),
             views: Named::default(),
+            default_acls: BTreeMap::new(),
             referencing: BTreeMap::new(),
         };
-        snapshot.apply(Change::PutRole(Role {
-            id: BOOTSTRAP_ROLE_ID,
-            name: owner(),
-            superuser: true,
-            login: true,
-        }));
+        for role in Role::predefined() {
+            snapshot.apply(Change::PutRole(role));
+        }
         snapshot.apply(Change::PutDatabase(Database {
             id: BOOTSTRAP_DATABASE_ID,
             name: BOOTSTRAP_DATABASE.to_owned(),
-            owner: owner(),
+            owner: BOOTSTRAP_ROLE_ID,
+            acl: None,
         }));
+        snapshot.apply(Change::PutSchema(public_schema(PUBLIC_SCHEMA_ID, BOOTSTRAP_DATABASE_ID)));
         for schema in [
-            schema(PUBLIC_SCHEMA_ID, BOOTSTRAP_DATABASE_ID, "public"),
-            schema(PG_CATALOG_ID, 0, "pg_catalog"),
-            schema(INFORMATION_SCHEMA_ID, 0, "information_schema"),
-            schema(CONCLAVE_SCHEMA_ID, 0, "conclave"),
+            schema(PG_CATALOG_ID, "pg_catalog"),
+            schema(INFORMATION_SCHEMA_ID, "information_schema"),
+            schema(CONCLAVE_SCHEMA_ID, "conclave"),
         ] {
             snapshot.apply(Change::PutSchema(schema));
         }
@@ -201,6 +231,12 @@ impl CatalogSnapshot {
             Change::PutView(view) => {
                 self.views.put(view.id, (view.schema, view.name.clone()), *view);
             }
+            Change::PutDefaultAcl(default) => {
+                self.default_acls.insert(default.id, Arc::new(default));
+            }
+            Change::DropDefaultAcl(id) => {
+                self.default_acls.remove(&id);
+            }
             Change::DropDatabase(id) => {
                 self.databases.remove(&id);
             }
@@ -236,7 +272,7 @@ impl CatalogSnapshot {
                     continue;
                 };
                 let name = format!("{}_{}_seq", table.name, column.name);
-                let owner = table.owner.clone();
+                let owner = table.owner;
                 let mut sequence = Sequence::new(id, table.schema, name, owner, column.ty);
                 sequence.owned_by = Some((table.id, column.id));
                 missing.push(sequence);
@@ -256,6 +292,34 @@ impl CatalogSnapshot {
     /// All databases, by id.
     pub fn databases(&self) -> impl Iterator<Item = &Arc<Database>> {
         self.databases.values()
+    }
+
+    /// The database of that id.
+    #[must_use]
+    pub fn database_by_id(&self, id: DatabaseId) -> Option<&Arc<Database>> {
+        self.databases.get(&id)
+    }
+
+    /// The role of that id.
+    #[must_use]
+    pub fn role_by_id(&self, id: RoleId) -> Option<&Arc<Role>> {
+        self.roles.get(&id)
+    }
+
+    /// The name of a role; of one that is gone, its number.
+    #[must_use]
+    pub fn role_name(&self, id: RoleId) -> String {
+        self.role_by_id(id).map_or_else(|| id.to_string(), |role| role.name.clone())
+    }
+
+    /// Default privileges, by id.
+    pub fn default_acls(&self) -> impl Iterator<Item = &Arc<DefaultAcl>> {
+        self.default_acls.values()
+    }
+
+    /// All schemas of all databases, by id.
+    pub fn schemas(&self) -> impl Iterator<Item = &Arc<Schema>> {
+        self.schemas.values()
     }
 
     /// The role of that name.

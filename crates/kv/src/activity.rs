@@ -68,6 +68,10 @@ impl Activity {
         })
     }
 
+    pub(crate) fn is_of(&self, user: &str) -> bool {
+        self.client.user == user
+    }
+
     /// `application_name` has this value from now on.
     pub fn set_application(&self, name: &str) {
         let mut now = self.now.lock();

@@ -58,6 +58,12 @@ impl Db {
         self.shared.registry.open_session(client, now_us)
     }
 
+    /// How many sessions a role has on this node.
+    #[must_use]
+    pub fn sessions_of(&self, user: &str) -> usize {
+        self.shared.registry.sessions_of(user)
+    }
+
     /// Keeps a conflict that a client is told of.
     pub fn note_contention(&self, event: kv::ContentionEvent) {
         self.shared.contention.push(event, self.shared.router.config.contention_events);

@@ -100,6 +100,11 @@ impl Registry {
         activity
     }
 
+    pub(crate) fn sessions_of(&self, user: &str) -> usize {
+        let sessions = self.sessions.lock();
+        sessions.iter().filter_map(Weak::upgrade).filter(|session| session.is_of(user)).count()
+    }
+
     pub(crate) fn sessions(&self) -> Vec<kv::Activity> {
         let sessions = self.sessions.lock();
         sessions.iter().filter_map(Weak::upgrade).map(|session| session.snapshot()).collect()

@@ -64,6 +64,8 @@ pub trait SystemNames: Send + Sync {
     fn name_of(&self, kind: crate::TypeId, oid: u32) -> Option<String>;
     /// A function over the catalog (`pg_get_indexdef`, …), NULL where it has nothing to say.
     fn call(&self, function: &str, args: &[crate::Datum]) -> crate::Datum;
+    /// Whether a role may do something: `has_table_privilege` and its kin.
+    fn may(&self, function: &str, args: &[crate::Datum]) -> crate::Result<crate::Datum>;
     /// `currval` of the sequence with that oid; `lastval` without one.
     fn current_value(&self, sequence: Option<u32>) -> crate::Result<i64>;
 }

@@ -73,6 +73,8 @@ states! {
     INVALID_SQL_STATEMENT_NAME "26000" "No such prepared statement.",
     INVALID_AUTHORIZATION "28000" "The role may not connect.",
     INVALID_PASSWORD "28P01" "Wrong password.",
+    INVALID_GRANT_OPERATION "0LP01" "What cannot be granted, or not like that.",
+    DEPENDENT_OBJECTS_STILL_EXIST "2BP01" "Others hang on the object.",
     INVALID_SAVEPOINT "3B001" "No such savepoint.",
     INVALID_CATALOG_NAME "3D000" "No such database.",
     INVALID_SCHEMA_NAME "3F000" "No such schema.",

@@ -19,6 +19,7 @@ pub mod explain;
 pub mod ir;
 mod lower;
 mod point;
+mod privilege;
 pub mod session;
 pub mod settings;
 mod sysviews;

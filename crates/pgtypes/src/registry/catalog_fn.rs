@@ -1,7 +1,6 @@
 //! Functions that look into the catalog: what `psql` and drivers describe tables with.
 //!
-//! The catalog belongs to the session, which answers through [`crate::env::SystemNames`]. Privileges
-//! are not kept yet, so whoever asks about them hears yes.
+//! The catalog belongs to the session, which answers through [`crate::env::SystemNames`].
 
 use super::{Call, Registry};
 use crate::datum::Datum;
@@ -131,16 +130,100 @@ pub(super) fn register(r: &mut Registry) {
     // There are no partitions: a relation is its own only ancestor.
     r.f("pg_partition_ancestors(regclass) regclass", |_, a| Ok(a[0].clone())).stable();
     r.f("pg_relation_is_publishable(regclass) bool", |_, _| Ok(Datum::Bool(false))).stable();
-    for signature in [
-        "has_table_privilege(oid,text) bool",
-        "has_table_privilege(text,text) bool",
-        "has_schema_privilege(oid,text) bool",
-        "has_schema_privilege(text,text) bool",
-        "has_schema_privilege(name,text,text) bool",
-        "has_database_privilege(oid,text) bool",
-        "has_database_privilege(text,text) bool",
-        "has_column_privilege(oid,text,text) bool",
-    ] {
-        r.f(signature, |_, _| Ok(Datum::Bool(true))).stable();
+    privileges(r);
+}
+
+macro_rules! allowed {
+    ($r:ident, $($name:literal: $($signature:literal)|+;)*) => {
+        $($($r.f($signature, |call, args| may(call, $name, args)).stable();)+)*
+    };
+}
+
+fn may(call: &Call<'_>, function: &str, args: &[Datum]) -> Result<Datum> {
+    match &call.env.names.0 {
+        Some(names) => names.may(function, args),
+        None => Ok(Datum::Null),
+    }
+}
+
+/// With a role in front, or of who asks; roles and objects by name or oid.
+fn privileges(r: &mut Registry) {
+    allowed! { r,
+        "has_table_privilege":
+            "has_table_privilege(text,text) bool"
+            | "has_table_privilege(name,text,text) bool"
+            | "has_table_privilege(oid,text,text) bool"
+            | "has_table_privilege(oid,text) bool"
+            | "has_table_privilege(name,oid,text) bool"
+            | "has_table_privilege(oid,oid,text) bool";
+        "has_any_column_privilege":
+            "has_any_column_privilege(text,text) bool"
+            | "has_any_column_privilege(name,text,text) bool"
+            | "has_any_column_privilege(oid,text,text) bool"
+            | "has_any_column_privilege(oid,text) bool"
+            | "has_any_column_privilege(name,oid,text) bool"
+            | "has_any_column_privilege(oid,oid,text) bool";
+        "has_sequence_privilege":
+            "has_sequence_privilege(text,text) bool"
+            | "has_sequence_privilege(name,text,text) bool"
+            | "has_sequence_privilege(oid,text,text) bool"
+            | "has_sequence_privilege(oid,text) bool"
+            | "has_sequence_privilege(name,oid,text) bool"
+            | "has_sequence_privilege(oid,oid,text) bool";
+        "has_schema_privilege":
+            "has_schema_privilege(text,text) bool"
+            | "has_schema_privilege(name,text,text) bool"
+            | "has_schema_privilege(oid,text,text) bool"
+            | "has_schema_privilege(oid,text) bool"
+            | "has_schema_privilege(name,oid,text) bool"
+            | "has_schema_privilege(oid,oid,text) bool";
+        "has_database_privilege":
+            "has_database_privilege(text,text) bool"
+            | "has_database_privilege(name,text,text) bool"
+            | "has_database_privilege(oid,text,text) bool"
+            | "has_database_privilege(oid,text) bool"
+            | "has_database_privilege(name,oid,text) bool"
+            | "has_database_privilege(oid,oid,text) bool";
+        "has_function_privilege":
+            "has_function_privilege(text,text) bool"
+            | "has_function_privilege(name,text,text) bool"
+            | "has_function_privilege(oid,text,text) bool"
+            | "has_function_privilege(oid,text) bool"
+            | "has_function_privilege(name,oid,text) bool"
+            | "has_function_privilege(oid,oid,text) bool";
+        "has_type_privilege":
+            "has_type_privilege(text,text) bool"
+            | "has_type_privilege(name,text,text) bool"
+            | "has_type_privilege(oid,text,text) bool"
+            | "has_type_privilege(oid,text) bool"
+            | "has_type_privilege(name,oid,text) bool"
+            | "has_type_privilege(oid,oid,text) bool";
+        "has_language_privilege":
+            "has_language_privilege(text,text) bool"
+            | "has_language_privilege(name,text,text) bool"
+            | "has_language_privilege(oid,text,text) bool"
+            | "has_language_privilege(oid,text) bool"
+            | "has_language_privilege(name,oid,text) bool"
+            | "has_language_privilege(oid,oid,text) bool";
+        "has_column_privilege":
+            "has_column_privilege(text,text,text) bool"
+            | "has_column_privilege(name,text,text,text) bool"
+            | "has_column_privilege(oid,text,text,text) bool"
+            | "has_column_privilege(oid,text,text) bool"
+            | "has_column_privilege(name,oid,text,text) bool"
+            | "has_column_privilege(oid,oid,text,text) bool"
+            | "has_column_privilege(text,int2,text) bool"
+            | "has_column_privilege(name,text,int2,text) bool"
+            | "has_column_privilege(oid,text,int2,text) bool"
+            | "has_column_privilege(oid,int2,text) bool"
+            | "has_column_privilege(name,oid,int2,text) bool"
+            | "has_column_privilege(oid,oid,int2,text) bool";
+        "pg_has_role":
+            "pg_has_role(name,text) bool"
+            | "pg_has_role(name,name,text) bool"
+            | "pg_has_role(oid,name,text) bool"
+            | "pg_has_role(oid,text) bool"
+            | "pg_has_role(name,oid,text) bool"
+            | "pg_has_role(oid,oid,text) bool";
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use catalog::Privileges;
 use sqlparser::ast::{
     self, AssignmentTarget, Expr, FromTable, SelectItem, Spanned, TableFactor, TableWithJoins,
     UpdateTableFromKind,
@@ -14,6 +15,7 @@ use super::scope::{Clause, Collected, FromItem, Scope, ScopeColumn};
 use super::{Binder, fold, name_parts, relation_name};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{Assignment, Delete, OutputColumn, Rel, Relation, Returning, Scan, Update};
+use crate::privilege::Accessed;
 
 impl Binder<'_> {
     pub(crate) fn update(
@@ -41,7 +43,7 @@ impl Binder<'_> {
             return Err(SqlError::syntax("syntax error: UPDATE has no ORDER BY or LIMIT"));
         }
         let mut scope = Scope::inside(outer);
-        let target = self.target(table, &mut scope)?;
+        let target = self.target(table, Privileges::UPDATE, &mut scope)?;
         let from = match from {
             None => None,
             Some(UpdateTableFromKind::AfterSet(tables)) => {
@@ -54,6 +56,7 @@ impl Binder<'_> {
         let assignments = self.assignments(assignments, &target, &scope)?;
         let filter = self.where_clause(selection.as_ref(), &scope)?;
         let returning = self.returning(returning.as_deref(), &scope)?;
+        self.access_read(&target, returning.is_some());
         Ok(Update { target, from, filter, assignments, returning })
     }
 
@@ -85,13 +88,14 @@ impl Binder<'_> {
             return Err(SqlError::syntax("syntax error at or near \",\""));
         };
         let mut scope = Scope::inside(outer);
-        let target = self.target(table, &mut scope)?;
+        let target = self.target(table, Privileges::DELETE, &mut scope)?;
         let using = match using {
             None => None,
             Some(tables) => Some(self.extra_tables(tables, &mut scope)?),
         };
         let filter = self.where_clause(selection.as_ref(), &scope)?;
         let returning = self.returning(returning.as_deref(), &scope)?;
+        self.access_read(&target, returning.is_some());
         Ok(Delete { target, using, filter, returning })
     }
 
@@ -105,7 +109,12 @@ impl Binder<'_> {
     }
 
     /// The table an UPDATE or DELETE changes.
-    fn target(&mut self, table: &TableWithJoins, scope: &mut Scope<'_>) -> Result<Scan, SqlError> {
+    fn target(
+        &mut self,
+        table: &TableWithJoins,
+        wanted: Privileges,
+        scope: &mut Scope<'_>,
+    ) -> Result<Scan, SqlError> {
         let TableWithJoins { relation, joins } = table;
         if !joins.is_empty() {
             return Err(SqlError::syntax("syntax error at or near \"JOIN\"")
@@ -135,6 +144,7 @@ impl Binder<'_> {
             return Err(SqlError::syntax("column aliases are not allowed here"));
         }
         let table = self.stored_table(name)?;
+        self.access(Accessed::Stored(table.id), wanted);
         let scan = self.scan(&table, alias.as_ref().map(|a| fold(&a.name)), true);
         let schema = alias.is_none().then(|| self.schema_of(name)).transpose()?.flatten();
         scope.add(&target_item(&scan, schema));

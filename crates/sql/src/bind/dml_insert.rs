@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use catalog::Privileges;
 use sqlparser::ast::{self, Expr, OnInsert, SetExpr, Spanned, TableObject};
 use sqlparser::tokenizer::Span;
 
@@ -14,6 +15,7 @@ use crate::error::{SqlError, SqlState};
 use crate::ir::{
     ConflictTarget, ConflictUpdate, Insert, InsertSource, OnConflict, Query, Scalar, Scan,
 };
+use crate::privilege::Accessed;
 
 /// 428C9: only DEFAULT may be given to the column.
 pub(super) fn not_default(what: &str, column: &catalog::Column) -> SqlError {
@@ -84,6 +86,7 @@ impl Binder<'_> {
         };
         let (name, overriding) = take_overriding(name);
         let table = self.stored_table(&name)?;
+        self.access(Accessed::Stored(table.id), Privileges::INSERT);
         let alias = table_alias.as_ref().map(|alias| fold(&alias.alias));
         let target = self.scan(&table, alias, false);
         let names: Vec<Span> = columns.iter().map(Spanned::span).collect();
@@ -106,6 +109,12 @@ impl Binder<'_> {
             Some(other) => return Err(SqlError::unsupported(format!("{other}"))),
         };
         let returning = self.returning(returning.as_deref(), &scope)?;
+        let updates = matches!(&on_conflict, Some(OnConflict { update: Some(_), .. }));
+        if updates {
+            self.access(Accessed::Stored(table.id), Privileges::UPDATE);
+        }
+        let arbiter = matches!(on, Some(OnInsert::OnConflict(c)) if c.conflict_target.is_some());
+        self.access_read(&target, arbiter || returning.is_some());
         Ok(Insert { table, columns, source, on_conflict, returning, target })
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use catalog::Privileges;
 use pgtypes::{PgType, TypeId};
 use sqlparser::ast::{self, Spanned, TableAlias, TableFactor, TableWithJoins};
 use sqlparser::tokenizer::Span;
@@ -10,6 +11,7 @@ use super::scope::{FromItem, Scope, ScopeColumn, ScopeTable, plain_columns};
 use super::{Binder, fold, parse, relation_name};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{ColId, Join, JoinKind, OutputColumn, Rel, Relation, Scan, VirtualScan};
+use crate::privilege::Accessed;
 
 impl Binder<'_> {
     /// The comma-separated list of FROM; its names go into `scope`.
@@ -161,6 +163,7 @@ impl Binder<'_> {
         };
         match relation {
             Relation::Table(table) => {
+                self.access(Accessed::Stored(table.id), Privileges::SELECT);
                 let scan = self.scan(&table, alias.map(|a| fold(&a.name)), false);
                 let primary = table.index_positions(&table.primary);
                 let key = primary.iter().map(|&at| scan.columns[at].0.id).collect();
@@ -175,6 +178,10 @@ impl Binder<'_> {
                 self.item(Rel::Scan(scan), columns, &table.name, schema, key, alias)
             }
             Relation::Virtual(table) => {
+                let (schema_name, table_name) =
+                    (table.schema().to_owned(), table.name().to_owned());
+                let computed = Accessed::Computed { schema: schema_name, name: table_name };
+                self.access(computed, Privileges::SELECT);
                 let columns: Vec<_> =
                     table.columns().iter().map(|c| self.fresh(c.name, c.ty)).collect();
                 let shown = alias.map_or_else(|| name.to_owned(), |a| fold(&a.name));
@@ -183,6 +190,7 @@ impl Binder<'_> {
                 self.item(rel, names, name, schema, Vec::new(), alias)
             }
             Relation::View(view) => {
+                self.access(Accessed::Stored(view.id), Privileges::SELECT);
                 let query = self.deeper(|binder| binder.view(&view))?;
                 let mut columns = Vec::with_capacity(view.columns.len());
                 for wanted in &view.columns {
@@ -219,8 +227,11 @@ impl Binder<'_> {
             cte_mentions: self.cte_mentions,
             in_cte: self.in_cte,
             mentioned: std::collections::HashMap::new(),
+            accesses: std::mem::take(&mut self.accesses),
+            as_role: Some(view.owner),
         };
         let bound = inner.query(query, None);
+        self.accesses = inner.accesses;
         self.next_column = inner.next_column;
         self.next_work = inner.next_work;
         bound

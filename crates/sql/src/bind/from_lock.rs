@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use catalog::{Privileges, RoleId};
 use pgtypes::{PgType, TypeId};
 use sqlparser::ast;
 
@@ -14,6 +15,7 @@ use super::scope::Scope;
 use super::{Binder, fold};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{ColId, Join, JoinKind, LockStrength, LockWait, Rel, RelColumn, RowLock, Scalar};
+use crate::privilege::{Access, Accessed};
 
 /// A locking clause as written.
 struct Clause {
@@ -29,6 +31,17 @@ struct Entry<'r> {
 }
 
 impl Binder<'_> {
+    /// Who locks rows needs to be allowed to change them, as whoever reads them.
+    fn access_lock(&mut self, table: u32) {
+        let of = Accessed::Stored(table);
+        let readers = self.accesses.iter().filter(|access| access.relation == of);
+        let roles: Vec<Option<RoleId>> = readers.map(|access| access.as_role).collect();
+        for as_role in roles {
+            let wanted = Privileges::UPDATE;
+            self.accesses.push(Access { relation: of.clone(), wanted, as_role });
+        }
+    }
+
     /// Puts row keys into the scans that the locking clauses mean.
     pub(crate) fn row_locks(
         &mut self,
@@ -115,6 +128,7 @@ impl Binder<'_> {
         };
         match rel {
             Rel::Scan(scan) if scan.lockable => {
+                self.access_lock(scan.table.id);
                 let column = match &scan.row_key {
                     Some(key) => key.clone(),
                     None => {

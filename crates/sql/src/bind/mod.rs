@@ -63,6 +63,7 @@ mod with;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use catalog::{Privileges, RoleId};
 use pgtypes::{EvalEnv, PgType};
 use sqlparser::ast;
 use sqlparser::tokenizer::Span;
@@ -72,9 +73,12 @@ use crate::ir::{
     Bound, CatalogView, ColId, Part, Query, RelColumn, Scalar, Statement, With, WorkId,
 };
 
+use crate::privilege::{Access, Accessed};
+
 pub(crate) use as_of::take_as_of;
 pub use mention::mentioned_tables;
 pub use parse::{STATEMENT_BYTES_MAX, parse, position, syntax_error, tokenize};
+pub(crate) use resolve::is_function;
 pub(crate) use rewrite::{is_untyped, like_of};
 pub use typename::type_of;
 
@@ -104,6 +108,9 @@ pub struct Binder<'a> {
     in_cte: usize,
     /// Where each column was first mentioned, for errors found later.
     mentioned: HashMap<ColId, Span>,
+    /// What is done with relations, and as whom.
+    accesses: Vec<Access>,
+    as_role: Option<RoleId>,
 }
 
 impl<'a> Binder<'a> {
@@ -122,6 +129,8 @@ impl<'a> Binder<'a> {
             cte_mentions: 0,
             in_cte: 0,
             mentioned: HashMap::new(),
+            accesses: Vec::new(),
+            as_role: None,
         }
     }
 
@@ -147,12 +156,37 @@ impl<'a> Binder<'a> {
                 })
             })
             .collect();
-        Ok(Bound { statement, params: params? })
+        Ok(Bound { statement, params: params?, accesses: self.accesses })
     }
 
     /// Binds a query by itself (COPY's, a view's).
     pub fn bind_query(mut self, query: &ast::Query) -> Result<Query, SqlError> {
         self.query(query, None)
+    }
+
+    /// The same, with what the query does with relations.
+    pub(crate) fn bind_query_with_accesses(
+        mut self,
+        query: &ast::Query,
+    ) -> Result<(Query, Vec<Access>), SqlError> {
+        let bound = self.query(query, None)?;
+        Ok((bound, self.accesses))
+    }
+
+    /// Notes what is done with a relation.
+    fn access(&mut self, relation: Accessed, wanted: Privileges) {
+        let access = Access { relation, wanted, as_role: self.as_role };
+        if !self.accesses.contains(&access) {
+            self.accesses.push(access);
+        }
+    }
+
+    /// Notes that a write reads its target, if a column of it was mentioned.
+    fn access_read(&mut self, target: &crate::ir::Scan, returning: bool) {
+        let read = |(column, _): &(RelColumn, usize)| self.mentioned.contains_key(&column.id);
+        if returning || target.columns.iter().any(read) {
+            self.access(Accessed::Stored(target.table.id), Privileges::SELECT);
+        }
     }
 
     /// Binds an expression over the columns of a table (CHECK, DEFAULT, COPY's WHERE), coerced to

@@ -19,6 +19,11 @@ pub(crate) fn function(name: &str, types: &[PgType]) -> Result<FuncRef, SqlError
     Ok(FuncRef(Arc::new(registry::resolve_function(name, types)?)))
 }
 
+/// Whether some function has that name, aggregates among them.
+pub(crate) fn is_function(name: &str) -> bool {
+    registry::is_function(name) || registry::is_aggregate(name)
+}
+
 /// Whether some aggregate has that name.
 pub(crate) fn is_aggregate(name: &str) -> bool {
     registry::is_aggregate(name)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use catalog::{CatalogSnapshot, Table};
+use catalog::{CatalogSnapshot, Privileges, Table};
 use kv::Txn;
 use pgtypes::{Datum, EvalEnv, cast};
 use sqlparser::ast;
@@ -55,6 +55,8 @@ pub(super) async fn run(
     let catalog = session.visible_catalog(&txn).await?;
     let mut rows = rows(session, &catalog, name, columns, options)?;
     session.find_xact_id(XactId::in_defaults(&rows.table), &txn).await?;
+    session.set_names(&catalog);
+    session.authority().demand(&*rows.table, Privileges::INSERT)?;
     rows.env = session.env().clone();
     let width = rows.positions.len();
     sink.copy_in_start(CopyShape { columns: width, binary: false }).await?;

@@ -8,6 +8,7 @@ use super::parse::{CopySource, CopyStatement};
 use super::{csv, text};
 use crate::bind::{self, Binder};
 use crate::ir::{Query, Statement};
+use crate::privilege::{self, Access};
 use crate::session::api::{CopyShape, Sink};
 use crate::session::{Session, Tag, XactId};
 use crate::{SqlError, SqlState};
@@ -21,7 +22,9 @@ pub(super) async fn run(
 ) -> Result<Tag, SqlError> {
     let txn = session.statement_txn().await?;
     let catalog = session.visible_catalog(&txn).await?;
-    let query = bind_source(session, &catalog, &statement.source, text)?;
+    session.set_names(&catalog);
+    let (query, accesses) = bind_source(session, &catalog, &statement.source, text)?;
+    privilege::check(&catalog, session.database(), session.authority(), &accesses)?;
     session.find_xact_id(XactId::in_rel(&query.rel), &txn).await?;
     let names: Vec<&str> = query.columns.iter().map(|c| &*c.name).collect();
     let forced: Vec<bool> = names.iter().map(|n| options.force_quote.contains(n)).collect();
@@ -85,10 +88,12 @@ fn bind_source(
     catalog: &catalog::CatalogSnapshot,
     source: &CopySource,
     text: &str,
-) -> Result<Query, SqlError> {
+) -> Result<(Query, Vec<Access>), SqlError> {
     let view = session.view(catalog);
     match source {
-        CopySource::Query(query) => Binder::new(&view, session.env(), text).bind_query(query),
+        CopySource::Query(query) => {
+            Binder::new(&view, session.env(), text).bind_query_with_accesses(query)
+        }
         CopySource::Table(name, columns) => {
             let columns = match columns.as_slice() {
                 [] => "*".to_owned(),
@@ -100,7 +105,7 @@ fn bind_source(
             // Positions would count in a text that nobody wrote.
             let bound = Binder::new(&view, session.env(), "").bind(&statement, &[])?;
             match bound.statement {
-                Statement::Query(query) => Ok(query),
+                Statement::Query(query) => Ok((query, bound.accesses)),
                 _ => Err(SqlError::new(SqlState::INTERNAL_ERROR, "COPY source is no query")),
             }
         }

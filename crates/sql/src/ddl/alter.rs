@@ -38,6 +38,7 @@ pub(super) async fn run(
         }
         return Err(ddl.table(session, &alter.name).expect_err("it was not found"));
     };
+    session.authority().must_own(&*table)?;
     for operation in &alter.operations {
         if let AlterTableOperation::AddColumn { .. } = operation {
             alter_column::add(session, &mut ddl, &table, operation, text, sink).await?;
@@ -49,6 +50,9 @@ pub(super) async fn run(
             let cascade = *drop_behavior == Some(sqlparser::ast::DropBehavior::Cascade);
             drop_constraint(session, &mut ddl, &table, &fold(name), *if_exists, cascade, sink)
                 .await?;
+        } else if let AlterTableOperation::OwnerTo { new_owner } = operation {
+            let owner = super::owner::named(new_owner);
+            super::owner::change(session, &mut ddl, table.id, &owner).await?;
         } else if let Some(next) = apply(session, &ddl, &table, operation, text).await? {
             ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
         }
@@ -108,21 +112,6 @@ async fn apply(
                 next.options.retain(|(n, _)| *n != name);
                 next.options.push((name, value));
             }
-            Ok(Some(next))
-        }
-        AlterTableOperation::OwnerTo { new_owner } => {
-            let owner = match new_owner {
-                sqlparser::ast::Owner::Ident(name) => fold(name),
-                _ => session.env().current_user.clone(),
-            };
-            if ddl.catalog.role(&owner).is_none() {
-                return Err(SqlError::new(
-                    SqlState::UNDEFINED_OBJECT,
-                    format!("role \"{owner}\" does not exist"),
-                ));
-            }
-            let mut next = Table::clone(table);
-            next.owner = owner;
             Ok(Some(next))
         }
         other => Err(SqlError::unsupported(format!("ALTER TABLE … {other}"))),
@@ -432,6 +421,7 @@ pub(super) async fn rename_index(
     let (table, index) = super::drop::find_index(session, &ddl, name)?.ok_or_else(|| {
         SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
     })?;
+    super::owner::must_own_index(session, &table, index)?;
     let new = name_parts(index_name)?.join(".");
     if ddl.catalog.relation_exists(table.schema, &new) {
         return Err(duplicate_relation(&new));

@@ -29,6 +29,7 @@ pub(super) async fn alter(
         }
         return Err(ddl.table(session, name).expect_err("it was not found"));
     };
+    session.authority().must_own(&*table)?;
     let column = fold(column);
     let at = super::alter_column::position(&table, &column)?;
     let mut next = Table::clone(&table);

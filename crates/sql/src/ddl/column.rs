@@ -1,6 +1,6 @@
 //! What the definition of a column says.
 
-use catalog::{Column, Identity, Sequence, Table};
+use catalog::{Column, Identity, ObjectKind, Sequence, Table};
 use sqlparser::ast::{ColumnOption, Expr, GeneratedAs};
 
 use super::constraint::{CheckDef, Def, ForeignDef};
@@ -217,7 +217,8 @@ pub(super) fn column_sequence(
     let base = format!("{}_{}", table.name, column.name);
     let name = free_name(&ddl.catalog, table.schema, taken, &base, "seq");
     taken.push(name.clone());
-    let mut sequence = Sequence::new(id, table.schema, name, table.owner.clone(), column.ty.base());
+    let mut sequence = Sequence::new(id, table.schema, name, table.owner, column.ty.base());
+    sequence.acl = ddl.catalog.acl_of_new(ObjectKind::Sequence, table.owner, table.schema);
     super::sequence::apply(&mut sequence, options, true)?;
     sequence.owned_by = Some((table.id, column.id));
     Ok(sequence)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Action, Column, Constraint, ConstraintKind, ForeignKey, Table};
+use catalog::{Action, Column, Constraint, ConstraintKind, ForeignKey, Privileges, Table};
 use pgtypes::PgType;
 use sqlparser::ast::{
     ConstraintCharacteristics, ConstraintReferenceMatchKind, DeferrableInitial, Expr,
@@ -213,6 +213,7 @@ fn foreign_key(
         Some(other) if other.id != table.id => other,
         _ => table,
     };
+    session.authority().demand(to, Privileges::REFERENCES)?;
     let resolve = |table: &Table, names: &[String]| -> Result<Vec<usize>, SqlError> {
         names
             .iter()

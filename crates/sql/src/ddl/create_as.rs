@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Change, Column, Index, IndexState, Table};
+use catalog::{Change, Column, Index, IndexState, ObjectKind, Table};
 use sqlparser::ast::{CreateTable, ObjectName, Query, SelectInto, SetExpr};
 
 use super::create_table::{COLUMNS_MAX, check_supported, options};
@@ -11,7 +11,7 @@ use crate::bind::fold;
 use crate::ir::{self, InsertSource};
 use crate::session::api::Sink;
 use crate::session::{Session, Tag};
-use crate::{SqlError, SqlState, dml};
+use crate::{SqlError, SqlState, dml, privilege};
 
 pub(super) async fn create_table(
     session: &mut Session,
@@ -96,7 +96,9 @@ async fn make(
     }
     let catalog = ddl.catalog.clone();
     let view = session.view(&catalog);
-    let bound = crate::bind::Binder::new(&view, session.env(), text).bind_query(query)?;
+    let binder = crate::bind::Binder::new(&view, session.env(), text);
+    let (bound, accesses) = binder.bind_query_with_accesses(query)?;
+    privilege::check(&catalog, session.database(), session.authority(), &accesses)?;
     let columns = super::view::columns_of(&bound, &made.names, false)?;
     if columns.len() > COLUMNS_MAX {
         return Err(SqlError::new(
@@ -130,8 +132,9 @@ async fn make(
         comment: None,
         constraint_comment: None,
     };
-    let owner = session.env().current_user.clone();
+    let owner = session.authority().user();
     let mut table = Table::new(oid, schema.id, name, owner, columns, primary);
+    table.acl = ddl.catalog.acl_of_new(ObjectKind::Table, owner, schema.id);
     table.options = made.options;
     session.mark_fresh(&table);
     ddl.write(session, vec![Change::PutTable(Box::new(table))]).await?;

@@ -1,6 +1,6 @@
 //! CREATE TABLE.
 
-use catalog::{Change, Column, Index, IndexColumn, IndexState, Table, is_indexable};
+use catalog::{Change, Column, Index, IndexColumn, IndexState, ObjectKind, Table, is_indexable};
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use sqlparser::ast::{CreateTable, CreateTableOptions, Expr, SqlOption, TableConstraint};
 
@@ -253,8 +253,9 @@ pub(super) async fn run(
             });
         }
     }
-    let owner = session.env().current_user.clone();
+    let owner = session.authority().user();
     let mut table = Table::new(oid, schema.id, name, owner, columns, primary);
+    table.acl = ddl.catalog.acl_of_new(ObjectKind::Table, owner, schema.id);
     table.indexes = secondary;
     table.options = options;
     table.comments = elements.comments;

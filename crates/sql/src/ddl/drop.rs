@@ -162,6 +162,7 @@ fn relation(
             continue;
         };
         if is == kind {
+            super::owner::may_drop(session, catalog, object)?;
             return Ok(Some(object));
         }
         let wanted = format!("a {kind}");
@@ -178,7 +179,11 @@ fn relation(
 fn index(session: &Session, ddl: &Ddl, name: &ObjectName) -> Result<Option<Object>, SqlError> {
     let Some((table, id)) = find_index(session, ddl, name)? else { return Ok(None) };
     match table.indexes.iter().find(|i| i.id == id && !i.constraint) {
-        Some(index) => Ok(Some(Object::Index(table.id, index.oid))),
+        Some(index) => {
+            let object = Object::Index(table.id, index.oid);
+            super::owner::may_drop(session, &ddl.catalog, object)?;
+            Ok(Some(object))
+        }
         None => {
             let shown = name_parts(name)?.join(".");
             Err(SqlError::new(
@@ -210,6 +215,7 @@ fn schema(
             format!("cannot drop schema {name} because it is required by the database system"),
         ));
     }
+    session.authority().must_own(&*schema)?;
     if schema.id == PUBLIC_SCHEMA_ID {
         return Err(SqlError::unsupported("dropping the schema public of the first database"));
     }
@@ -235,6 +241,7 @@ fn database(
     session.refuse_in_block("DROP DATABASE")?;
     let name = name_parts(name)?.join(".");
     let Some(database) = ddl.catalog.database(&name).cloned() else { return Ok(None) };
+    session.authority().must_own(&*database)?;
     if database.id == session.database() {
         return Err(SqlError::new(
             SqlState::OBJECT_IN_USE,

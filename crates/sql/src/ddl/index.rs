@@ -61,7 +61,7 @@ pub(super) async fn run(
 ) -> Result<Tag, SqlError> {
     check_supported(create)?;
     let mut ddl = Ddl::begin(session).await?;
-    let table = ddl.table(session, &create.table_name)?;
+    let table = ddl.own_table(session, &create.table_name)?;
     let columns: Result<Vec<IndexColumnDef>, SqlError> =
         create.columns.iter().map(index_column).collect();
     let columns = columns?;

@@ -26,12 +26,15 @@ mod deparse;
 mod depend;
 mod drop;
 mod expression;
+mod grant;
 mod index;
 mod like;
+mod owner;
 mod parse;
 mod rebuild;
 mod reclaim;
 mod relation;
+mod role;
 mod schema;
 mod sequence;
 mod split;
@@ -40,7 +43,7 @@ mod view;
 
 use std::sync::Arc;
 
-use catalog::{CatalogSnapshot, Change, Schema, Table, store};
+use catalog::{CatalogSnapshot, Change, Privileges, Schema, Table, store};
 use kv::{Strength, Txn, WaitPolicy};
 use sqlparser::ast::{self, Statement};
 
@@ -54,6 +57,7 @@ pub(crate) use create_as::{into_of, select_into};
 pub(crate) use expression::{columns_of_stored, shown};
 pub(crate) use parse::{OwnDdl, is_own, parse_own};
 pub use reclaim::Reclaimer;
+pub(crate) use role::{RoleStatement, is_role_statement, parse_role_statement, run_role};
 pub(crate) use sequence::identity_of;
 pub(crate) use split::split_at;
 
@@ -293,6 +297,7 @@ impl Ddl {
             )
             .detail("System catalog modifications are currently disallowed."));
         }
+        session.authority().demand(&**found, Privileges::CREATE)?;
         if name.len() > NAME_MAX {
             return Ok((found.clone(), truncate_name(&name)));
         }
@@ -315,6 +320,13 @@ impl Ddl {
             .filter_map(|s| self.catalog.schema(session.database(), s))
             .find_map(|s| self.catalog.table(s.id, &name))
             .cloned())
+    }
+
+    /// The table of that name, or 42P01; 42501 unless it is the current role's.
+    fn own_table(&self, session: &Session, name: &ast::ObjectName) -> Result<Arc<Table>, SqlError> {
+        let table = self.table(session, name)?;
+        session.authority().must_own(&*table)?;
+        Ok(table)
     }
 
     /// The table of that name, or 42P01.
@@ -351,7 +363,8 @@ pub(crate) async fn check_tables(
     let catalog = session.visible_catalog(&txn).await?;
     let ddl = Ddl { txn, catalog };
     for name in names {
-        ddl.table(session, name)?;
+        let table = ddl.table(session, name)?;
+        session.authority().must_own(&*table)?;
     }
     Ok(())
 }

@@ -216,7 +216,7 @@ fn always(p: &mut Parser<'_>) -> Result<bool, ParserError> {
 }
 
 /// Takes an unquoted word.
-fn is_word(p: &mut Parser<'_>, wanted: &str) -> bool {
+pub(crate) fn is_word(p: &mut Parser<'_>, wanted: &str) -> bool {
     let found = matches!(&p.peek_token().token, Token::Word(w)
         if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(wanted));
     if found {
@@ -225,7 +225,8 @@ fn is_word(p: &mut Parser<'_>, wanted: &str) -> bool {
     found
 }
 
-fn word(p: &mut Parser<'_>, wanted: &str) -> Result<(), ParserError> {
+/// Takes an unquoted word that has to be there.
+pub(crate) fn word(p: &mut Parser<'_>, wanted: &str) -> Result<(), ParserError> {
     match is_word(p, wanted) {
         true => Ok(()),
         false => p.expected(&wanted.to_uppercase(), p.peek_token()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Change, Schema, Sequence, Table, View};
+use catalog::{Change, Privileges, Schema, Sequence, Table, View};
 use sqlparser::ast::ObjectName;
 
 use super::parse::{RelationChange, RelationKind};
@@ -87,22 +87,30 @@ impl Found {
         }
     }
 
+    fn must_be_own(&self, session: &Session) -> Result<(), SqlError> {
+        match self {
+            Found::Table(table) => session.authority().must_own(&**table),
+            Found::Sequence(sequence) => session.authority().must_own(&**sequence),
+            Found::View(view) => session.authority().must_own(&**view),
+        }
+    }
+
     /// The descriptor with other fields.
-    fn with(&self, edit: impl FnOnce(&mut u32, &mut String, &mut String)) -> Change {
+    fn with(&self, edit: impl FnOnce(&mut u32, &mut String)) -> Change {
         match self {
             Found::Table(table) => {
                 let mut next = Table::clone(table);
-                edit(&mut next.schema, &mut next.name, &mut next.owner);
+                edit(&mut next.schema, &mut next.name);
                 Change::PutTable(Box::new(next))
             }
             Found::Sequence(sequence) => {
                 let mut next = Sequence::clone(sequence);
-                edit(&mut next.schema, &mut next.name, &mut next.owner);
+                edit(&mut next.schema, &mut next.name);
                 Change::PutSequence(Box::new(next))
             }
             Found::View(view) => {
                 let mut next = View::clone(view);
-                edit(&mut next.schema, &mut next.name, &mut next.owner);
+                edit(&mut next.schema, &mut next.name);
                 Change::PutView(Box::new(next))
             }
         }
@@ -127,6 +135,7 @@ pub(super) async fn alter(
         }
         return Err(SqlError::new(SqlState::UNDEFINED_TABLE, message));
     };
+    found.must_be_own(session)?;
     let changes = match change {
         RelationChange::Rename(new) => vec![rename(&ddl, &found, &fold(new))?],
         RelationChange::Schema(new) => {
@@ -138,23 +147,13 @@ pub(super) async fn alter(
                         format!("schema \"{new}\" does not exist"),
                     )
                 })?;
+            session.authority().demand(&*schema, Privileges::CREATE)?;
             set_schema(&ddl, &found, &schema)?
         }
         RelationChange::Owner(new) => {
-            let owner = match fold(new).as_str() {
-                "current_user" | "current_role" if new.quote_style.is_none() => {
-                    session.env().current_user.clone()
-                }
-                "session_user" if new.quote_style.is_none() => session.env().session_user.clone(),
-                name => name.to_owned(),
-            };
-            if ddl.catalog.role(&owner).is_none() {
-                return Err(SqlError::new(
-                    SqlState::UNDEFINED_OBJECT,
-                    format!("role \"{owner}\" does not exist"),
-                ));
-            }
-            vec![found.with(|_, _, of| *of = owner)]
+            let owner = super::role::spec_of(new);
+            super::owner::change(session, &mut ddl, found.id(), &owner).await?;
+            Vec::new()
         }
     };
     if !changes.is_empty() {
@@ -168,7 +167,7 @@ fn rename(ddl: &Ddl, found: &Found, new: &str) -> Result<Change, SqlError> {
         return Err(duplicate_relation(new));
     }
     view::refuse_if_viewed(ddl, found.id(), None, "renaming a relation")?;
-    Ok(found.with(|_, name, _| new.clone_into(name)))
+    Ok(found.with(|_, name| new.clone_into(name)))
 }
 
 fn set_schema(ddl: &Ddl, found: &Found, schema: &Arc<Schema>) -> Result<Vec<Change>, SqlError> {
@@ -190,7 +189,7 @@ fn set_schema(ddl: &Ddl, found: &Found, schema: &Arc<Schema>) -> Result<Vec<Chan
     };
     taken(found.name())?;
     view::refuse_if_viewed(ddl, found.id(), None, "moving a relation")?;
-    let mut changes = vec![found.with(|of, _, _| *of = schema.id)];
+    let mut changes = vec![found.with(|of, _| *of = schema.id)];
     match found {
         Found::Table(table) => {
             for index in std::iter::once(&table.primary).chain(&table.indexes) {

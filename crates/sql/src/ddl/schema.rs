@@ -1,6 +1,6 @@
 //! CREATE SCHEMA, CREATE DATABASE, COMMENT.
 
-use catalog::{Change, Database, Schema, Sequence, Table, View};
+use catalog::{Change, Database, ObjectKind, Schema, Sequence, Table, View};
 use sqlparser::ast::{CommentObject, Ident, ObjectName, SchemaName, Statement};
 
 use super::{Ddl, new_oids, notice};
@@ -40,13 +40,7 @@ pub(super) async fn create_schema(
         .detail("The prefix \"pg_\" is reserved for system schemas."));
     }
     let mut ddl = Ddl::begin(session).await?;
-    let owner = owner.unwrap_or_else(|| session.env().current_user.clone());
-    if ddl.catalog.role(&owner).is_none() {
-        return Err(SqlError::new(
-            SqlState::UNDEFINED_OBJECT,
-            format!("role \"{owner}\" does not exist"),
-        ));
-    }
+    let owner = super::owner::of_new_schema(session, &ddl, owner)?;
     if ddl.catalog.schema(session.database(), &name).is_some() {
         if *if_not_exists {
             let message = format!("schema \"{name}\" already exists, skipping");
@@ -59,7 +53,8 @@ pub(super) async fn create_schema(
         ));
     }
     let id = new_oids(session, 1).await?;
-    let schema = Schema { id, database: session.database(), name, owner, comment: None };
+    let acl = ddl.catalog.acl_of_new(ObjectKind::Schema, owner, 0);
+    let schema = Schema { id, database: session.database(), name, owner, acl, comment: None };
     ddl.write(session, vec![Change::PutSchema(schema)]).await?;
     Ok(Tag::Text("CREATE SCHEMA"))
 }
@@ -79,6 +74,9 @@ pub(super) async fn create_database(
     session.refuse_in_block("CREATE DATABASE")?;
     let name = name_parts(db_name)?.join(".");
     let mut ddl = Ddl::begin(session).await?;
+    if !session.authority().may_create_database() {
+        return Err(crate::privilege::insufficient("permission denied to create database"));
+    }
     if ddl.catalog.database(&name).is_some() {
         if *if_not_exists {
             return Ok(Tag::Text("CREATE DATABASE"));
@@ -89,15 +87,9 @@ pub(super) async fn create_database(
         ));
     }
     let id = new_oids(session, 2).await?;
-    let owner = session.env().current_user.clone();
-    let public = Schema {
-        id: id + 1,
-        database: id,
-        name: "public".to_owned(),
-        owner: owner.clone(),
-        comment: None,
-    };
-    let database = Database { id, name, owner };
+    let owner = session.authority().user();
+    let public = catalog::public_schema(id + 1, id);
+    let database = Database { id, name, owner, acl: None };
     ddl.write(session, vec![Change::PutDatabase(database), Change::PutSchema(public)]).await?;
     Ok(Tag::Text("CREATE DATABASE"))
 }
@@ -122,25 +114,28 @@ pub(super) async fn comment(session: &mut Session, statement: &Statement) -> Res
     };
     let change = match object_type {
         CommentObject::Table => {
-            let mut next = Table::clone(&*ddl.table(session, object_name)?);
+            let mut next = Table::clone(&*ddl.own_table(session, object_name)?);
             set(&mut next.comments, 0, comment);
             Change::PutTable(Box::new(next))
         }
         CommentObject::View => {
             let view = super::view::find(session, &ddl, object_name)?;
             let mut next = View::clone(&*view.ok_or_else(|| not_found("relation"))?);
+            session.authority().must_own(&next)?;
             set(&mut next.comments, 0, comment);
             Change::PutView(Box::new(next))
         }
         CommentObject::Sequence => {
             let sequence = super::sequence::find(session, &ddl, object_name)?;
             let mut next = Sequence::clone(&*sequence.ok_or_else(|| not_found("relation"))?);
+            session.authority().must_own(&next)?;
             next.comment = comment;
             Change::PutSequence(Box::new(next))
         }
         CommentObject::Index => {
             let found = super::drop::find_index(session, &ddl, object_name)?;
             let (table, id) = found.ok_or_else(|| not_found("relation"))?;
+            super::owner::must_own_index(session, &table, id)?;
             let mut next = Table::clone(&table);
             let indexes = std::iter::once(&mut next.primary).chain(&mut next.indexes);
             for index in indexes.filter(|i| i.id == id) {
@@ -156,6 +151,7 @@ pub(super) async fn comment(session: &mut Session, statement: &Statement) -> Res
                     format!("schema \"{name}\" does not exist"),
                 )
             })?;
+            session.authority().must_own(&**schema)?;
             let mut next = Schema::clone(schema);
             next.comment = comment;
             Change::PutSchema(next)
@@ -193,12 +189,13 @@ fn comment_on_column(
     };
     if let Some(view) = super::view::find(session, ddl, &name)? {
         let at = view.columns.iter().position(|c| c.name == column);
+        session.authority().must_own(&*view)?;
         let at = at.ok_or_else(|| missing(&view.name))?;
         let mut next = View::clone(&view);
         set(&mut next.comments, u32::try_from(at + 1).unwrap_or(0), comment);
         return Ok(Change::PutView(Box::new(next)));
     }
-    let table = ddl.table(session, &name)?;
+    let table = ddl.own_table(session, &name)?;
     let at = table.position(&column).ok_or_else(|| missing(&table.name))?;
     let mut next = Table::clone(&table);
     set(&mut next.comments, table.columns[at].id, comment);
@@ -213,7 +210,7 @@ pub(super) async fn comment_on_constraint(
     comment: Option<&str>,
 ) -> Result<Tag, SqlError> {
     let mut ddl = Ddl::begin(session).await?;
-    let mut next = Table::clone(&*ddl.table(session, table)?);
+    let mut next = Table::clone(&*ddl.own_table(session, table)?);
     let name = fold(name);
     let comment = comment.filter(|c| !c.is_empty()).map(str::to_owned);
     let indexes = std::iter::once(&mut next.primary).chain(&mut next.indexes);

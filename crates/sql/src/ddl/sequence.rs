@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use catalog::store::SequenceState;
-use catalog::{CatalogSnapshot, Change, Sequence, Table};
+use catalog::{CatalogSnapshot, Change, ObjectKind, Sequence, Table};
 use pgtypes::PgType;
 use sqlparser::ast::ObjectName;
 
@@ -169,7 +169,13 @@ fn own(
                 .hint("Specify OWNED BY table.column or OWNED BY NONE."));
         }
     };
-    let table = ddl.table(session, &table)?;
+    let table = ddl.own_table(session, &table)?;
+    if table.owner != sequence.owner {
+        return Err(SqlError::new(
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "sequence must have same owner as table it is linked to",
+        ));
+    }
     if table.schema != sequence.schema {
         return Err(SqlError::new(
             SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -204,8 +210,9 @@ pub(super) async fn create(
         return Err(duplicate_relation(&name));
     }
     let id = new_oids(session, 1).await?;
-    let owner = session.env().current_user.clone();
+    let owner = session.authority().user();
     let mut sequence = Sequence::new(id, schema.id, name, owner, PgType::INT8);
+    sequence.acl = ddl.catalog.acl_of_new(ObjectKind::Sequence, owner, schema.id);
     apply(&mut sequence, options, true)?;
     own(session, &ddl, &mut sequence, options)?;
     ddl.write(session, vec![Change::PutSequence(Box::new(sequence))]).await?;
@@ -255,6 +262,7 @@ pub(super) async fn alter(
             format!("relation \"{shown}\" does not exist"),
         ));
     };
+    session.authority().must_own(&*sequence)?;
     if options.iter().any(|o| matches!(o, SequenceOption::OwnedBy(_))) {
         refuse_identity(&ddl.catalog, &sequence, "cannot change ownership of identity sequence")?;
     }

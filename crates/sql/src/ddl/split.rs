@@ -15,7 +15,7 @@ pub(crate) async fn split_at(
     let txn = session.statement_txn().await?;
     let catalog = session.visible_catalog(&txn).await?;
     let ddl = Ddl { txn, catalog };
-    let table = ddl.table(session, &split.table)?;
+    let table = ddl.own_table(session, &split.table)?;
     if session.own_catalog().is_some() {
         return Err(SqlError::new(
             SqlState::ACTIVE_SQL_TRANSACTION,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Change, Table};
+use catalog::{Change, Privileges, Table};
 use sqlparser::ast::{CascadeOption, Truncate, TruncateIdentityOption};
 
 use super::alter::new_storage;
@@ -33,6 +33,7 @@ pub(super) async fn run(
     }
     with_referencing(&ddl, &mut tables, cascade, sink)?;
     for table in &tables {
+        session.authority().demand(&**table, Privileges::TRUNCATE)?;
         if restart {
             changes.extend(super::sequence::restarted(session, &ddl, table).await?);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use catalog::{Change, View, ViewColumn};
+use catalog::{Change, ObjectKind, View, ViewColumn};
 use pgtypes::{PgType, TypeId};
 use sqlparser::ast::{CreateTableOptions, CreateView, ObjectName, Query};
 
@@ -176,6 +176,16 @@ pub(super) async fn create(
         }
         _ => new_oids(session, 1).await?,
     };
+    if let Some(old) = &old {
+        session.authority().must_own(&**old)?;
+    }
+    let (owner, acl) = match &old {
+        Some(old) => (old.owner, old.acl.clone()),
+        None => {
+            let owner = session.authority().user();
+            (owner, ddl.catalog.acl_of_new(ObjectKind::Table, owner, schema.id))
+        }
+    };
     if uses.iter().any(|(used, _)| *used == id) {
         return Err(SqlError::new(
             SqlState("42P17"),
@@ -186,7 +196,8 @@ pub(super) async fn create(
         id,
         schema: schema.id,
         name,
-        owner: old.as_ref().map_or_else(|| session.env().current_user.clone(), |v| v.owner.clone()),
+        owner,
+        acl,
         sql: create.query.to_string(),
         columns,
         path: session.search_path(),

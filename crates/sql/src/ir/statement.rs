@@ -12,6 +12,7 @@ use sqlparser::ast;
 
 use super::rel::{ColId, Join, JoinKind, Rel, RelColumn, Scan, WorkId};
 use super::scalar::Scalar;
+use crate::privilege::Access;
 
 /// A bound statement and the types of its parameters.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Bound {
     pub statement: Statement,
     /// Type of `$1`, `$2`, …: declared or inferred.
     pub params: Vec<PgType>,
+    /// What it does with relations: whoever runs it has to be allowed to.
+    pub(crate) accesses: Vec<Access>,
 }
 
 /// A bound statement.

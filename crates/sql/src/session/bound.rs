@@ -386,6 +386,7 @@ impl Session {
             settings: self.all_settings(),
             lock_timeout: self.hot.lock_timeout,
             cursors: self.cursor_infos(),
+            authority: self.authority.clone(),
         };
         ExecContext {
             engine: self.engine.exec.clone(),

@@ -12,8 +12,10 @@ use pgtypes::PgType;
 use super::api::ResultColumn;
 use super::script::Parsed;
 use super::xact::XactId;
+use crate::SqlError;
 use crate::ir;
 use crate::point::PointPlan;
+use crate::privilege::Access;
 
 /// A parsed and bound statement.
 #[derive(Debug)]
@@ -34,6 +36,10 @@ pub(crate) struct Planned {
     pub(crate) version: u64,
     pub(crate) context: Arc<str>,
     pub(crate) plan: Plan,
+    /// Why the role may not run it: 42501.
+    pub(crate) denied: Option<SqlError>,
+    /// What it does with relations.
+    pub(crate) accesses: Vec<Access>,
     /// Whether the id of the transaction is to be found first.
     pub(crate) xact_id: XactId,
 }

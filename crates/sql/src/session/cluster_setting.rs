@@ -119,6 +119,7 @@ impl ClusterSetting {
         match self {
             ClusterSetting::Put { name, value, verb } => {
                 session.refuse_in_block(verb)?;
+                session.authority_now().must_be_superuser("change settings of the cluster")?;
                 let setting = named(name)?;
                 let value = match value {
                     Some(value) => cluster::show(setting.parse(value)?),

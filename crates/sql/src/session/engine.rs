@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use catalog::Catalog;
+use catalog::{Catalog, Role};
 use kv::Db;
+use pgtypes::EvalEnv;
 
 use super::cache::PlanCache;
 use super::sequence::Sequences;
+use crate::SqlError;
 use crate::exec::QueryEngine;
 
 /// Limits of a node's SQL layer.
@@ -86,6 +88,15 @@ impl Engine {
             sequences: Sequences::default(),
             metrics: EngineMetrics::default(),
         })
+    }
+
+    /// The SCRAM-SHA-256 verifier of a role's password; `None` if there is no such role, or it has no
+    /// password that is valid now.
+    pub async fn password_of(&self, user: &str) -> Result<Option<String>, SqlError> {
+        let catalog = super::current_catalog(self).await?;
+        let now = EvalEnv::clock_micros();
+        let valid = |role: &&Arc<Role>| role.valid_until.is_none_or(|until| now < until);
+        Ok(catalog.role(user).filter(valid).and_then(|role| role.password.clone()))
     }
 
     /// Counters.

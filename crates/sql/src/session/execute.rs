@@ -30,7 +30,7 @@ use super::{Session, as_of, bound, catalog_error, plan, utility};
 use crate::dml::Names;
 use crate::error::Retry;
 use crate::point::{Outcome, PointContext, PointPlan};
-use crate::{SqlError, SqlState};
+use crate::{SqlError, SqlState, privilege};
 
 /// A statement to run.
 #[derive(Clone, Copy)]
@@ -220,7 +220,7 @@ impl Session {
         }
         let Some(planned) = job.prepared.and_then(Prepared::current) else { return Ok(None) };
         let Plan::Point(point) = &planned.plan else { return Ok(None) };
-        if planned.xact_id != XactId::Unused {
+        if planned.xact_id != XactId::Unused || planned.denied.is_some() {
             return Ok(None);
         }
         let cached = self.engine.catalog.cached();
@@ -307,9 +307,20 @@ impl Session {
                 catalog
             }
         };
-        match job.prepared {
-            Some(prepared) => self.plan_for(prepared, &catalog),
-            None => Ok(Arc::new(self.plan(job.text, job.parsed, &[], &catalog)?.0)),
+        let planned = match job.prepared {
+            Some(prepared) => self.plan_for(prepared, &catalog)?,
+            None => Arc::new(self.plan(job.text, job.parsed, &[], &catalog)?.0),
+        };
+        if self.tx.modes.as_of.is_some() {
+            // What may be read of the past is what may be read of it now.
+            let now = self.engine.catalog.cached();
+            let authority = self.who.authority(&now);
+            privilege::check(&now, self.database, &authority, &planned.accesses)?;
+            return Ok(planned);
+        }
+        match &planned.denied {
+            Some(error) => Err(error.clone()),
+            None => Ok(planned),
         }
     }
 
@@ -325,7 +336,7 @@ impl Session {
     }
 
     /// 25006 for a write in a read-only transaction.
-    pub(super) fn refuse_if_read_only(&self, what: &str) -> Result<(), SqlError> {
+    pub(crate) fn refuse_if_read_only(&self, what: &str) -> Result<(), SqlError> {
         if self.tx.modes.read_only {
             let what = what.trim_end_matches(" 0");
             return Err(SqlError::new(

@@ -48,6 +48,7 @@ mod startup;
 mod transaction;
 mod utility;
 mod view;
+mod who;
 mod xact;
 
 use std::collections::{BTreeMap, HashMap};
@@ -74,10 +75,13 @@ pub(crate) use sequence::{Sequences, next_of, state as sequence_state};
 pub(crate) use sequence_calls::{
     SequenceCalls, SessionSequences, has_sequence_call, is_sequence_call, is_sequence_function,
 };
+pub(crate) use set::text_of as setting_text;
 pub(crate) use view::{SessionInfo, View, ViewContext};
+pub(crate) use who::Who;
 pub(crate) use xact::XactId;
 
 use crate::exec::measured::Analysis;
+use crate::privilege::Authority;
 use crate::settings::{SETTINGS, Settings};
 use crate::{SqlError, SqlState};
 use clock::Deadline;
@@ -127,6 +131,10 @@ pub struct Session {
     /// A COPY of the extended protocol that may have to run again at Sync.
     copied: Option<copied::Copied>,
     info: Arc<SessionInfo>,
+    /// As whom it acts, and what that role may do.
+    who: Who,
+    connected_name: String,
+    authority: Arc<Authority>,
     /// What others see of this session.
     activity: Arc<Activity>,
     advisory: Arc<AdvisoryLocks>,
@@ -181,20 +189,31 @@ impl Session {
     /// Opens a session: 28000 if the role does not exist, 3D000 if the database does not.
     pub async fn new(engine: Arc<Engine>, options: SessionOptions) -> Result<Session, SqlError> {
         let catalog = current_catalog(&engine).await?;
-        let role = catalog.role(&options.user).filter(|r| r.login).ok_or_else(|| {
+        let role = catalog.role(&options.user).ok_or_else(|| {
             SqlError::new(
                 SqlState::INVALID_AUTHORIZATION,
                 format!("role \"{}\" does not exist", options.user),
             )
         })?;
+        if !role.login {
+            return Err(SqlError::new(
+                SqlState::INVALID_AUTHORIZATION,
+                format!("role \"{}\" is not permitted to log in", options.user),
+            ));
+        }
         let database = catalog.database(&options.database).ok_or_else(|| {
             SqlError::new(
                 SqlState::INVALID_CATALOG_NAME,
                 format!("database \"{}\" does not exist", options.database),
             )
         })?;
+        let who = Who::connected(role.id, database.id);
+        let authority = Arc::new(who.authority(&catalog));
+        startup::may_connect(&engine, &authority, role, database)?;
         let mut settings = Settings::default();
-        for (name, value) in startup::settings(&options.startup) {
+        let own = role.settings.iter().cloned();
+        for (name, value) in own.chain(startup::settings(&options.startup)) {
+            startup::check(&catalog, database.id, role, &name, &value)?;
             settings.set_default(&name, &value)?;
         }
         let mut env = EvalEnv {
@@ -219,7 +238,7 @@ impl Session {
         let info = Arc::new(SessionInfo {
             engine: engine.clone(),
             advisory: advisory.clone(),
-            sequences: Default::default(),
+            sequences: sequence_calls::SessionSequences::of(who.clone()),
             database: database.id,
             database_name: database.name.clone(),
             warnings: Default::default(),
@@ -242,6 +261,9 @@ impl Session {
             restarts_script: false,
             copied: None,
             info,
+            who,
+            connected_name: role.name.clone(),
+            authority,
             activity,
             advisory,
             analysis: None,
@@ -355,8 +377,15 @@ impl Session {
         self.env_generation = self.settings.generation();
         let catalog = self.engine.catalog.cached();
         self.activity.set_application(self.settings.known("application_name"));
+        self.who = self.who_by_settings();
+        self.info.sequences.act_as(self.who.clone());
+        self.authority = Arc::new(self.who.authority(&catalog));
+        let (session_user, current_user) = self.who_names();
+        let superuser = self.authority.is_superuser();
+        self.settings.tell(&current_user, &self.connected_name, superuser);
         let env = Arc::make_mut(&mut self.env);
         self.settings.fill(env);
+        (env.session_user, env.current_user) = (session_user, current_user);
         env.schemas = self.settings.search_path();
         // Schemas that do not exist are passed over by name resolution and by current_schemas().
         let known = |name: &String| catalog.schema(self.database, name).is_some();

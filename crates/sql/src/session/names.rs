@@ -7,6 +7,7 @@ use pgtypes::env::{Names, SystemNames};
 use pgtypes::{Datum, EvalEnv, TypeId};
 
 use super::{Session, SessionInfo};
+use crate::privilege::{Authority, Lookup, has_privilege};
 use crate::sysviews::{
     constraint_definition, index_definition, other_definition, quote, system_relation,
     view_definition,
@@ -18,6 +19,7 @@ struct SessionNames {
     info: Arc<SessionInfo>,
     database: DatabaseId,
     path: Vec<String>,
+    authority: Arc<Authority>,
 }
 
 impl SessionNames {
@@ -189,9 +191,15 @@ fn split_name(text: &str) -> Vec<String> {
 const TYPE_FUNCTIONS: &[(u32, &str)] =
     &[(750, "array_in"), (751, "array_out"), (2400, "array_recv"), (2401, "array_send")];
 
+impl Lookup for SessionNames {
+    fn relation_of(&self, name: &str) -> Option<u32> {
+        self.relation_oid(name)
+    }
+}
+
 impl SystemNames for SessionNames {
     fn current_value(&self, sequence: Option<u32>) -> pgtypes::Result<i64> {
-        self.info.sequences.current(&self.catalog, sequence).map_err(|error| {
+        self.info.sequences.current(&self.catalog, &self.authority, sequence).map_err(|error| {
             pgtypes::TypeError::new(error.code().as_str(), error.message().to_owned())
         })
     }
@@ -226,6 +234,10 @@ impl SystemNames for SessionNames {
             }
             _ => None,
         }
+    }
+
+    fn may(&self, function: &str, args: &[Datum]) -> pgtypes::Result<Datum> {
+        has_privilege(&self.catalog, self.database, &self.authority, self, function, args)
     }
 
     fn call(&self, function: &str, args: &[Datum]) -> Datum {
@@ -280,11 +292,15 @@ impl Session {
             return;
         }
         self.names_key = key;
+        // Of the past only the data counts.
+        let newest = self.tx.modes.as_of.map(|_| self.engine.catalog.cached());
+        self.authority = Arc::new(self.who.authority(newest.as_ref().unwrap_or(catalog)));
         let names = SessionNames {
             catalog: catalog.clone(),
             info: self.info.clone(),
             database: self.database,
             path: self.settings.search_path(),
+            authority: self.authority.clone(),
         };
         let env: &mut EvalEnv = Arc::make_mut(&mut self.env);
         env.names = Names(Some(Arc::new(names)));

@@ -15,7 +15,7 @@ use super::{ResultColumn, Session, View, utility};
 use crate::bind::{self, Binder};
 use crate::ir::{ColId, OutputColumn, RelColumn, Scalar, Statement};
 use crate::point::{self, Defaults};
-use crate::{SqlError, SqlState};
+use crate::{SqlError, SqlState, privilege};
 
 /// RowDescription of bound columns.
 pub(crate) fn result_columns(columns: &[OutputColumn]) -> Vec<ResultColumn> {
@@ -225,14 +225,17 @@ impl Session {
         };
         let view = self.view(catalog);
         let bound = Binder::new(&view, &self.env, text).bind(statement, declared)?;
+        let denied =
+            privilege::check(catalog, self.database, &self.authority, &bound.accesses).err();
+        let accesses = bound.accesses;
         let xact_id = XactId::in_statement(&bound.statement);
         let defaults = CatalogDefaults { view, env: &self.env };
         let plan = match point::compile(&bound.statement, &defaults)? {
             Some(plan) => Plan::Point(Box::new(plan)),
             None => Plan::Bound(Box::new(bound.statement)),
         };
-        let planned =
-            Planned { version: catalog.version(), context: self.context.clone(), plan, xact_id };
+        let (version, context) = (catalog.version(), self.context.clone());
+        let planned = Planned { version, context, plan, denied, accesses, xact_id };
         Ok((planned, bound.params))
     }
 
@@ -251,7 +254,7 @@ impl Session {
 
     /// Names as this session sees them.
     pub(crate) fn view<'a>(&self, catalog: &'a CatalogSnapshot) -> View<'a> {
-        View { catalog, database: self.database, path: self.settings.search_path() }
+        View::of_session(catalog, self.database, self.settings.search_path(), &self.authority)
     }
 
     /// The plan of a prepared statement under `catalog`.

@@ -16,7 +16,7 @@ use super::modes::{self, Control};
 use crate::SqlError;
 use crate::bind;
 use crate::copy::{CopyStatement, parse_copy};
-use crate::ddl::{self, OwnDdl};
+use crate::ddl::{self, OwnDdl, RoleStatement};
 
 /// A parsed statement.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub(crate) enum Parsed {
     SplitAt(Box<SplitAt>),
     /// DDL that sqlparser does not know.
     Ddl(Box<OwnDdl>),
+    /// Statements on roles and privileges.
+    Role(Box<RoleStatement>),
     /// SET CONSTRAINTS; without names, all.
     SetConstraints { names: Option<Vec<ast::ObjectName>>, deferred: bool },
     /// VACUUM and ANALYZE with the tables named.
@@ -94,6 +96,7 @@ impl Parsed {
             | Parsed::Copy(_)
             | Parsed::SplitAt(_)
             | Parsed::Ddl(_)
+            | Parsed::Role(_)
             | Parsed::SetConstraints { .. }
             | Parsed::Maintenance { .. }
             | Parsed::Checkpoint
@@ -254,6 +257,12 @@ pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
         }
         "create" | "alter" | "comment" if ddl::is_own(&words, &all_words(text)) => {
             return by_hand(text, ddl::parse_own).map(|own| Parsed::Ddl(Box::new(own)));
+        }
+        "grant" | "revoke" | "reassign" | "create" | "alter" | "drop" | "comment" | "reset"
+            if ddl::is_role_statement(&words, &all_words(text)) =>
+        {
+            let statement = by_hand(text, ddl::parse_role_statement)?;
+            return Ok(Parsed::Role(Box::new(statement)));
         }
         _ => {}
     }

@@ -1,22 +1,28 @@
 //! What a session knows of sequences, and calls of sequence functions by its statements.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use catalog::store::SequenceState;
-use catalog::{CatalogSnapshot, Sequence};
+use catalog::{CatalogSnapshot, Privileges, Sequence};
 use kv::Db;
 use parking_lot::Mutex;
 use pgtypes::{Datum, EvalEnv};
 
+use super::Who;
 use super::sequence::{Sequences, Wanted, exhausted};
 use crate::exec::waiting_eval::{Value, Waiting, Waits};
 use crate::ir::Scalar;
+use crate::privilege::Authority;
 use crate::{SqlError, SqlState};
 
 /// What a session knows of sequences.
 #[derive(Debug, Default)]
-pub(crate) struct SessionSequences(Mutex<Known>);
+pub(crate) struct SessionSequences {
+    known: Mutex<Known>,
+    /// Whose session it is; `None`: the server's own.
+    who: Mutex<Option<Who>>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -29,15 +35,34 @@ struct Known {
 }
 
 impl SessionSequences {
+    /// Of a session.
+    pub(crate) fn of(who: Who) -> Self {
+        SessionSequences { known: Mutex::default(), who: Mutex::new(Some(who)) }
+    }
+
+    /// Says as whom the session acts from here on.
+    pub(crate) fn act_as(&self, who: Who) {
+        *self.who.lock() = Some(who);
+    }
+
+    fn authority(&self, catalog: &CatalogSnapshot) -> Authority {
+        let who = self.who.lock();
+        who.as_ref().map_or_else(Authority::unlimited, |who| who.authority(catalog))
+    }
+
     /// `currval` of a sequence, or `lastval`: 55000 if the session has not asked for one yet.
     pub(crate) fn current(
         &self,
         catalog: &CatalogSnapshot,
+        authority: &Authority,
         sequence: Option<u32>,
     ) -> Result<i64, SqlError> {
-        let known = self.0.lock();
+        let known = self.known.lock();
         let Some(id) = sequence else {
             let last = known.last.filter(|id| catalog.sequence_by_id(*id).is_some());
+            if let Some(sequence) = last.and_then(|id| catalog.sequence_by_id(id)) {
+                authority.demand_any(&**sequence, Privileges::USAGE | Privileges::SELECT)?;
+            }
             return last.and_then(|id| known.current.get(&id)).copied().ok_or_else(|| {
                 SqlError::new(
                     SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -46,6 +71,7 @@ impl SessionSequences {
             });
         };
         let sequence = sequence_of(catalog, id)?;
+        authority.demand_any(&*sequence, Privileges::USAGE | Privileges::SELECT)?;
         known.current.get(&id).copied().ok_or_else(|| {
             SqlError::new(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -59,7 +85,7 @@ impl SessionSequences {
 
     /// DISCARD SEQUENCES.
     pub(crate) fn discard(&self) {
-        *self.0.lock() = Known::default();
+        *self.known.lock() = Known::default();
     }
 }
 
@@ -88,6 +114,8 @@ pub(crate) struct SequenceCalls<'a> {
     pub(crate) read_only: bool,
     /// Values fetched for the rows to come, by the sequence's id.
     reserved: Mutex<HashMap<u32, VecDeque<i64>>>,
+    /// What the role may do that asks; found at the first call.
+    authority: OnceLock<Authority>,
 }
 
 /// Whether a function asks a sequence. `currval` and `lastval` ask the session only.
@@ -136,7 +164,7 @@ impl<'a> SequenceCalls<'a> {
         read_only: bool,
     ) -> Self {
         let reserved = Mutex::default();
-        SequenceCalls { db, shared, own, catalog, read_only, reserved }
+        SequenceCalls { db, shared, own, catalog, read_only, reserved, authority: OnceLock::new() }
     }
 
     /// Fetches at once what so many rows will take by these expressions, where that is certain.
@@ -150,6 +178,7 @@ impl<'a> SequenceCalls<'a> {
         }
         for (id, count) in counts.into_iter().filter(|(_, count)| *count > 1) {
             let sequence = sequence_of(self.catalog, id)?;
+            self.allow(&sequence, "nextval")?;
             if sequence.cache > 1 {
                 continue;
             }
@@ -179,6 +208,7 @@ impl<'a> SequenceCalls<'a> {
             return Err(SqlError::internal(format!("{function}({args:?})")));
         };
         let sequence = sequence_of(self.catalog, *id)?;
+        self.allow(&sequence, function)?;
         if self.read_only {
             return Err(SqlError::new(
                 SqlState::READ_ONLY_SQL_TRANSACTION,
@@ -189,6 +219,25 @@ impl<'a> SequenceCalls<'a> {
             "setval" => self.set(&sequence, args).await,
             _ => self.next(&sequence).await.map(Datum::Int8),
         }
+    }
+
+    /// 42501 if the role may not call the function. Who writes to a table may take values of its
+    /// identity columns.
+    fn allow(&self, sequence: &Sequence, function: &str) -> Result<(), SqlError> {
+        let authority = self.authority.get_or_init(|| self.own.authority(self.catalog));
+        if authority.is_superuser() {
+            return Ok(());
+        }
+        if function == "setval" {
+            return authority.demand(sequence, Privileges::UPDATE);
+        }
+        if let Some((table, _)) = crate::ddl::identity_of(self.catalog, sequence) {
+            let write = Privileges::INSERT | Privileges::UPDATE;
+            if authority.demand_any(&**table, write).is_ok() {
+                return Ok(());
+            }
+        }
+        authority.demand_any(sequence, Privileges::USAGE | Privileges::UPDATE)
     }
 
     /// Puts a sequence into a state.
@@ -205,7 +254,7 @@ impl<'a> SequenceCalls<'a> {
             },
             None => None,
         };
-        let ahead = || self.own.0.lock().ahead.get_mut(&sequence.values)?.pop_front();
+        let ahead = || self.own.known.lock().ahead.get_mut(&sequence.values)?.pop_front();
         let value = match reserved.or_else(ahead) {
             Some(value) => value,
             None => {
@@ -213,12 +262,12 @@ impl<'a> SequenceCalls<'a> {
                 let mut values = VecDeque::from(values);
                 let first = values.pop_front().ok_or_else(|| exhausted(sequence))?;
                 if !values.is_empty() {
-                    self.own.0.lock().ahead.insert(sequence.values, values);
+                    self.own.known.lock().ahead.insert(sequence.values, values);
                 }
                 first
             }
         };
-        let mut known = self.own.0.lock();
+        let mut known = self.own.known.lock();
         known.current.insert(sequence.id, value);
         known.last = Some(sequence.id);
         Ok(value)
@@ -240,7 +289,7 @@ impl<'a> SequenceCalls<'a> {
         let called = !matches!(args.get(2), Some(Datum::Bool(false)));
         let state = SequenceState { last: *value, called };
         self.shared.ask(self.db, sequence, Wanted::Set(state)).await?;
-        let mut known = self.own.0.lock();
+        let mut known = self.own.known.lock();
         known.ahead.remove(&sequence.values);
         if called {
             known.current.insert(sequence.id, *value);

@@ -19,7 +19,7 @@ fn setting_name(name: &ast::ObjectName) -> Result<String, SqlError> {
 }
 
 /// Values of SET: words, strings and numbers, separated by commas.
-fn text_of(values: &[Expr]) -> Result<Option<String>, SqlError> {
+pub(crate) fn text_of(values: &[Expr]) -> Result<Option<String>, SqlError> {
     let mut words = Vec::new();
     for value in values {
         words.push(match value {
@@ -75,18 +75,6 @@ pub(super) fn run_set(
         }
         Set::SetNames { charset_name, collation_name: None } => {
             assign(session, "client_encoding", Some(charset_name.value.clone()), false, sink)?;
-        }
-        Set::SetRole { role_name, .. } => {
-            let same = match role_name {
-                None => true,
-                Some(role) => fold(role) == session.env.current_user,
-            };
-            if !same {
-                return Err(SqlError::unsupported("SET ROLE to another role"));
-            }
-        }
-        Set::SetSessionAuthorization(param) => {
-            return Err(SqlError::unsupported(format!("SET SESSION AUTHORIZATION {param}")));
         }
         other => return Err(SqlError::unsupported(other.to_string())),
     }
@@ -270,6 +258,11 @@ pub(super) fn reset(
             }
             session.refresh_env();
             report_all(session, sink);
+        }
+        ast::Reset::ConfigurationParameter(name)
+            if matches!(setting_name(name)?.as_str(), "role" | "session_authorization") =>
+        {
+            return session.reset_who(setting_name(name)? != "role", sink);
         }
         ast::Reset::ConfigurationParameter(name) => {
             assign(session, &setting_name(name)?, None, false, sink)?;

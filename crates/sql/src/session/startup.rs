@@ -1,4 +1,48 @@
-//! What a start-up packet says about settings.
+//! What a start-up packet says about settings, and whether the role may connect at all.
+
+use catalog::{CatalogSnapshot, Database, DatabaseId, Privileges, Role};
+
+use super::{Engine, who};
+use crate::privilege::{Authority, Object, insufficient};
+use crate::{SqlError, SqlState};
+
+/// 42501 if the role may not connect to the database, 53300 if it has too many sessions here.
+pub(super) fn may_connect(
+    engine: &Engine,
+    authority: &Authority,
+    role: &Role,
+    database: &Database,
+) -> Result<(), SqlError> {
+    if !authority.may(&Object::from(database), Privileges::CONNECT) {
+        return Err(insufficient(format!("permission denied for database \"{}\"", database.name))
+            .detail("User does not have CONNECT privilege."));
+    }
+    let limit = usize::try_from(role.connection_limit).unwrap_or(usize::MAX);
+    if !role.superuser && limit <= engine.db.sessions_of(&role.name) {
+        return Err(SqlError::new(
+            SqlState::TOO_MANY_CONNECTIONS,
+            format!("too many connections for role \"{}\"", role.name),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a session may begin with a setting that says as whom it acts.
+pub(super) fn check(
+    catalog: &CatalogSnapshot,
+    database: DatabaseId,
+    role: &Role,
+    name: &str,
+    value: &str,
+) -> Result<(), SqlError> {
+    match name.to_ascii_lowercase().as_str() {
+        "role" if value != "none" => who::may_set_role(catalog, database, Some(role.id), value),
+        "session_authorization" if value != role.name => {
+            Err(insufficient("permission denied to set session authorization"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Settings in a start-up packet, those in `options` (`-c name=value`) included.
 pub(super) fn settings(startup: &[(String, String)]) -> Vec<(String, String)> {

@@ -10,7 +10,7 @@ use super::api::{ResultColumn, Severity, Sink};
 use super::execute::{Job, Tag};
 use super::modes::Control;
 use super::script::Parsed;
-use super::set;
+use super::{set, who};
 use crate::bind::fold;
 use crate::copy::CopyStatement;
 use crate::{SqlError, SqlState, copy, ddl};
@@ -60,6 +60,10 @@ pub(super) async fn run(
             session.refuse_if_read_only(own.verb())?;
             ddl::run_own(session, own, sink).await
         }
+        Parsed::Role(statement) => {
+            begin(session)?;
+            ddl::run_role(session, statement, sink).await
+        }
         Parsed::SetConstraints { names, deferred } => {
             begin(session)?;
             ddl::set_constraints(session, names.as_deref(), *deferred, sink).await
@@ -79,7 +83,14 @@ pub(super) async fn run(
             Ok(Tag::Text(verb))
         }
         // What is acknowledged is durable already.
-        Parsed::Checkpoint => Ok(Tag::Text("CHECKPOINT")),
+        Parsed::Checkpoint => {
+            match session.authority_now().has(catalog::role::CHECKPOINT_ROLE_ID) {
+                true => Ok(Tag::Text("CHECKPOINT")),
+                false => Err(crate::privilege::insufficient(
+                    "must be superuser or have privileges of pg_checkpoint to do CHECKPOINT",
+                )),
+            }
+        }
         Parsed::Declare(declare) => session.declare(declare, job, sink).await,
         Parsed::Fetch(fetch) => session.fetch_cursor(fetch, sink).await,
         Parsed::Close(name) => session.close_cursor(name.as_deref()),
@@ -156,7 +167,10 @@ async fn run_statement(
 ) -> Result<Tag, SqlError> {
     session.refuse_if_failed()?;
     match statement {
-        Statement::Set(set) => set::run_set(session, set, sink),
+        Statement::Set(set) => match who::of_set(set)? {
+            Some(change) => session.become_other(&change, sink).await,
+            None => set::run_set(session, set, sink),
+        },
         Statement::ShowVariable { variable } => set::show(session, variable, sink),
         Statement::Reset(reset) => set::reset(session, &reset.reset, sink),
         Statement::Discard { object_type } => discard(session, *object_type, sink).await,
@@ -195,7 +209,7 @@ async fn discard(
             session.cursors.clear();
             session.info.sequences.discard();
             session.settings.reset_all();
-            session.refresh_env();
+            session.reset_who(true, sink)?;
             set::report_all(session, sink);
             Ok(Tag::Text("DISCARD ALL"))
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{CatalogSnapshot, DatabaseId, Table};
+use catalog::{CatalogSnapshot, DatabaseId, Privileges, Table};
 use kv::AdvisoryLocks;
 use parking_lot::Mutex;
 
@@ -11,6 +11,7 @@ use super::Engine;
 use super::cursor::CursorInfo;
 use super::sequence_calls::{SequenceCalls, SessionSequences};
 use crate::ir::{CatalogView, Relation};
+use crate::privilege::{Authority, Object};
 use crate::sysviews::SequenceTable;
 use crate::{SqlError, SqlState, sysviews};
 
@@ -41,6 +42,8 @@ pub(crate) struct ViewContext {
     pub(crate) settings: Vec<(&'static str, String, &'static str)>,
     pub(crate) lock_timeout: Option<Duration>,
     pub(crate) cursors: Vec<CursorInfo>,
+    /// What the role may do that asks.
+    pub(crate) authority: Arc<Authority>,
 }
 
 impl ViewContext {
@@ -63,13 +66,32 @@ pub(crate) struct View<'a> {
     pub(crate) database: DatabaseId,
     /// The search path, system schemas left out.
     pub(crate) path: Vec<String>,
+    /// Whose names they are: schemas it may not use are passed over. `None`: of what is stored, where
+    /// all was looked up before.
+    authority: Option<Arc<Authority>>,
 }
 
 impl<'a> View<'a> {
+    /// As a session sees them.
+    pub(crate) fn of_session(
+        catalog: &'a CatalogSnapshot,
+        database: DatabaseId,
+        mut path: Vec<String>,
+        authority: &Arc<Authority>,
+    ) -> Self {
+        if !authority.is_superuser() {
+            let usable = |schema: &Arc<catalog::Schema>| {
+                authority.may(&Object::from(&**schema), Privileges::USAGE)
+            };
+            path.retain(|name| catalog.schema(database, name).is_none_or(usable));
+        }
+        View { catalog, database, path, authority: Some(authority.clone()) }
+    }
+
     /// For expressions stored with a table: they name objects by oid.
     pub(crate) fn of_table(catalog: &'a CatalogSnapshot, table: &Table) -> Self {
         let database = catalog.schema_by_id(table.schema).map_or(0, |s| s.database);
-        View { catalog, database, path: Vec::new() }
+        View { catalog, database, path: Vec::new(), authority: None }
     }
 }
 
@@ -92,16 +114,24 @@ impl View<'_> {
 
 impl CatalogView for View<'_> {
     fn under(&self, path: &[String]) -> Box<dyn CatalogView + '_> {
-        Box::new(View { catalog: self.catalog, database: self.database, path: path.to_vec() })
+        Box::new(View {
+            catalog: self.catalog,
+            database: self.database,
+            path: path.to_vec(),
+            authority: None,
+        })
     }
 
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>, SqlError> {
         if let Some(schema) = schema {
-            if self.catalog.schema(self.database, schema).is_none() {
+            let Some(found) = self.catalog.schema(self.database, schema) else {
                 return Err(SqlError::new(
                     SqlState::UNDEFINED_TABLE,
                     format!("relation \"{schema}.{name}\" does not exist"),
                 ));
+            };
+            if let Some(authority) = &self.authority {
+                authority.demand(&**found, Privileges::USAGE)?;
             }
             return Ok(self.in_schema(schema, name));
         }

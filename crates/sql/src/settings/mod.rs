@@ -39,6 +39,8 @@ pub struct Settings {
     local: BTreeMap<String, Option<String>>,
     /// Raised by each change.
     generation: u64,
+    /// What `"$user"` in the search path stands for.
+    user: String,
 }
 
 impl Default for Settings {
@@ -49,9 +51,16 @@ impl Default for Settings {
             before: None,
             local: BTreeMap::new(),
             generation: 1,
+            user: String::new(),
         }
     }
 }
+
+/// Settings that say as whom the session acts.
+const WHO: [&str; 2] = ["role", "session_authorization"];
+
+/// Schemas that no role's name stands for.
+const SYSTEM_SCHEMAS: [&str; 4] = ["", "conclave", "information_schema", "pg_catalog"];
 
 /// A savepoint's memory of the settings.
 #[derive(Debug, Clone)]
@@ -93,6 +102,20 @@ impl Settings {
         self.generation += 1;
         self.defaults.insert(name, value);
         Ok(())
+    }
+
+    /// The value of a setting, if SET has given it one.
+    #[must_use]
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// Says what the session itself decides: whose it is, and what for.
+    pub fn tell(&mut self, user: &str, connected: &str, superuser: bool) {
+        user.clone_into(&mut self.user);
+        let superuser = if superuser { "on" } else { "off" };
+        self.defaults.insert("is_superuser".to_owned(), superuser.to_owned());
+        self.defaults.insert("session_authorization".to_owned(), connected.to_owned());
     }
 
     /// SET. Returns the canonical name and value.
@@ -138,7 +161,8 @@ impl Settings {
     pub fn reset_all(&mut self) {
         self.remember();
         self.generation += 1;
-        self.values.clear();
+        // As whom the session acts is not among what RESET ALL resets.
+        self.values.retain(|name, _| WHO.contains(&name.as_str()));
     }
 
     fn remember(&mut self) {
@@ -192,10 +216,18 @@ impl Settings {
         SETTINGS.iter().map(|s| (s.name, self.known(s.name).to_owned(), s.description)).collect()
     }
 
-    /// Schemas of `search_path`, in order, `"$user"` left out.
+    /// Schemas of `search_path`, in order. `"$user"` is the one named like the current role, unless that
+    /// is a schema of the system's.
     #[must_use]
     pub fn search_path(&self) -> Vec<String> {
-        parse::identifiers(self.known("search_path")).into_iter().filter(|s| s != "$user").collect()
+        let own = (!SYSTEM_SCHEMAS.contains(&self.user.as_str())).then_some(&self.user);
+        let schemas = parse::identifiers(self.known("search_path")).into_iter();
+        schemas
+            .filter_map(|schema| match schema.as_str() {
+                "$user" => own.cloned(),
+                _ => Some(schema),
+            })
+            .collect()
     }
 
     /// What kernels need to know, times and identity apart.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use catalog::{Column, Identity, Index, Table, View};
 use pgtypes::Datum;
 
+use super::roles::shown;
 use super::sequence::sequences;
 use super::{OWNER, Row, Source, SystemView, all, oid, text, view};
 use crate::session::ViewContext;
@@ -97,6 +98,8 @@ struct Class<'a> {
     has_rules: bool,
     /// Foreign keys are triggers to PostgreSQL; psql looks for them only where there are some.
     has_triggers: bool,
+    owner: u32,
+    acl: Datum,
 }
 
 fn class_row(class: Class<'_>) -> Row {
@@ -108,7 +111,7 @@ fn class_row(class: Class<'_>) -> Row {
         oid(namespace),
         oid(0),
         oid(0),
-        oid(OWNER),
+        oid(class.owner),
         oid(am),
         oid(id),
         oid(0),
@@ -131,7 +134,7 @@ fn class_row(class: Class<'_>) -> Row {
         text("d"),
         b(false),
         oid(0),
-        Datum::Null,
+        class.acl,
         options,
         Datum::Null,
     ]
@@ -153,6 +156,8 @@ fn pg_class(cx: &ViewContext) -> Vec<Row> {
             checks: table.constraints.iter().filter(|c| c.check().is_some()).count(),
             has_triggers: foreign || cx.catalog.references_to(table.id).next().is_some(),
             options,
+            owner: table.owner,
+            acl: shown(&cx.catalog, table.acl.as_ref()),
             ..Class::of(table.id, &table.name, table.schema, table.columns.len())
         }));
         for index in indexes(table) {
@@ -160,6 +165,7 @@ fn pg_class(cx: &ViewContext) -> Vec<Row> {
             rows.push(class_row(Class {
                 kind: "i",
                 am: BTREE,
+                owner: table.owner,
                 ..Class::of(index.oid, &index.name, table.schema, width)
             }));
         }
@@ -167,12 +173,16 @@ fn pg_class(cx: &ViewContext) -> Vec<Row> {
     for (_, view) in stored_views(cx) {
         rows.push(class_row(Class {
             has_rules: true,
+            owner: view.owner,
+            acl: shown(&cx.catalog, view.acl.as_ref()),
             ..Class::of(view.id, &view.name, view.schema, view.columns.len())
         }));
     }
     for (_, sequence) in sequences(cx) {
         rows.push(class_row(Class {
             kind: "S",
+            owner: sequence.owner,
+            acl: shown(&cx.catalog, sequence.acl.as_ref()),
             ..Class::of(sequence.id, &sequence.name, sequence.schema, SEQUENCE_COLUMNS.len())
         }));
     }
@@ -205,6 +215,8 @@ impl<'a> Class<'a> {
             checks: 0,
             has_rules: false,
             has_triggers: false,
+            owner: OWNER,
+            acl: Datum::Null,
         }
     }
 }
@@ -401,7 +413,7 @@ fn pg_tables(cx: &ViewContext) -> Vec<Row> {
     tables(cx)
         .map(|(schema, table)| {
             let has_index = indexes(table).next().is_some();
-            let owner = text(&table.owner);
+            let owner = text(cx.catalog.role_name(table.owner));
             vec![
                 text(schema),
                 text(&table.name),

@@ -108,7 +108,7 @@ pub(super) async fn answer(question: Question, cx: &ViewContext) -> Result<Vec<R
             }
         }
     }
-    Ok(match question {
+    let rows = match question {
         Question::Locks => cluster.rows(answers, 18, 16, |c, _, a| c.locks(&a)),
         Question::LockWaits => cluster.rows(answers, 14, 0, |c, n, a| c.lock_waits(n, &a)),
         Question::Transactions => cluster.rows(answers, 14, 0, |c, n, a| c.transactions(n, &a)),
@@ -117,7 +117,30 @@ pub(super) async fn answer(question: Question, cx: &ViewContext) -> Result<Vec<R
             let database = cx.info.database;
             cluster.rows(answers, 23, 22, |c, n, a| c.activity(n, &a, database))
         }
-    })
+    };
+    Ok(hide_others(question, cx, rows))
+}
+
+/// Who may not see what others do sees that they are there: no statements of theirs, no keys.
+fn hide_others(question: Question, cx: &ViewContext, mut rows: Vec<Row>) -> Vec<Row> {
+    const USER: usize = 5;
+    const QUERY: usize = 20;
+    const KEY: usize = 17;
+    if cx.authority.has(catalog::role::READ_ALL_STATS_ROLE_ID) {
+        return rows;
+    }
+    let own = |name: &str| cx.catalog.role(name).is_some_and(|role| cx.authority.has(role.id));
+    for row in &mut rows {
+        match question {
+            Question::Activity if !row[USER].as_str().is_some_and(own) => {
+                row[7..=19].fill(Datum::Null);
+                row[QUERY] = text("<insufficient privilege>");
+            }
+            Question::Locks => row[KEY] = Datum::Null,
+            _ => {}
+        }
+    }
+    rows
 }
 
 impl Cluster<'_> {
@@ -317,7 +340,7 @@ impl Cluster<'_> {
                 text(&s.database),
                 Datum::Int4(s.pid),
                 Datum::Null,
-                oid(super::OWNER),
+                oid(self.names.catalog.role(&s.user).map_or(0, |role| role.id)),
                 text(&s.user),
                 text(&s.application_name),
                 if host.is_empty() { Datum::Null } else { text(host) },

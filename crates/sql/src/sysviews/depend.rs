@@ -106,7 +106,8 @@ fn pg_depend(cx: &ViewContext) -> Vec<Row> {
 fn pg_views(cx: &ViewContext) -> Vec<Row> {
     stored_views(cx)
         .map(|(schema, view)| {
-            vec![text(schema), text(&view.name), text(&view.owner), text(view_definition(view))]
+            let owner = text(cx.catalog.role_name(view.owner));
+            vec![text(schema), text(&view.name), owner, text(view_definition(view))]
         })
         .collect()
 }

@@ -59,7 +59,6 @@ const TABLES: &[(&str, &str)] = &[
     ),
     ("pg_extension", "oid:o extname:n extowner:o extnamespace:o extrelocatable:b extversion:t"),
     ("pg_shdescription", "objoid:o classoid:o description:t"),
-    ("pg_auth_members", "roleid:o member:o grantor:o admin_option:b"),
     ("pg_matviews", "schemaname:n matviewname:n matviewowner:n tablespace:n definition:t"),
     ("pg_opclass", "oid:o opcmethod:o opcname:n opcnamespace:o opcintype:o opcdefault:b"),
     ("pg_operator", "oid:o oprname:n oprnamespace:o oprleft:o oprright:o oprresult:o oprcode:o"),

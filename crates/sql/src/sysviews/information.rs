@@ -219,7 +219,7 @@ fn schemata(cx: &ViewContext) -> Vec<Row> {
             vec![
                 text(&cx.info.database_name),
                 text(&s.name),
-                text(&s.owner),
+                text(cx.catalog.role_name(s.owner)),
                 Datum::Null,
                 Datum::Null,
                 Datum::Null,

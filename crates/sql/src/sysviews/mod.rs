@@ -14,6 +14,7 @@ mod depend;
 mod empty;
 mod information;
 mod objects;
+mod roles;
 mod sequence;
 mod types;
 
@@ -142,6 +143,7 @@ static VIEWS: LazyLock<Vec<Arc<SystemView>>> = LazyLock::new(|| {
     views.extend(constraint::views());
     views.extend(depend::views());
     views.extend(objects::views());
+    views.extend(roles::views());
     views.extend(types::views());
     views.extend(information::views());
     views.extend(sequence::views());
@@ -197,5 +199,5 @@ fn int4(value: usize) -> Datum {
     Datum::Int4(i32::try_from(value).unwrap_or(i32::MAX))
 }
 
-/// The oid of the superuser, who owns everything.
+/// The oid of the superuser, who owns what the system brings along.
 const OWNER: u32 = catalog::BOOTSTRAP_ROLE_ID;

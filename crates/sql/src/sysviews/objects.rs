@@ -1,4 +1,4 @@
-//! Schemas, databases, roles, settings, access methods, functions.
+//! Schemas, databases, settings, access methods, functions.
 
 use std::sync::Arc;
 
@@ -23,21 +23,6 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
              datconnlimit:4 datfrozenxid:o dattablespace:o datcollate:t datctype:t daticulocale:t \
              datcollversion:t datacl:T",
             Source::Catalog(pg_database),
-        ),
-        view(
-            "pg_catalog",
-            "pg_roles",
-            "rolname:n rolsuper:b rolinherit:b rolcreaterole:b rolcreatedb:b rolcanlogin:b \
-             rolreplication:b rolconnlimit:4 rolpassword:t rolvaliduntil:z rolbypassrls:b \
-             rolconfig:T oid:o",
-            Source::Catalog(pg_roles),
-        ),
-        view(
-            "pg_catalog",
-            "pg_user",
-            "usename:n usesysid:o usecreatedb:b usesuper:b userepl:b usebypassrls:b passwd:t \
-             valuntil:z useconfig:T",
-            Source::Catalog(pg_user),
         ),
         view(
             "pg_catalog",
@@ -82,7 +67,10 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
 fn pg_namespace(cx: &ViewContext) -> Vec<Row> {
     cx.catalog
         .schemas_of(cx.info.database)
-        .map(|s| vec![oid(s.id), text(&s.name), oid(OWNER), Datum::Null])
+        .map(|s| {
+            let acl = super::roles::shown(&cx.catalog, s.acl.as_ref());
+            vec![oid(s.id), text(&s.name), oid(s.owner), acl]
+        })
         .collect()
 }
 
@@ -93,7 +81,7 @@ fn pg_database(cx: &ViewContext) -> Vec<Row> {
             vec![
                 oid(d.id),
                 text(&d.name),
-                oid(OWNER),
+                oid(d.owner),
                 // UTF8
                 Datum::Int4(6),
                 text("c"),
@@ -106,52 +94,7 @@ fn pg_database(cx: &ViewContext) -> Vec<Row> {
                 text("C"),
                 Datum::Null,
                 Datum::Null,
-                Datum::Null,
-            ]
-        })
-        .collect()
-}
-
-fn pg_roles(cx: &ViewContext) -> Vec<Row> {
-    cx.catalog
-        .roles()
-        .map(|r| {
-            let all = Datum::Bool(r.superuser);
-            vec![
-                text(&r.name),
-                all.clone(),
-                Datum::Bool(true),
-                all.clone(),
-                all.clone(),
-                Datum::Bool(r.login),
-                all.clone(),
-                Datum::Int4(-1),
-                text("********"),
-                Datum::Null,
-                all,
-                Datum::Null,
-                oid(r.id),
-            ]
-        })
-        .collect()
-}
-
-fn pg_user(cx: &ViewContext) -> Vec<Row> {
-    cx.catalog
-        .roles()
-        .filter(|r| r.login)
-        .map(|r| {
-            let all = Datum::Bool(r.superuser);
-            vec![
-                text(&r.name),
-                oid(r.id),
-                all.clone(),
-                all.clone(),
-                all.clone(),
-                all,
-                text("********"),
-                Datum::Null,
-                Datum::Null,
+                super::roles::shown(&cx.catalog, d.acl.as_ref()),
             ]
         })
         .collect()

@@ -72,7 +72,7 @@ pub(super) async fn pg_sequences(cx: &ViewContext) -> Result<Vec<Row>, SqlError>
         rows.push(vec![
             text(schema),
             text(&s.name),
-            text(&s.owner),
+            text(cx.catalog.role_name(s.owner)),
             oid(s.ty.oid()),
             Datum::Int8(s.start),
             Datum::Int8(s.min),
