@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::auth::Security;
+
 /// Limits of a gateway. The default is fit for use.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
@@ -20,6 +22,8 @@ pub struct GatewayConfig {
     pub message_bytes_max: usize,
     /// Output that may come together before a running statement sends some of it.
     pub held_bytes_max: usize,
+    /// TLS and passwords; `None`: whoever connects is believed.
+    pub security: Option<Security>,
     /// What is counted.
     pub metrics: Arc<GatewayMetrics>,
 }
@@ -33,6 +37,7 @@ impl Default for GatewayConfig {
             drain_timeout: Duration::from_secs(10),
             message_bytes_max: 64 << 20,
             held_bytes_max: 256 << 10,
+            security: None,
             metrics: Arc::default(),
         }
     }

@@ -24,6 +24,7 @@
 //!
 //! *Invariant:* the gateway knows nothing of SQL text, plans or storage.
 
+mod auth;
 mod config;
 mod connection;
 mod copy;
@@ -34,10 +35,13 @@ mod frame;
 mod parameters;
 mod registry;
 mod reply;
+mod scram;
 mod server;
+mod socket;
 mod sqlstate;
 mod startup;
 mod wire;
 
+pub use auth::Security;
 pub use config::{GatewayConfig, GatewayMetrics};
 pub use server::serve;

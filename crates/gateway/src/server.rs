@@ -19,9 +19,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::auth::{self, Refusal};
 use crate::config::{GatewayConfig, add};
 use crate::connection::{Connection, Phase};
 use crate::registry::Registry;
+use crate::socket::Socket;
 use crate::sqlstate;
 use crate::startup::{self, Opening};
 use crate::wire::{Wire, WireError};
@@ -137,8 +139,8 @@ impl Server {
     /// One connection from its first byte to its last.
     async fn connection(&self, stream: TcpStream, client: SocketAddr, place: OwnedSemaphorePermit) {
         prepare(&stream);
-        let mut wire = Wire::new(stream, &self.config);
-        let opened = tokio::time::timeout(self.config.startup_timeout, startup::open(&mut wire));
+        let mut wire = Wire::new(Socket::Plain(stream), &self.config);
+        let opened = tokio::time::timeout(self.config.startup_timeout, self.open(&mut wire));
         let error = match opened.await {
             Ok(Ok(Opening::Session(startup))) => {
                 return self.session(wire, &startup, client, place).await;
@@ -147,8 +149,9 @@ impl Server {
                 add(&self.config.metrics.cancels, 1);
                 return self.registry.cancel(process, key);
             }
-            Ok(Err(WireError::Closed)) => return,
-            Ok(Err(WireError::Violation(violation))) => {
+            Ok(Err(Refusal::Error(error))) => error,
+            Ok(Err(Refusal::Wire(WireError::Closed))) => return,
+            Ok(Err(Refusal::Wire(WireError::Violation(violation)))) => {
                 add(&self.config.metrics.violations, 1);
                 sqlstate::violation(&violation)
             }
@@ -157,9 +160,20 @@ impl Server {
         wire.farewell(&error).await;
     }
 
+    /// Learns what the client wants, and whether it is who it says.
+    async fn open(&self, wire: &mut Wire<Socket>) -> Result<Opening, Refusal> {
+        let security = self.config.security.as_ref();
+        let opening = startup::open(wire, security).await?;
+        if let (Opening::Session(startup), Some(security)) = (&opening, security) {
+            let user = startup::user(startup)?;
+            auth::authenticate(wire, security, &self.engine, user).await?;
+        }
+        Ok(opening)
+    }
+
     async fn session(
         &self,
-        mut wire: Wire<TcpStream>,
+        mut wire: Wire<Socket>,
         startup: &pgwire::messages::startup::Startup,
         client: SocketAddr,
         place: OwnedSemaphorePermit,

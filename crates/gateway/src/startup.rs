@@ -1,13 +1,15 @@
 //! Who connects, and what for?
 //!
 //! ```text
-//!   SSLRequest, GSSENCRequest ──▶ 'N', and again       (TLS comes with passwords)
+//!   SSLRequest                ──▶ 'S' and TLS, or 'N'; and again
+//!   GSSENCRequest             ──▶ 'N', and again
 //!   CancelRequest             ──▶ carried out, closed without an answer
-//!   StartupMessage            ──▶ role and database checked by the session, then
+//!   StartupMessage            ──▶ `auth`; role and database checked by the session; then
 //!                                 AuthenticationOk ParameterStatus* BackendKeyData ReadyForQuery
 //! ```
 //!
-//! In the insecure mode, the only one so far, a role that exists may connect.
+//! In the insecure mode a role that exists may connect. Requests to cancel may come in the clear: what
+//! they know is a secret of the session, and libpq sends them so.
 
 use pgwire::messages::cancel::CancelRequest;
 use pgwire::messages::response::{ReadyForQuery, TransactionStatus};
@@ -20,8 +22,10 @@ use sql::SqlError;
 use sql::session::{Session, SessionOptions};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::auth::Security;
 use crate::frame::Violation;
 use crate::registry::Registered;
+use crate::socket::Socket;
 use crate::sqlstate;
 use crate::wire::{Wire, WireError};
 
@@ -38,13 +42,26 @@ pub(crate) enum Opening {
 }
 
 /// Reads until it is known what the client wants.
-pub(crate) async fn open<S>(wire: &mut Wire<S>) -> Result<Opening, WireError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(crate) async fn open(
+    wire: &mut Wire<Socket>,
+    security: Option<&Security>,
+) -> Result<Opening, WireError> {
     let context = DecodeContext::new(ProtocolVersion::PROTOCOL3_0);
     for _ in 0..REQUESTS_MAX {
         let mut packet = packet(wire).await?;
+        let encrypts = security.filter(|_| !wire.socket().is_encrypted());
+        if let Some(security) = encrypts
+            && SslRequest::is_ssl_request_packet(&packet)
+        {
+            // What came with the request was not encrypted: somebody has put it in.
+            if !wire.input.is_empty() {
+                return Err(Violation::Startup.into());
+            }
+            wire.reply_bytes(b"S");
+            wire.send().await?;
+            wire.encrypt(&security.acceptor).await?;
+            continue;
+        }
         if SslRequest::is_ssl_request_packet(&packet)
             || GssEncRequest::is_gss_enc_request_packet(&packet)
         {
@@ -93,14 +110,23 @@ where
     Ok(wire.input.split_to(length))
 }
 
+fn value<'a>(startup: &'a Startup, name: &str) -> Option<&'a String> {
+    startup.parameters.get(name).filter(|value| !value.is_empty())
+}
+
+/// The role that the client wants to be.
+pub(crate) fn user(startup: &Startup) -> Result<&str, SqlError> {
+    value(startup, "user").map(String::as_str).ok_or_else(sqlstate::no_user)
+}
+
 /// What the session is opened with.
 pub(crate) fn session_options(
     startup: &Startup,
     process: i32,
     client_address: String,
 ) -> Result<SessionOptions, SqlError> {
-    let value = |name: &str| startup.parameters.get(name).filter(|value| !value.is_empty());
-    let user = value("user").ok_or_else(sqlstate::no_user)?.clone();
+    let value = |name: &str| value(startup, name);
+    let user = user(startup)?.to_owned();
     if value("replication").is_some_and(|mode| !matches!(mode.as_str(), "false" | "off" | "0")) {
         return Err(sqlstate::unsupported("the replication protocol"));
     }

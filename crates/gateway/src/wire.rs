@@ -17,9 +17,11 @@ use bytes::{Buf, BufMut, BytesMut};
 use pgwire::messages::{Message, PgWireFrontendMessage};
 use sql::SqlError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::{GatewayConfig, GatewayMetrics, add};
 use crate::frame::{self, Found, Violation};
+use crate::socket::Socket;
 use crate::sqlstate::{self, Ends};
 
 const READ_BYTES_MIN: usize = 8 << 10;
@@ -67,6 +69,22 @@ pub(crate) struct Wire<S> {
     pub(crate) held_bytes_max: usize,
     broken: bool,
     metrics: Arc<GatewayMetrics>,
+}
+
+impl Wire<Socket> {
+    /// The client's socket.
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.stream
+    }
+
+    /// Goes on in TLS.
+    pub(crate) async fn encrypt(&mut self, acceptor: &TlsAcceptor) -> Result<(), WireError> {
+        self.stream.encrypt(acceptor).await.map_err(|error| {
+            tracing::debug!(%error, "no TLS with a client");
+            self.broken = true;
+            WireError::Closed
+        })
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -245,6 +263,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     return Err(WireError::Closed);
                 }
             }
+        }
+        // TLS holds back what does not fill a record.
+        if self.stream.flush().await.is_err() {
+            self.broken = true;
+            return Err(WireError::Closed);
         }
         if self.output.capacity() > KEPT_BYTES_MAX {
             self.output = BytesMut::with_capacity(READ_BYTES_MIN);

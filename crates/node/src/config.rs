@@ -28,6 +28,8 @@ pub struct NodeConfig {
     pub clock_offset_file: Option<PathBuf>,
     /// Where health and metrics are served. Port 0: any free one.
     pub http: SocketAddr,
+    /// Folder of certificates; `None`: without TLS and passwords.
+    pub certs_dir: Option<PathBuf>,
     /// How it finds its cluster.
     pub membership: Membership,
     /// Bytes for the storage engine's block cache and memtables.

@@ -17,7 +17,7 @@ pub enum StartError {
     /// Without passwords and TLS only loopback addresses are safe.
     #[error(
         "{flag} {address}: without passwords and TLS a node listens on loopback addresses only \
-         (127.0.0.1)"
+         (127.0.0.1); --certs-dir makes it secure"
     )]
     NotLoopback {
         /// The flag.
@@ -65,6 +65,9 @@ pub enum StartError {
         #[source]
         source: storage::EngineError,
     },
+    /// The certificates cannot be made or used.
+    #[error("certificates")]
+    Certificates(#[from] certs::CertError),
     /// The operating system gives no threads or signals.
     #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),

@@ -8,9 +8,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use certs::rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
+use crate::tls::SecureListener;
 
 /// What the pages tell.
 pub(crate) trait Observed: Send + Sync + 'static {
@@ -23,6 +25,7 @@ pub(crate) trait Observed: Send + Sync + 'static {
 /// Serves until `stop` completes.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
     node: Arc<dyn Observed>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
@@ -31,7 +34,13 @@ pub(crate) async fn serve(
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(node);
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    match tls {
+        None => axum::serve(listener, router).with_graceful_shutdown(stop).await,
+        Some(tls) => {
+            let listener = SecureListener::new(listener, tls)?;
+            axum::serve(listener, router).with_graceful_shutdown(stop).await
+        }
+    }
 }
 
 async fn ready(State(node): State<Arc<dyn Observed>>) -> impl IntoResponse {

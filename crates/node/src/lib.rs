@@ -11,6 +11,7 @@
 //! *Invariant:* nothing here decides about concurrency; it moves inputs and effects between the
 //! state machines of `range`, `consensus`, `meta` and the world.
 
+mod certificates;
 mod cli;
 mod cluster;
 pub mod config;
@@ -24,6 +25,7 @@ pub mod metrics;
 pub mod process;
 mod status;
 mod store;
+mod tls;
 mod transport;
 
 /// Runs the command line.

@@ -30,7 +30,8 @@ use crate::identity::{DataDir, Identity};
 use crate::metrics::Metrics;
 use crate::process::Addresses;
 use crate::store::{NodeTransport, Store, StoreConfig};
-use crate::transport::{Inbound, Peers};
+use crate::tls::NodeTls;
+use crate::transport::{Dialer, Inbound, Peers};
 
 pub(crate) use rpc::serve_rpc;
 
@@ -43,6 +44,8 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(crate) struct Core {
     pub(crate) config: NodeConfig,
     pub(crate) addresses: Addresses,
+    /// Of a secure node.
+    pub(crate) tls: Option<NodeTls>,
     dir: DataDir,
     identity: Mutex<Identity>,
     fresh: bool,
@@ -70,7 +73,11 @@ pub(crate) struct Running {
 
 impl Core {
     /// Opens the folder and what is in it.
-    pub(crate) fn open(config: NodeConfig, addresses: Addresses) -> Result<Arc<Self>, StartError> {
+    pub(crate) fn open(
+        config: NodeConfig,
+        addresses: Addresses,
+        tls: Option<NodeTls>,
+    ) -> Result<Arc<Self>, StartError> {
         let dir = DataDir::open(&config.data)?;
         let fail = |source| StartError::Storage { path: config.data.clone(), source };
         let engine_config = rocks::RocksConfig {
@@ -88,6 +95,7 @@ impl Core {
             identity: Mutex::new(identity),
             config,
             addresses,
+            tls,
             dir,
             engine,
             logs: Arc::new(logs),
@@ -142,6 +150,13 @@ impl Core {
         }
     }
 
+    /// How other nodes are reached.
+    pub(crate) fn dialer(&self) -> Dialer {
+        let home = self.addresses.rpc.ip();
+        let tls = self.tls.as_ref().map(|tls| Arc::clone(&tls.peers));
+        Dialer::new(tls).from(Some(home).filter(|home| !home.is_unspecified()))
+    }
+
     /// Takes on an identity, durably.
     fn become_member(&self, cluster_id: &str, node: NodeId) -> Result<(), StartError> {
         let mut identity = self.identity.lock();
@@ -157,8 +172,7 @@ impl Core {
             let me = identity.joined().expect("a member has an id");
             (me, identity.incarnation, identity.cluster_id.clone(), identity.peers.clone())
         };
-        let home = self.addresses.rpc.ip();
-        let peers = Peers::new(me, incarnation, home, self.config.rpc_delay);
+        let peers = Peers::new(me, incarnation, self.dialer(), self.config.rpc_delay);
         let store_config = StoreConfig {
             range_max_bytes: self.config.range_max_bytes,
             range_locks_max: self.config.range_locks_max,
@@ -322,7 +336,7 @@ pub(crate) async fn join_cluster(core: Arc<Core>, seeds: Vec<SocketAddr>) {
         let others: Vec<SocketAddr> =
             seeds.into_iter().filter(|seed| *seed != core.addresses.rpc).collect();
         if !others.is_empty() {
-            let answer = crate::cluster::join(&others, &node, &cluster).await;
+            let answer = crate::cluster::join(&core.dialer(), &others, &node, &cluster).await;
             if let Some(running) = core.running() {
                 running.learn(&answer.nodes);
             }
@@ -335,8 +349,9 @@ pub(crate) async fn join_cluster(core: Arc<Core>, seeds: Vec<SocketAddr>) {
         return;
     }
     let node = core.descriptor();
+    let dialer = core.dialer();
     let answer = tokio::select! {
-        answer = crate::cluster::join(&others, &node, "") => answer,
+        answer = crate::cluster::join(&dialer, &others, &node, "") => answer,
         // Initialised here: asking on would register this node a second time.
         _ = wait(&core.running, Option::is_some) => return,
     };

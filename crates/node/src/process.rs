@@ -20,6 +20,7 @@ use crate::config::{DRAIN, Membership, NodeConfig};
 use crate::error::StartError;
 use crate::http;
 use crate::member::Core;
+use crate::tls::NodeTls;
 
 /// A multi-threaded runtime with a worker per core.
 pub(crate) fn runtime(name: &str) -> Result<tokio::runtime::Runtime, StartError> {
@@ -79,14 +80,16 @@ impl Node {
         let http = bind("HTTP", config.http).await?;
         let addresses = Addresses { sql: local(&sql)?, rpc: local(&rpc)?, http: local(&http)? };
         let (stop, stopped) = watch::channel(false);
-        let core = Core::open(config.clone(), addresses)?;
+        let tls = config.certs_dir.as_deref().map(NodeTls::load).transpose()?;
+        let http_tls = tls.as_ref().map(|tls| Arc::clone(&tls.http));
+        let core = Core::open(config.clone(), addresses, tls)?;
 
         let mut tasks = Vec::new();
         let mut spawn = |task: JoinHandle<()>| tasks.push(task.abort_handle());
         let observed: Arc<dyn http::Observed> = Arc::clone(&core) as _;
         let until = wait_for(stopped.clone());
         spawn(tokio::spawn(async move {
-            if let Err(error) = http::serve(http, observed, until).await {
+            if let Err(error) = http::serve(http, http_tls, observed, until).await {
                 tracing::error!(%error, "HTTP");
             }
         }));
@@ -171,6 +174,7 @@ async fn serve_sql(core: Arc<Core>, listener: TcpListener, stop: watch::Receiver
     let config = gateway::GatewayConfig {
         connections_max: core.config.max_connections,
         drain_timeout: DRAIN,
+        security: core.tls.as_ref().map(|tls| tls.gateway.clone()),
         ..gateway::GatewayConfig::default()
     };
     core.set_ready();

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::cluster;
 use crate::error::StartError;
+use crate::transport::Dialer;
 
 /// Flags of `conclave status`.
 #[derive(Debug, Args)]
@@ -20,10 +21,13 @@ pub(crate) struct StatusArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    certs: cluster::Certs,
 }
 
 pub(crate) fn run(args: StatusArgs) -> Result<(), StartError> {
-    let status = crate::process::runtime("status")?.block_on(fetch(&args.rpc))?;
+    let status =
+        crate::process::runtime("status")?.block_on(fetch(&args.certs.dialer()?, &args.rpc))?;
     let text = if args.json { format!("{:#}", to_json(&status)) } else { to_text(&status) };
     match writeln!(std::io::stdout().lock(), "{text}") {
         // `conclave status | head` has seen enough.
@@ -33,8 +37,8 @@ pub(crate) fn run(args: StatusArgs) -> Result<(), StartError> {
 }
 
 /// Asks a node for the cluster as it sees it.
-pub(crate) async fn fetch(address: &str) -> Result<StatusResponse, StartError> {
-    let mut client = cluster::dial(address).await?;
+pub(crate) async fn fetch(dialer: &Dialer, address: &str) -> Result<StatusResponse, StartError> {
+    let mut client = cluster::dial(dialer, address).await?;
     let answer = client
         .status(StatusRequest::default())
         .await

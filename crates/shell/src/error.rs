@@ -14,6 +14,15 @@ pub enum ShellError {
     /// The connection string asks for something this shell does not have.
     #[error("{0} is not supported by this shell")]
     Unsupported(&'static str),
+    /// The certificates cannot be used.
+    #[error("certificates")]
+    Certificates(#[from] certs::CertError),
+    /// The server does not speak TLS.
+    #[error("the server does not encrypt connections; --certs-dir is for secure clusters")]
+    NoTls,
+    /// The server wants a password, and none was given.
+    #[error("the server asks for a password of user \"{0}\"; set PGPASSWORD, or use a certificate")]
+    PasswordNeeded(String),
     /// Nobody answers at the address.
     #[error("could not connect to {address}")]
     Connect {

@@ -10,16 +10,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_postgres::Config;
 
 use crate::editor::Terminal;
 use crate::error::ShellError;
 use crate::input::{Input, Line};
 use crate::names::{NAMES_QUERY, Names};
 use crate::options::Options;
+use crate::password;
 use crate::render::Style;
 use crate::splitter::{Piece, Splitter};
 use crate::startup;
+use crate::tls::Target;
 use crate::wire::{Connection, Status};
 
 const INTERRUPTED: u8 = 130;
@@ -39,7 +40,7 @@ pub(crate) enum Flow {
 
 /// A run of the shell.
 pub(crate) struct Shell {
-    pub(crate) config: Config,
+    pub(crate) target: Target,
     /// None after it was lost and until the next statement tries again.
     pub(crate) connection: Option<Connection>,
     pub(crate) style: Style,
@@ -59,6 +60,11 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
+    /// Where certificates are, if the command line says.
+    pub(crate) fn certs_dir(&self) -> Option<std::path::PathBuf> {
+        self.options.certs_dir.clone()
+    }
+
     /// Connects, with output to the terminal.
     pub(crate) async fn connect(options: Options) -> Result<Self, ShellError> {
         let out = io::BufWriter::with_capacity(64 * 1024, io::stdout());
@@ -71,11 +77,18 @@ impl Shell {
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
     ) -> Result<Self, ShellError> {
-        let config: Config = options.url.parse().map_err(ShellError::Url)?;
-        let connection = startup::connect(&config).await?;
+        let mut target = Target::parse(&options.url, options.certs_dir.clone())?;
+        let connection = match startup::connect(&target).await {
+            Err(ShellError::PasswordNeeded(user)) if io::stdin().is_terminal() => {
+                let prompt = format!("Password for user {user}: ");
+                target.config.password(password::ask(&prompt)?);
+                startup::connect(&target).await?
+            }
+            other => other?,
+        };
         let format = options.format();
         Ok(Self {
-            config,
+            target,
             connection: Some(connection),
             style: Style { format, null: String::new(), tuples_only: options.tuples_only },
             timing: options.timing,

@@ -27,11 +27,13 @@ mod interpreter;
 mod meta;
 mod names;
 mod options;
+mod password;
 mod render;
 mod report;
 mod splitter;
 mod startup;
 mod statement;
+mod tls;
 mod transfer;
 mod wire;
 

@@ -5,14 +5,14 @@
 use std::io::Write;
 use std::path::Path;
 
-use tokio_postgres::Config;
-
 use crate::error::ShellError;
 use crate::input::Input;
 use crate::interpreter::{Flow, Shell};
+use crate::password;
 use crate::render::Format;
 use crate::splitter::Splitter;
 use crate::startup;
+use crate::tls::Target;
 use crate::transfer::Transfer;
 
 const HELP: &str = "\
@@ -28,6 +28,7 @@ General
 Connection
   \\c [DATABASE [USER]]    connect to another database; also \\c postgres://...
   \\conninfo               where we are connected to
+  \\password [USER]        change a password; it does not travel in the clear
 Looking around
   \\d [NAME]               tables, views and sequences; the columns and indexes of one
   \\dt, \\di, \\dv [NAME]    tables, indexes, views
@@ -111,6 +112,7 @@ impl Shell {
             }
             "c" | "connect" => return self.change_connection(argument).await,
             "conninfo" => self.conninfo()?,
+            "password" => return self.change_password(argument, input).await,
             "d" | "dt" | "di" | "dv" | "dn" | "du" | "l" => {
                 return self.describe(name, argument, input).await;
             }
@@ -220,30 +222,42 @@ impl Shell {
     }
 
     async fn change_connection(&mut self, argument: &str) -> Result<Flow, ShellError> {
-        let config = if argument.contains("://") || argument.contains('=') {
-            match argument.parse::<Config>() {
-                Ok(config) => config,
+        let mut target = if argument.contains("://") || argument.contains('=') {
+            match Target::parse(argument, self.certs_dir()) {
+                Ok(target) => target,
                 Err(error) => return self.complain(&format!("\\c: {error}")),
             }
         } else {
-            let mut config = self.config.clone();
+            let mut target = self.target.clone();
             let mut words = argument.split_whitespace().filter(|&word| word != "-");
             if let Some(database) = words.next() {
-                config.dbname(database);
+                target.config.dbname(database);
             }
             if let Some(user) = words.next() {
-                config.user(user);
+                // The password was another user's.
+                if user != self.target.user() {
+                    target = target.without_password();
+                }
+                target.config.user(user);
             }
-            config
+            target
         };
-        match startup::connect(&config).await {
+        let mut connected = startup::connect(&target).await;
+        if let Err(ShellError::PasswordNeeded(user)) = &connected
+            && self.interactive
+        {
+            let prompt = format!("Password for user {user}: ");
+            target.config.password(password::ask(&prompt)?);
+            connected = startup::connect(&target).await;
+        }
+        match connected {
             Ok(connection) => {
                 let before = self.connection.replace(connection);
                 if let Some(before) = before {
                     // The old session ends either way.
                     drop(before.terminate().await);
                 }
-                self.config = config;
+                self.target = target;
                 self.names_stale = true;
                 self.conninfo()?;
                 Ok(Flow::Continue)
@@ -257,8 +271,8 @@ impl Shell {
     }
 
     fn conninfo(&mut self) -> Result<(), ShellError> {
-        let user = self.config.get_user().unwrap_or("conclave").to_owned();
-        let database = self.config.get_dbname().unwrap_or(&user).to_owned();
+        let user = self.target.user().to_owned();
+        let database = self.target.config.get_dbname().unwrap_or(&user).to_owned();
         match &self.connection {
             Some(connection) => {
                 let address = connection.address.to_string();

@@ -16,6 +16,10 @@ pub struct Options {
         default_value = "postgres://conclave@127.0.0.1:15432/conclave"
     )]
     pub url: String,
+    /// Folder of certificates: connects over TLS, as the user whose client.USER.crt is there, or with a
+    /// password (PGPASSWORD, or asked for).
+    #[arg(long, env = "CONCLAVE_CERTS_DIR", value_name = "DIR")]
+    pub certs_dir: Option<PathBuf>,
     /// Run these statements (or \commands) and exit. Can be repeated.
     #[arg(short = 'e', long = "execute", value_name = "SQL")]
     pub execute: Vec<String>,
@@ -49,6 +53,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             url: "postgres://conclave@127.0.0.1:15432/conclave".to_owned(),
+            certs_dir: None,
             execute: Vec::new(),
             files: Vec::new(),
             csv: false,

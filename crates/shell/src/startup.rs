@@ -1,24 +1,30 @@
 //! How does a connection begin?
 //!
-//! Passwords in the clear, MD5 and SCRAM-SHA-256 are understood. TLS is refused rather than
-//! silently left out when the connection string requires it.
+//! With TLS, if there are certificates to verify the server by ([`crate::tls`]); then it has to speak
+//! it. Over TLS, SCRAM-SHA-256 is bound to the server's certificate. Passwords in the clear and MD5 are
+//! understood as well.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use certs::rustls::ClientConfig;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::authentication::{md5_hash, sasl};
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::Host;
+use tokio_rustls::TlsConnector;
 
 use crate::error::ShellError;
 use crate::report::ServerMessage;
+use crate::tls::Target;
 use crate::wire::{Connection, Status, Stream};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,17 +75,20 @@ fn addresses(config: &Config) -> Vec<Address> {
 }
 
 /// Connects to the first of the addresses that answers.
-pub(crate) async fn connect(config: &Config) -> Result<Connection, ShellError> {
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err(ShellError::Unsupported("TLS (sslmode=require)"));
-    }
+pub(crate) async fn connect(target: &Target) -> Result<Connection, ShellError> {
+    let config = &target.config;
+    let tls = target.tls()?;
     let timeout = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
     let mut failure = None;
     for address in addresses(config) {
         let opened = tokio::time::timeout(timeout, address.open()).await;
         match opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
-                let begun = tokio::time::timeout(timeout, begin(config, address, stream)).await;
+                let begun = async {
+                    let (stream, channel) = encrypted(stream, &address, tls).await?;
+                    begin(config, address, stream, channel).await
+                };
+                let begun = tokio::time::timeout(timeout, begun).await;
                 return begun.unwrap_or(Err(ShellError::Lost(io::ErrorKind::TimedOut.into())));
             }
             Err(source) => {
@@ -90,10 +99,36 @@ pub(crate) async fn connect(config: &Config) -> Result<Connection, ShellError> {
     Err(failure.expect("there is at least one address"))
 }
 
+/// Speaks TLS on a stream, if there is something to speak it with; also answers what passwords are
+/// bound to.
+async fn encrypted(
+    mut stream: Box<dyn Stream>,
+    address: &Address,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<(Box<dyn Stream>, Option<Vec<u8>>), ShellError> {
+    // A socket of this machine is nobody else's.
+    let (Some(tls), Address::Tcp(host, _)) = (tls, address) else { return Ok((stream, None)) };
+    let lost = ShellError::Lost;
+    let mut request = BytesMut::new();
+    frontend::ssl_request(&mut request);
+    stream.write_all(&request).await.map_err(lost)?;
+    if stream.read_u8().await.map_err(lost)? != b'S' {
+        return Err(ShellError::NoTls);
+    }
+    let name = certs::server_name(host)?;
+    let connecting = TlsConnector::from(tls).connect(name, stream).await;
+    let stream = connecting
+        .map_err(|source| ShellError::Connect { address: address.to_string(), source })?;
+    let shown = stream.get_ref().1.peer_certificates();
+    let channel = shown.and_then(|chain| chain.first()).and_then(certs::end_point_hash);
+    Ok((Box::new(stream), channel))
+}
+
 async fn begin(
     config: &Config,
     address: Address,
     stream: Box<dyn Stream>,
+    channel: Option<Vec<u8>>,
 ) -> Result<Connection, ShellError> {
     let mut connection = Connection {
         stream,
@@ -131,7 +166,9 @@ async fn begin(
             }
             Message::ReadyForQuery(_) => return Ok(connection),
             Message::NoticeResponse(_) | Message::AuthenticationOk => {}
-            message => authenticate(&mut connection, config, user, message).await?,
+            message => {
+                authenticate(&mut connection, config, user, message, channel.as_deref()).await?;
+            }
         }
     }
 }
@@ -141,8 +178,10 @@ async fn authenticate(
     config: &Config,
     user: &str,
     request: Message,
+    channel: Option<&[u8]>,
 ) -> Result<(), ShellError> {
-    let password = config.get_password().unwrap_or_default();
+    let password =
+        config.get_password().ok_or_else(|| ShellError::PasswordNeeded(user.to_owned()))?;
     let sent = match request {
         Message::AuthenticationCleartextPassword => {
             frontend::password_message(password, &mut connection.output)
@@ -152,34 +191,50 @@ async fn authenticate(
             frontend::password_message(hash.as_bytes(), &mut connection.output)
         }
         Message::AuthenticationSasl(body) => {
-            let scram = body.mechanisms().any(|name| Ok(name == sasl::SCRAM_SHA_256));
-            if !scram.map_err(ShellError::Lost)? {
+            let mechanisms: Vec<&str> = body.mechanisms().collect().map_err(ShellError::Lost)?;
+            let channel = channel.filter(|_| mechanisms.contains(&sasl::SCRAM_SHA_256_PLUS));
+            if channel.is_none() && !mechanisms.contains(&sasl::SCRAM_SHA_256) {
                 return Err(ShellError::Unsupported("the server's way to authenticate"));
             }
-            return scram_sha_256(connection, password).await.map_err(ShellError::Lost);
+            return scram_sha_256(connection, password, channel).await;
         }
         _ => return Err(ShellError::Unsupported("the server's way to authenticate")),
     };
     sent.map_err(ShellError::Lost)
 }
 
-/// Both rounds of the exchange. An error of the server in between is left to the caller's loop.
-async fn scram_sha_256(connection: &mut Connection, password: &[u8]) -> io::Result<()> {
-    let mut scram = sasl::ScramSha256::new(password, sasl::ChannelBinding::unsupported());
+/// Both rounds of the exchange, bound to the channel if there is something to bind to.
+async fn scram_sha_256(
+    connection: &mut Connection,
+    password: &[u8],
+    channel: Option<&[u8]>,
+) -> Result<(), ShellError> {
+    let lost = ShellError::Lost;
+    let (mechanism, binding) = match channel {
+        Some(hash) => {
+            let binding = sasl::ChannelBinding::tls_server_end_point(hash.to_vec());
+            (sasl::SCRAM_SHA_256_PLUS, binding)
+        }
+        None => (sasl::SCRAM_SHA_256, sasl::ChannelBinding::unsupported()),
+    };
+    let mut scram = sasl::ScramSha256::new(password, binding);
     let output = &mut connection.output;
-    frontend::sasl_initial_response(sasl::SCRAM_SHA_256, scram.message(), output)?;
+    frontend::sasl_initial_response(mechanism, scram.message(), output).map_err(lost)?;
     loop {
-        match connection.message().await? {
+        match connection.message().await.map_err(lost)? {
             Message::AuthenticationSaslContinue(body) => {
-                scram.update(body.data())?;
-                frontend::sasl_response(scram.message(), &mut connection.output)?;
+                scram.update(body.data()).map_err(lost)?;
+                let output = &mut connection.output;
+                frontend::sasl_response(scram.message(), output).map_err(lost)?;
             }
-            Message::AuthenticationSaslFinal(body) => return scram.finish(body.data()),
+            Message::AuthenticationSaslFinal(body) => {
+                return scram.finish(body.data()).map_err(lost);
+            }
             Message::ErrorResponse(body) => {
-                let refused = ServerMessage::parse(&mut body.fields())?;
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, refused.to_string()));
+                let refused = ServerMessage::parse(&mut body.fields()).map_err(lost)?;
+                return Err(ShellError::Refused(Box::new(refused)));
             }
-            _ => return Err(io::Error::other("unexpected message during authentication")),
+            _ => return Err(lost(io::Error::other("unexpected message during authentication"))),
         }
     }
 }

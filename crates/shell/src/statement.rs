@@ -222,7 +222,7 @@ impl Shell {
 
     /// Tries to connect again; says how it went.
     pub(crate) async fn reconnect(&mut self) -> Result<bool, ShellError> {
-        match startup::connect(&self.config).await {
+        match startup::connect(&self.target).await {
             Ok(connection) => {
                 self.connection = Some(connection);
                 self.complain("connected again; settings and the transaction of before are gone")?;

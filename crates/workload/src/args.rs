@@ -42,6 +42,9 @@ pub struct CheckArgs {
     #[arg(long, env = "CONCLAVE_URL", value_name = "URL", conflicts_with = "start")]
     #[arg(default_value = "postgres://conclave@127.0.0.1:15432/conclave")]
     pub url: String,
+    /// Folder of certificates, for a secure cluster at --url.
+    #[arg(long, env = "CONCLAVE_CERTS_DIR", value_name = "DIR", conflicts_with = "start")]
+    pub certs_dir: Option<PathBuf>,
     /// Start a cluster of this many processes on a temporary folder, and end it afterwards.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9))]
     pub start: Option<u16>,
@@ -91,6 +94,7 @@ impl Default for CheckArgs {
         CheckArgs {
             workload: vec![Workload::Append],
             url: String::new(),
+            certs_dir: None,
             start: None,
             level: Strength::Serializable,
             seconds: 30,

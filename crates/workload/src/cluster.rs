@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
 use crate::args::CheckArgs;
+use crate::connect::Connector;
 use crate::error::CheckError;
 use crate::processes::{Processes, signal};
 use crate::proxy::Cuts;
@@ -16,6 +17,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Where clients connect, and what faults can do.
 pub(crate) struct Cluster {
     pub(crate) urls: Vec<String>,
+    pub(crate) connector: Connector,
     processes: Option<Processes>,
     pids: Vec<u32>,
 }
@@ -33,15 +35,17 @@ impl Cluster {
             };
             let processes = Processes::start(binary, usize::from(count), args.keep).await?;
             let urls = processes.urls();
-            let cluster = Cluster { urls, processes: Some(processes), pids: Vec::new() };
+            let (processes, connector) = (Some(processes), Connector::default());
+            let cluster = Cluster { urls, connector, processes, pids: Vec::new() };
             for node in 0..cluster.nodes() {
                 cluster.wait_serving(node).await?;
             }
             cluster.wait_replicated().await?;
             return Ok(cluster);
         }
-        let urls = discover(&args.url).await?;
-        Ok(Cluster { urls, processes: None, pids: args.pids.clone() })
+        let connector = connector(args)?;
+        let urls = discover(&connector, &args.url).await?;
+        Ok(Cluster { urls, connector, processes: None, pids: args.pids.clone() })
     }
 
     pub(crate) fn nodes(&self) -> usize {
@@ -54,7 +58,7 @@ impl Cluster {
         let url = &self.urls[node];
         let start = Instant::now();
         loop {
-            if let Some(client) = connect(url).await
+            if let Some(client) = connect(&self.connector, url).await
                 && client.simple_query("SELECT 1").await.is_ok()
             {
                 return Ok(client);
@@ -154,19 +158,24 @@ impl Cluster {
     }
 }
 
-async fn connect(url: &str) -> Option<Client> {
-    let connecting = tokio_postgres::connect(url, NoTls);
-    let (client, connection) =
-        tokio::time::timeout(Duration::from_secs(3), connecting).await.ok()?.ok()?;
-    tokio::spawn(async move { drop(connection.await) });
-    Some(client)
+/// How the cluster at --url is reached.
+fn connector(args: &CheckArgs) -> Result<Connector, CheckError> {
+    let Some(folder) = &args.certs_dir else { return Ok(Connector::default()) };
+    let config: Result<Config, _> = args.url.parse();
+    let user = config.ok().and_then(|config| config.get_user().map(str::to_owned));
+    let user = user.unwrap_or_else(|| "conclave".to_owned());
+    Ok(Connector::secure(folder, &user)?)
+}
+
+async fn connect(connector: &Connector, url: &str) -> Option<Client> {
+    tokio::time::timeout(Duration::from_secs(3), connector.connect(url)).await.ok()?.ok()
 }
 
 /// The addresses of all nodes, as the one at `url` knows them.
-async fn discover(url: &str) -> Result<Vec<String>, CheckError> {
+async fn discover(connector: &Connector, url: &str) -> Result<Vec<String>, CheckError> {
     let nobody = || CheckError::NoNode(url.to_owned());
     let config: Config = url.parse().map_err(|_malformed| nobody())?;
-    let client = connect(url).await.ok_or_else(nobody)?;
+    let client = connect(connector, url).await.ok_or_else(nobody)?;
     let rows = client
         .query("SELECT sql_address FROM conclave.nodes ORDER BY node_id", &[])
         .await

@@ -11,6 +11,9 @@ pub enum CheckError {
     /// No node answers.
     #[error("no node of the cluster answers at {0}")]
     NoNode(String),
+    /// The certificates cannot be used.
+    #[error("certificates")]
+    Certificates(#[from] certs::CertError),
     /// A table could not be made.
     #[error("cannot prepare the tables: {statement}: {reason}")]
     Setup {

@@ -19,6 +19,7 @@
 
 mod args;
 mod cluster;
+mod connect;
 mod error;
 mod faults;
 mod processes;
@@ -32,6 +33,7 @@ mod timeline;
 mod workloads;
 
 pub use args::{CheckArgs, Strength};
+pub use connect::Connector;
 pub use error::CheckError;
 pub use faults::FaultKind;
 pub use run::{Checked, Outlook, check, run};

@@ -13,10 +13,10 @@ use checker::{History, Options, Outcome};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio_postgres::NoTls;
 
 use crate::args::CheckArgs;
 use crate::cluster::Cluster;
+use crate::connect::Connector;
 use crate::error::CheckError;
 use crate::faults::Nemesis;
 use crate::recorder::Recorder;
@@ -133,7 +133,7 @@ pub async fn run(args: &CheckArgs) -> Result<Outlook, CheckError> {
     let workloads: Vec<(Workload, Arc<Running>)> =
         args.workload.iter().map(|&w| (w, Arc::new(Running::new(w, shared)))).collect();
     for (_, running) in &workloads {
-        prepare(&cluster.urls[0], running).await?;
+        prepare(&cluster, running).await?;
     }
     if args.start.is_some() {
         cluster.wait_replicated().await?;
@@ -225,15 +225,14 @@ async fn understands_as_of(cluster: &Cluster) -> bool {
 }
 
 /// Makes a workload's tables, each statement again while it is told to.
-async fn prepare(url: &str, running: &Running) -> Result<(), CheckError> {
+async fn prepare(cluster: &Cluster, running: &Running) -> Result<(), CheckError> {
     let setup = |statement: &str, reason: String| CheckError::Setup {
         statement: statement.to_owned(),
         reason,
     };
-    let (client, connection) = tokio_postgres::connect(url, NoTls)
-        .await
-        .map_err(|_refused| CheckError::NoNode(url.to_owned()))?;
-    tokio::spawn(async move { drop(connection.await) });
+    let url = &cluster.urls[0];
+    let connected = cluster.connector.connect(url).await;
+    let client = connected.map_err(|_refused| CheckError::NoNode(url.clone()))?;
     for statement in running.schema() {
         let start = Instant::now();
         while let Err(error) = client.simple_query(&statement).await {
@@ -260,6 +259,7 @@ fn start_clients(
         for n in 0..u32::from(args.clients) {
             let client = Client {
                 urls: cluster.urls.clone(),
+                connector: cluster.connector.clone(),
                 process: job.first_process + n,
                 running: Arc::clone(&job.running),
                 recorder: Arc::clone(&job.recorder),
@@ -275,6 +275,7 @@ fn start_clients(
 
 struct Client {
     urls: Vec<String>,
+    connector: Connector,
     process: u32,
     running: Arc<Running>,
     recorder: Arc<Recorder>,
@@ -293,7 +294,8 @@ impl Client {
             let moves = Instant::now() + Duration::from_millis(self.rng.random_range(500..4_000));
             let (recorder, timeline) = (Arc::clone(&self.recorder), self.timeline.clone());
             let who = (self.process, node);
-            let session = Session::connect(&self.urls[node], who, recorder, timeline).await;
+            let to = (&self.connector, self.urls[node].as_str());
+            let session = Session::connect(to, who, recorder, timeline).await;
             let Some(mut session) = session else {
                 tokio::time::sleep(BREATH).await;
                 continue;
@@ -316,8 +318,8 @@ async fn last_read(cluster: &Cluster, job: &Job, timeline: &Timeline) -> Result<
         // Simple and extended, so that not one protocol alone says what is left.
         process ^= 1;
         let (recorder, timeline) = (Arc::clone(&job.recorder), timeline.clone());
-        let url = &cluster.urls[node];
-        if let Some(mut session) = Session::connect(url, (process, node), recorder, timeline).await
+        let to = (&cluster.connector, cluster.urls[node].as_str());
+        if let Some(mut session) = Session::connect(to, (process, node), recorder, timeline).await
             && job.running.last(&mut session).await.is_ok()
         {
             return Ok(());

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use checker::{Action, Level, Op, Outcome, Snapshot, Txn};
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
+use crate::connect::Connector;
 use crate::recorder::Recorder;
 use crate::timeline::Timeline;
 
@@ -59,15 +60,13 @@ fn code_of(error: &tokio_postgres::Error) -> String {
 
 impl Session {
     pub(crate) async fn connect(
-        url: &str,
+        (connector, url): (&Connector, &str),
         (process, node): (u32, usize),
         recorder: Arc<Recorder>,
         timeline: Timeline,
     ) -> Option<Session> {
-        let connecting = tokio_postgres::connect(url, NoTls);
-        let (client, connection) =
-            tokio::time::timeout(CONNECT_PATIENCE, connecting).await.ok()?.ok()?;
-        tokio::spawn(async move { drop(connection.await) });
+        let connecting = connector.connect(url);
+        let client = tokio::time::timeout(CONNECT_PATIENCE, connecting).await.ok()?.ok()?;
         let extended = process % 2 == 1;
         Some(Session { client, recorder, timeline, process, node, extended, broken: false })
     }

@@ -29,6 +29,8 @@ enum Command {
     StartSingle(StartSingleArgs),
     /// Initialises a new cluster, once, on a node that was started with `conclave start`.
     Init(crate::cluster::InitArgs),
+    /// Makes the certificates of a secure cluster: of its authority, its nodes, its users.
+    Cert(crate::certificates::CertArgs),
     /// Runs a whole cluster in one process on a temporary folder, with a sample database.
     ///
     /// Opens a shell on it; without a terminal it runs a demonstration and ends.
@@ -54,6 +56,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Start(args) => start::run(args),
         Command::StartSingle(args) => start::run_single(args),
         Command::Init(args) => crate::cluster::run_init(args),
+        Command::Cert(args) => crate::certificates::run(args),
         Command::Demo(args) => crate::demo::run(args),
         Command::Sql(options) => return run_shell(options),
         Command::Check(args) => return verdict(workload::check(&args)),

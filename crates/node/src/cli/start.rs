@@ -65,6 +65,10 @@ pub(crate) struct Resources {
     /// Serve without passwords and without TLS, on loopback addresses only.
     #[arg(long, env = "CONCLAVE_INSECURE")]
     pub(crate) insecure: bool,
+    /// Serve over TLS, with passwords and client certificates: the folder of ca.crt, node.crt and
+    /// node.key, as `conclave cert` makes them.
+    #[arg(long, env = "CONCLAVE_CERTS_DIR", value_name = "DIR", conflicts_with = "insecure")]
+    pub(crate) certs_dir: Option<PathBuf>,
 }
 
 /// Flags of `conclave start`.
@@ -128,6 +132,7 @@ fn config(
         clock_offset_file: None,
         http: resolve("--http", &ports.http)?,
         membership,
+        certs_dir: resources.certs_dir.clone(),
         cache_bytes: to_usize(resources.cache),
         sql_memory_bytes,
         txn_memory_bytes: resources.txn_memory.map_or(sql_memory_bytes / 2, to_usize),
@@ -138,14 +143,14 @@ fn config(
         rpc_delay: Duration::from_millis(resources.rpc_delay_ms),
     };
     for (flag, address) in [("--sql", config.sql), ("--rpc", config.rpc), ("--http", config.http)] {
-        if !address.ip().is_loopback() {
+        if config.certs_dir.is_none() && !address.ip().is_loopback() {
             return Err(StartError::NotLoopback { flag, address });
         }
     }
-    if !resources.insecure {
+    if !resources.insecure && config.certs_dir.is_none() {
         tracing::warn!(
-            "serving without passwords and TLS on loopback addresses; --insecure says that this \
-             is intended"
+            "serving without passwords and TLS on loopback addresses; --certs-dir changes that, \
+             --insecure says that it is intended"
         );
     }
     Ok(config)

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use crate::config::{Membership, NodeConfig};
 use crate::error::StartError;
 use crate::process::{Addresses, Node, runtime};
+use crate::transport::Dialer;
 
 /// How long the cluster may take to come up or to settle.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,7 +51,10 @@ impl DemoCluster {
             bar.inc(1);
         }
         bar.set_message("initialising");
-        cluster.client.block_on(crate::cluster::init(&cluster.addresses[0].rpc.to_string()))?;
+        cluster.client.block_on(crate::cluster::init(
+            &Dialer::default(),
+            &cluster.addresses[0].rpc.to_string(),
+        ))?;
         for node in cluster.nodes.iter().flatten() {
             let ready = async { tokio::time::timeout(PATIENCE, node.node.ready()).await };
             node.runtime.block_on(ready).map_err(|_elapsed| {
@@ -73,6 +77,7 @@ impl DemoCluster {
             rpc_advertised: None,
             clock_offset_file: None,
             http: local(0),
+            certs_dir: None,
             membership: Membership::Join(self.addresses.iter().map(|a| a.rpc).collect()),
             cache_bytes: 64 << 20,
             sql_memory_bytes: 64 << 20,
@@ -128,7 +133,7 @@ impl DemoCluster {
     }
 
     async fn status(&self) -> Result<proto::node::StatusResponse, StartError> {
-        crate::status::fetch(&self.addresses[0].rpc.to_string()).await
+        crate::status::fetch(&Dialer::default(), &self.addresses[0].rpc.to_string()).await
     }
 
     #[expect(clippy::print_stdout, reason = "the demonstration speaks to a person")]

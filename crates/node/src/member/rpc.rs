@@ -11,6 +11,7 @@ use proto::meta::system_result::Result as Outcome;
 use proto::node as msg;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Status, Streaming};
 
 use super::{Core, Running};
@@ -21,15 +22,27 @@ use crate::transport::{Inbound, Member, PeerService};
 pub(crate) async fn serve_rpc(core: Arc<Core>, listener: TcpListener, stop: watch::Receiver<bool>) {
     // Peers are heard while the node drains: leaders are still to be handed over.
     drop(stop);
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    let served = tonic::transport::Server::builder()
+    let tls = core.tls.as_ref().map(|tls| Arc::clone(&tls.rpc));
+    let router = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
         .http2_keepalive_timeout(Some(Duration::from_secs(4)))
         .initial_stream_window_size(8 << 20)
         .initial_connection_window_size(16 << 20)
-        .add_service(PeerService::server(core))
-        .serve_with_incoming(incoming)
-        .await;
+        .add_service(PeerService::server(core));
+    let served = match tls {
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            router.serve_with_incoming(incoming).await
+        }
+        Some(tls) => {
+            let accepted = crate::tls::accept(listener, tls);
+            let incoming = futures::stream::unfold(accepted, async |mut accepted| {
+                let secured = accepted.recv().await?;
+                Some((Ok::<_, std::io::Error>(secured), accepted))
+            });
+            router.serve_with_incoming(Box::pin(incoming)).await
+        }
+    };
     if let Err(error) = served {
         tracing::error!(%error, "RPC");
     }

@@ -42,8 +42,7 @@ async fn stream_to(
     let peer = store.peers.get(to).ok_or_else(|| Status::unavailable("unknown node"))?;
     let address = peer.address.read().clone();
     let unreachable = |e: tonic::transport::Error| Status::unavailable(e.to_string());
-    let channel =
-        transport::endpoint(&address).map_err(unreachable)?.connect().await.map_err(unreachable)?;
+    let channel = peer.dialer.connect(&address).await.map_err(unreachable)?;
     let header = SnapshotChunk { header: Some(source.header().clone()), ..Default::default() };
     // Chunks are read as the stream asks for them: a slow receiver costs no memory here. One that
     // can't be read ends the stream without its last chunk, which the receiver refuses.

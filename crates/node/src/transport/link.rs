@@ -1,34 +1,20 @@
 //! Keeping a stream to one peer: dials when there is none, again and again.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt;
 use proto::node::peer_client::PeerClient;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::Peer;
 use super::delay::delayed;
 use super::inbound::{Inbound, dispatch};
 
-const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Frames hold snapshots' neighbours at most: entries of up to some MiB.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 128 << 20;
-
-/// A channel to an RPC address, with the settings all of ours share.
-pub(crate) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(DIAL_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(2))
-        .keep_alive_timeout(Duration::from_secs(4))
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(8 << 20)
-        .initial_connection_window_size(16 << 20))
-}
 
 /// A client whose messages may be as large as ours get.
 pub(crate) fn client(channel: Channel) -> PeerClient<Channel> {
@@ -38,12 +24,12 @@ pub(crate) fn client(channel: Channel) -> PeerClient<Channel> {
 }
 
 /// Runs for as long as the peer is known.
-pub(super) async fn keep(peer: Arc<Peer>, from: Option<IpAddr>, inbound: Arc<dyn Inbound>) {
+pub(super) async fn keep(peer: Arc<Peer>, inbound: Arc<dyn Inbound>) {
     let mut backoff = BACKOFF_MIN;
     loop {
         // The peer may have dialled us; its address may not be known yet.
         if !peer.outbox.connected() && !peer.address.read().is_empty() {
-            match exchange(&peer, from, inbound.as_ref()).await {
+            match exchange(&peer, inbound.as_ref()).await {
                 Ok(()) => backoff = BACKOFF_MIN,
                 Err(reason) => tracing::debug!(peer = %peer.id, %reason, "no stream"),
             }
@@ -54,15 +40,10 @@ pub(super) async fn keep(peer: Arc<Peer>, from: Option<IpAddr>, inbound: Arc<dyn
     }
 }
 
-async fn exchange(
-    peer: &Arc<Peer>,
-    from: Option<IpAddr>,
-    inbound: &dyn Inbound,
-) -> Result<(), tonic::Status> {
+async fn exchange(peer: &Arc<Peer>, inbound: &dyn Inbound) -> Result<(), tonic::Status> {
     let address = peer.address.read().clone();
     let unreachable = |e: tonic::transport::Error| tonic::Status::unavailable(e.to_string());
-    let endpoint = endpoint(&address).map_err(unreachable)?.local_address(from);
-    let channel = endpoint.connect().await.map_err(unreachable)?;
+    let channel = peer.dialer.connect(&address).await.map_err(unreachable)?;
     let frames = client(channel).exchange(peer.outbox.attach()).await?.into_inner();
     let mut frames = delayed(frames, peer.delay);
     tracing::debug!(peer = %peer.id, %address, "stream is up");

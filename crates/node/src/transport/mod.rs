@@ -15,13 +15,13 @@
 
 mod calls;
 mod delay;
+mod dial;
 mod inbound;
 mod link;
 mod outbox;
 mod service;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -34,8 +34,9 @@ use proto::node::peer_client::PeerClient;
 use tonic::transport::Channel;
 
 pub(crate) use calls::Calls;
+pub(crate) use dial::Dialer;
 pub(crate) use inbound::Inbound;
-pub(crate) use link::{client, endpoint};
+pub(crate) use link::client;
 pub(crate) use outbox::Outbox;
 pub(crate) use service::{Member, PeerService};
 
@@ -45,9 +46,9 @@ pub(crate) struct Peers {
     pub(crate) incarnation: u64,
     /// How much later than they come frames are taken in: zero but in tests.
     delay: Duration,
-    /// Where this node listens for its peers, and dials them from: whoever stands between two nodes can
-    /// tell by their addresses which two.
-    home: IpAddr,
+    /// From where this node listens for its peers: whoever stands between two nodes can tell by their
+    /// addresses which two.
+    dialer: Dialer,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
 }
 
@@ -60,6 +61,8 @@ pub(crate) struct Peer {
     /// Of the peer's process, as last heard; 0 before.
     pub(crate) incarnation: AtomicU64,
     delay: Duration,
+    /// How it is reached.
+    pub(crate) dialer: Dialer,
     /// For questions outside the stream: the address it is for, and a client that dials when first used.
     side: Mutex<Option<(String, PeerClient<Channel>)>>,
     task: RwLock<Option<tokio::task::AbortHandle>>,
@@ -72,7 +75,7 @@ impl Peer {
         let address = self.address.read().clone();
         let mut side = self.side.lock();
         if side.as_ref().is_none_or(|(known, _)| *known != address) {
-            let channel = endpoint(&address).ok()?.connect_lazy();
+            let channel = self.dialer.connect_lazy(&address).ok()?;
             *side = Some((address, client(channel)));
         }
         side.as_ref().map(|(_, client)| client.clone())
@@ -80,8 +83,13 @@ impl Peer {
 }
 
 impl Peers {
-    pub(crate) fn new(local: NodeId, incarnation: u64, home: IpAddr, delay: Duration) -> Arc<Self> {
-        Arc::new(Peers { local, incarnation, home, delay, peers: RwLock::default() })
+    pub(crate) fn new(
+        local: NodeId,
+        incarnation: u64,
+        dialer: Dialer,
+        delay: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Peers { local, incarnation, dialer, delay, peers: RwLock::default() })
     }
 
     /// The peer, if it is known.
@@ -114,12 +122,12 @@ impl Peers {
             calls: Calls::default(),
             incarnation: AtomicU64::new(0),
             delay: self.delay,
+            dialer: self.dialer.clone(),
             side: Mutex::new(None),
             task: RwLock::new(None),
         });
         if self.peers.write().insert(id, Arc::clone(&peer)).is_none() {
-            let from = (!self.home.is_unspecified()).then_some(self.home);
-            let task = tokio::spawn(link::keep(Arc::clone(&peer), from, Arc::clone(inbound)));
+            let task = tokio::spawn(link::keep(Arc::clone(&peer), Arc::clone(inbound)));
             *peer.task.write() = Some(task.abort_handle());
         }
     }

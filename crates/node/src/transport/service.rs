@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::delay::delayed;
 use super::inbound::{Inbound, dispatch};
 use super::link::MESSAGE_BYTES_MAX;
+use crate::tls::{PeerName, SUPERUSER};
 
 /// What the service answers from. Until the node is part of a cluster only `join` and `init` mean
 /// something; the rest is refused as unavailable.
@@ -41,6 +42,16 @@ impl PeerService {
     }
 }
 
+/// 7 (permission denied) unless a connection over TLS was made with a certificate of one of these.
+fn only<T>(request: &Request<T>, names: &[&str]) -> Result<(), Status> {
+    // In the clear nobody shows a certificate: that is the insecure mode.
+    let Some(PeerName(name)) = request.extensions().get::<PeerName>() else { return Ok(()) };
+    match name.as_deref().is_some_and(|name| names.contains(&name)) {
+        true => Ok(()),
+        false => Err(Status::permission_denied("this certificate is not one for that")),
+    }
+}
+
 type FrameStream = Pin<Box<dyn Stream<Item = Result<msg::Frame, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -51,6 +62,7 @@ impl Peer for PeerService {
         &self,
         request: Request<Streaming<msg::Frame>>,
     ) -> Result<Response<FrameStream>, Status> {
+        only(&request, &[certs::NODE])?;
         let inbound =
             self.member.inbound().ok_or_else(|| Status::unavailable("not in a cluster yet"))?;
         let mut frames = request.into_inner();
@@ -84,6 +96,7 @@ impl Peer for PeerService {
         &self,
         request: Request<Streaming<msg::SnapshotChunk>>,
     ) -> Result<Response<msg::SnapshotAck>, Status> {
+        only(&request, &[certs::NODE])?;
         let mut chunks = request.into_inner();
         let header = chunks
             .message()
@@ -97,13 +110,15 @@ impl Peer for PeerService {
         &self,
         request: Request<msg::JoinRequest>,
     ) -> Result<Response<msg::JoinResponse>, Status> {
+        only(&request, &[certs::NODE])?;
         self.member.join(request.into_inner()).await.map(Response::new)
     }
 
     async fn init(
         &self,
-        _request: Request<msg::InitRequest>,
+        request: Request<msg::InitRequest>,
     ) -> Result<Response<msg::InitResponse>, Status> {
+        only(&request, &[certs::NODE, SUPERUSER])?;
         Arc::clone(&self.member).init().await.map(Response::new)
     }
 
@@ -111,6 +126,7 @@ impl Peer for PeerService {
         &self,
         request: Request<msg::StatusRequest>,
     ) -> Result<Response<msg::StatusResponse>, Status> {
+        only(&request, &[certs::NODE, SUPERUSER])?;
         self.member.status(request.into_inner().led_only).await.map(Response::new)
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Node {
     data: PathBuf,
     join: Option<String>,
     flags: Vec<String>,
+    /// Of a secure node.
+    certs: Option<String>,
     child: Option<Child>,
 }
 
@@ -67,7 +69,11 @@ impl Node {
         assert!(self.child.is_none(), "the node runs already");
         let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
         command.arg(if self.join.is_some() { "start" } else { "start-single" });
-        command.arg("--insecure").arg("--data").arg(&self.data);
+        match &self.certs {
+            Some(certs) => command.args(["--certs-dir", certs]),
+            None => command.arg("--insecure"),
+        };
+        command.arg("--data").arg(&self.data);
         for (flag, port) in
             [("--sql", self.ports.sql), ("--rpc", self.ports.rpc), ("--http", self.ports.http)]
         {
@@ -232,6 +238,41 @@ impl Cluster {
         cluster
     }
 
+    /// The same, secure: with certificates from this folder.
+    pub(crate) async fn secure(count: usize, certs: &str) -> Cluster {
+        let mut cluster = Cluster::prepare(count, &[]);
+        for node in &mut cluster.nodes {
+            node.certs = Some(certs.to_owned());
+        }
+        cluster.init_secure(count, certs).await;
+        cluster
+    }
+
+    /// Two secure nodes, and a third one with certificates of another authority.
+    pub(crate) async fn secure_with_stranger(certs: &str, foreign: &str) -> Cluster {
+        let mut cluster = Cluster::prepare(3, &[]);
+        for (n, node) in cluster.nodes.iter_mut().enumerate() {
+            node.certs = Some(if n < 2 { certs } else { foreign }.to_owned());
+        }
+        cluster.init_secure(2, certs).await;
+        cluster
+    }
+
+    async fn init_secure(&mut self, ready: usize, certs: &str) {
+        for node in &mut self.nodes {
+            node.spawn();
+        }
+        let rpc = self.nodes[0].rpc();
+        eventually("init", || async {
+            let init = conclave(&["init", "--rpc", &rpc, "--certs-dir", certs]);
+            if init.success { Ok(()) } else { Err(init.text) }
+        })
+        .await;
+        for node in &mut self.nodes[..ready] {
+            node.wait_ready();
+        }
+    }
+
     fn prepare(count: usize, flags: &[&str]) -> Cluster {
         let folder = tempfile::Builder::new().prefix("conclave-test-").tempdir().expect("a folder");
         let ports = free_ports(count * 3);
@@ -243,6 +284,7 @@ impl Cluster {
                 data: folder.path().join(format!("n{}", n + 1)),
                 join: Some(join.join(",")),
                 flags: flags.iter().map(|&f| f.to_owned()).collect(),
+                certs: None,
                 child: None,
             })
             .collect();
