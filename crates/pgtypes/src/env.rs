@@ -64,6 +64,10 @@ pub trait SystemNames: Send + Sync {
     fn name_of(&self, kind: crate::TypeId, oid: u32) -> Option<String>;
     /// A function over the catalog (`pg_get_indexdef`, …), NULL where it has nothing to say.
     fn call(&self, function: &str, args: &[crate::Datum]) -> crate::Datum;
+    /// `set_config`: the value as it is from the next statement on; none is DEFAULT.
+    fn set_config(&self, name: &str, value: Option<&str>, local: bool) -> crate::Result<String>;
+    /// `pg_cancel_backend`, `pg_terminate_backend`: whether there is such a session.
+    fn signal(&self, pid: i32, terminate: bool) -> crate::Result<bool>;
     /// `currval` of the sequence with that oid; `lastval` without one.
     fn current_value(&self, sequence: Option<u32>) -> crate::Result<i64>;
 }
