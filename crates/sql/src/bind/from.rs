@@ -172,15 +172,22 @@ impl Binder<'_> {
                         origin: Some((table.id, *at)),
                     })
                     .collect();
-                self.item(Rel::Scan(scan), columns, &table.name, schema, key, alias)
+                let (rel, hidden) = self.with_table_oid(Rel::Scan(scan), table.id);
+                let mut item = self.item(rel, columns, &table.name, schema, key, alias)?;
+                item.tables[0].hidden = hidden;
+                Ok(item)
             }
             Relation::Virtual(table) => {
                 let columns: Vec<_> =
                     table.columns().iter().map(|c| self.fresh(c.name, c.ty)).collect();
                 let shown = alias.map_or_else(|| name.to_owned(), |a| fold(&a.name));
                 let names = plain_columns(&columns);
+                let oid = table.oid();
                 let rel = Rel::Virtual(VirtualScan { table, alias: Arc::from(shown), columns });
-                self.item(rel, names, name, schema, Vec::new(), alias)
+                let (rel, hidden) = self.with_table_oid(rel, oid);
+                let mut item = self.item(rel, names, name, schema, Vec::new(), alias)?;
+                item.tables[0].hidden = hidden;
+                Ok(item)
             }
             Relation::View(view) => {
                 let query = self.deeper(|binder| binder.view(&view))?;
@@ -219,6 +226,7 @@ impl Binder<'_> {
             cte_mentions: self.cte_mentions,
             in_cte: self.in_cte,
             mentioned: std::collections::HashMap::new(),
+            mentions_table_oid: view.sql.to_ascii_lowercase().contains("tableoid").into(),
         };
         let bound = inner.query(query, None);
         self.next_column = inner.next_column;
@@ -311,6 +319,7 @@ impl Binder<'_> {
                 name: Arc::from(name),
                 schema: Some(Arc::from(schema.unwrap_or("public"))),
                 columns: shown.clone(),
+                hidden: Vec::new(),
                 primary_key: Vec::new(),
             },
         };
@@ -351,7 +360,14 @@ impl Binder<'_> {
         *shown = columns.clone();
         let alias: Arc<str> = Arc::from(folded);
         let name = Arc::clone(&alias);
-        Ok(ScopeTable { alias, name, schema: None, columns, primary_key: Vec::new() })
+        Ok(ScopeTable {
+            alias,
+            name,
+            schema: None,
+            columns,
+            hidden: Vec::new(),
+            primary_key: Vec::new(),
+        })
     }
 }
 

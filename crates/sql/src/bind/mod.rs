@@ -26,6 +26,7 @@
 mod as_of;
 mod call;
 mod call_args;
+mod composite;
 mod dml;
 mod dml_insert;
 mod explain;
@@ -53,6 +54,7 @@ mod rows;
 mod scope;
 mod select;
 mod select_list;
+mod set_call;
 mod sub;
 mod typename;
 mod types;
@@ -60,6 +62,7 @@ mod unsupported;
 mod window;
 mod with;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -104,6 +107,8 @@ pub struct Binder<'a> {
     in_cte: usize,
     /// Where each column was first mentioned, for errors found later.
     mentioned: HashMap<ColId, Span>,
+    /// Whether the text mentions the system column `tableoid`, looked for once it matters.
+    mentions_table_oid: OnceCell<bool>,
 }
 
 impl<'a> Binder<'a> {
@@ -122,6 +127,7 @@ impl<'a> Binder<'a> {
             cte_mentions: 0,
             in_cte: 0,
             mentioned: HashMap::new(),
+            mentions_table_oid: OnceCell::new(),
         }
     }
 

@@ -19,6 +19,11 @@ pub(crate) fn function(name: &str, types: &[PgType]) -> Result<FuncRef, SqlError
     Ok(FuncRef(Arc::new(registry::resolve_function(name, types)?)))
 }
 
+/// The function that returns rows, over arguments of these types.
+pub(crate) fn set_function(name: &str, types: &[PgType]) -> Result<FuncRef, SqlError> {
+    Ok(FuncRef(Arc::new(registry::resolve_set_function(name, types)?)))
+}
+
 /// Whether some aggregate has that name.
 pub(crate) fn is_aggregate(name: &str) -> bool {
     registry::is_aggregate(name)

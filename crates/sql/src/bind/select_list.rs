@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    self, Expr, SelectItem, SelectItemQualifiedWildcardKind, TrimWhereField,
+    self, AccessExpr, Expr, SelectItem, SelectItemQualifiedWildcardKind, Spanned, TrimWhereField,
     WildcardAdditionalOptions,
 };
 
@@ -56,8 +56,19 @@ impl Binder<'_> {
                 }
                 SelectItem::QualifiedWildcard(kind, options) => {
                     refuse_options(options)?;
-                    let SelectItemQualifiedWildcardKind::ObjectName(name) = kind else {
-                        return Err(SqlError::unsupported("an expression before .*"));
+                    let name = match kind {
+                        SelectItemQualifiedWildcardKind::ObjectName(name) => name,
+                        SelectItemQualifiedWildcardKind::Expr(expr) => {
+                            let mut cx = Cx::collecting(scope, clause, collected);
+                            let row = self.expr(expr, &mut cx)?;
+                            let fields = self.all_fields(&row, expr.span())?;
+                            result.extend(fields.into_iter().map(|(name, scalar)| Item {
+                                name,
+                                scalar,
+                                origin: None,
+                            }));
+                            continue;
+                        }
                     };
                     let parts: Option<Vec<ast::Ident>> =
                         name.0.iter().map(|part| part.as_ident().cloned()).collect();
@@ -132,7 +143,13 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         Expr::Identifier(ident) => Some((fold(ident), true)),
         Expr::CompoundIdentifier(parts) => parts.last().map(|ident| (fold(ident), true)),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
-        Expr::CompoundFieldAccess { root, .. } => figure(root),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let dot = |access: &AccessExpr| match access {
+                AccessExpr::Dot(Expr::Identifier(field)) => Some((fold(field), true)),
+                _ => None,
+            };
+            access_chain.iter().rev().find_map(dot).or_else(|| figure(root))
+        }
         Expr::Function(function) => {
             function.name.0.last().and_then(|part| part.as_ident()).map(|ident| (fold(ident), true))
         }

@@ -49,6 +49,8 @@ pub trait VirtualTable: fmt::Debug + Send + Sync {
     fn name(&self) -> &str;
     /// Its schema.
     fn schema(&self) -> &str;
+    /// Its oid.
+    fn oid(&self) -> u32;
     /// Its columns.
     fn columns(&self) -> &[VirtualColumn];
     /// All its rows. `ctx.session` is whatever the session put there.
