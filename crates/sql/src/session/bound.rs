@@ -359,6 +359,7 @@ impl Session {
             settings: self.all_settings(),
             lock_timeout: self.hot.lock_timeout,
             cursors: self.cursor_infos(),
+            prepared: self.prepared.listed(),
         };
         ExecContext {
             engine: self.engine.exec.clone(),
@@ -366,6 +367,7 @@ impl Session {
             env: self.env.clone(),
             params: params.clone(),
             works: exec::work::Works::default(),
+            virtuals: exec::virtuals::Virtuals::default(),
             session: Arc::new(view),
             row_execution: self.hot.row_execution,
             analysis: self.analysis.clone(),
