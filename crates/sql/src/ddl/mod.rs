@@ -37,6 +37,7 @@ mod sequence;
 mod split;
 mod truncate;
 mod view;
+mod view_text;
 
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ pub(crate) use parse::{OwnDdl, is_own, parse_own};
 pub use reclaim::Reclaimer;
 pub(crate) use sequence::identity_of;
 pub(crate) use split::split_at;
+pub(crate) use view_text::view_text;
 
 /// Name of a statement, for errors.
 pub(crate) fn verb(statement: &Statement) -> &'static str {
