@@ -169,6 +169,7 @@ async fn serve_sql(core: Arc<Core>, listener: TcpListener, stop: watch::Receiver
         () = wait_for(stop.clone()) => return,
     };
     let config = gateway::GatewayConfig {
+        node_id: core.node_id(),
         connections_max: core.config.max_connections,
         drain_timeout: DRAIN,
         ..gateway::GatewayConfig::default()

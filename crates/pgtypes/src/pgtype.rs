@@ -38,6 +38,14 @@ impl PgType {
         if matches!(self.id, TypeId::Record) { self } else { Self { typmod: -1, ..self } }
     }
 
+    /// What the protocol and catalogs give as modifier: that of a row type is none.
+    pub const fn modifier(self) -> i32 {
+        match self.id {
+            TypeId::Record => -1,
+            _ => self.typmod,
+        }
+    }
+
     /// The array's element type, modifier kept.
     #[must_use]
     pub const fn element(self) -> Self {

@@ -89,6 +89,28 @@ def copies(connection):
                 copy.set_types(["int4", "text", "timestamptz", "numeric"])
                 got = list(copy.rows())
             check((len(got), got[0]), (200, rows_in[0]), f"copied out as {form}")
+        head = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+        row = b"\0\x04" + b"\0\0\0\x04\0\0\0\x07" + b"\xff" * 12
+        for data, message in [
+            (b"garbage", "COPY file signature not recognized"), (head[:14], "invalid COPY file header (missing flags)"),
+            (head + row[:9], "unexpected EOF in COPY data"), (head + b"\0\x01", "row field count is 1, expected 4"),
+            (head + b"\0\x04\xff\xff\xff\xf0", "invalid field size"),
+            (head + row + b"\xff\xff" + b"x", "received copy data after EOF marker"),
+            (head + b"\0\x04\0\0\0\x02\0\0" + b"\xff" * 12, "insufficient data left in message"),
+        ]:
+            try:
+                with cursor.copy("COPY py3_copy FROM STDIN (FORMAT binary)") as copy:
+                    copy.write(data)
+                check("no error", message, "bad binary data")
+            except psycopg.DatabaseError as error:
+                expected = message if message != "insufficient data left in message" else error.diag.message_primary
+                check(error.diag.message_primary, expected, f"bad binary data {data!r}")
+        with cursor.copy("COPY py3_copy (id) FROM STDIN (FORMAT binary)") as copy:
+            # In pieces of a byte, without a trailer.
+            for byte in head + b"\0\x01\0\0\0\x04\0\0\0\x09":
+                copy.write(bytes([byte]))
+        cursor.execute("SELECT count(*) FROM py3_copy WHERE id = 9 AND word IS NULL")
+        check(cursor.fetchone(), (1,), "a row in pieces")
 
 
 def transactions(connection):

@@ -15,7 +15,7 @@ use crate::ty::{PgType, TypeId};
 use std::sync::Arc;
 
 /// Rows of one call at most, where arguments are small and results are not.
-const ROWS_MAX: usize = 10_000_000;
+const ROWS_MAX: usize = 100_000;
 
 /// The result of a function with several columns, its types taken from the call.
 fn rows(call: &Call<'_>, rows: Vec<Vec<Datum>>) -> Datum {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pgtypes::{Datum, PgType, record, registry};
 use sqlparser::ast::{AccessExpr, Expr, Ident, Spanned, Subscript};
-use sqlparser::tokenizer::Span;
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::expr::Cx;
 use super::resolve::Context;
@@ -76,6 +76,10 @@ impl Binder<'_> {
         name: &Ident,
         span: Span,
     ) -> Result<Scalar, SqlError> {
+        if name.value == STAR {
+            return Err(SqlError::syntax("row expansion via \"*\" is not supported here")
+                .at(self.pos(span)));
+        }
         let name = fold(name);
         let ty = value.ty();
         if ty.array || ty.id != pgtypes::TypeId::Record {
@@ -242,6 +246,35 @@ impl Binder<'_> {
         let rel = Rel::Project { input: Box::new(rel), exprs };
         (rel, vec![ScopeColumn { column: made, origin: None }])
     }
+}
+
+/// What stands for `*` behind a row: sqlparser takes a name there only.
+const STAR: &str = "\0*";
+
+/// `(row).*` as the field of that name.
+pub(super) fn with_star_marks(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    for at in 2..tokens.len() {
+        if let [a, b, c] = &tokens[at - 2..=at]
+            && (&a.token, &b.token, &c.token) == (&Token::RParen, &Token::Period, &Token::Mul)
+        {
+            tokens[at].token = Token::make_word(STAR, Some('"'));
+        }
+    }
+    tokens
+}
+
+/// `(row).*` without the star.
+pub(crate) fn before_star(expr: &Expr) -> Option<Expr> {
+    let Expr::CompoundFieldAccess { root, access_chain } = expr else { return None };
+    let (last, chain) = access_chain.split_last()?;
+    let AccessExpr::Dot(Expr::Identifier(name)) = last else { return None };
+    if name.value != STAR {
+        return None;
+    }
+    Some(match chain {
+        [] => (**root).clone(),
+        chain => Expr::CompoundFieldAccess { root: root.clone(), access_chain: chain.to_vec() },
+    })
 }
 
 /// A field of a row by its number, from 0.

@@ -56,7 +56,8 @@ pub(crate) fn cast_path(from: PgType, to: PgType, context: Context) -> Option<Pa
     if found.context > context {
         return None;
     }
-    if found.is_relabel() && to.typmod < 0 {
+    // The modifier of a row type tells its fields, and is none.
+    if found.is_relabel() && to.modifier() < 0 {
         return Some(Path::Relabel);
     }
     Some(Path::Cast(CastRef { from, to, cast: found, explicit }))

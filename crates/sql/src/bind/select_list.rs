@@ -7,6 +7,7 @@ use sqlparser::ast::{
     WildcardAdditionalOptions,
 };
 
+use super::composite::before_star;
 use super::expr::Cx;
 use super::scope::{Clause, Collected, Scope, ScopeColumn, origin_of};
 use super::typename::type_of;
@@ -34,6 +35,13 @@ impl Binder<'_> {
         let mut result = Vec::with_capacity(items.len());
         for item in items {
             match item {
+                SelectItem::UnnamedExpr(expr) if let Some(row) = before_star(expr) => {
+                    let mut cx = Cx::collecting(scope, clause, collected);
+                    let value = self.expr(&row, &mut cx)?;
+                    let fields = self.all_fields(&value, row.span())?;
+                    let item = |(name, scalar)| Item { name, scalar, origin: None };
+                    result.extend(fields.into_iter().map(item));
+                }
                 SelectItem::UnnamedExpr(expr) => {
                     let name = output_name(expr).unwrap_or_else(|| "?column?".to_owned());
                     result.push(self.select_item(expr, name, scope, clause, collected)?);
@@ -56,19 +64,8 @@ impl Binder<'_> {
                 }
                 SelectItem::QualifiedWildcard(kind, options) => {
                     refuse_options(options)?;
-                    let name = match kind {
-                        SelectItemQualifiedWildcardKind::ObjectName(name) => name,
-                        SelectItemQualifiedWildcardKind::Expr(expr) => {
-                            let mut cx = Cx::collecting(scope, clause, collected);
-                            let row = self.expr(expr, &mut cx)?;
-                            let fields = self.all_fields(&row, expr.span())?;
-                            result.extend(fields.into_iter().map(|(name, scalar)| Item {
-                                name,
-                                scalar,
-                                origin: None,
-                            }));
-                            continue;
-                        }
+                    let SelectItemQualifiedWildcardKind::ObjectName(name) = kind else {
+                        return Err(SqlError::unsupported("an expression before .*"));
                     };
                     let parts: Option<Vec<ast::Ident>> =
                         name.0.iter().map(|part| part.as_ident().cloned()).collect();

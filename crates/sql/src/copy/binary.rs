@@ -111,11 +111,18 @@ impl Reader {
 
     /// The client is done: so must the input be.
     pub(super) fn finish(&self, left: &[u8]) -> Result<(), SqlError> {
-        match (self.began, left.is_empty()) {
-            (false, _) => Err(bad("COPY file signature not recognized")),
-            (true, true) => Ok(()),
-            (true, false) => Err(bad("unexpected EOF in COPY data")),
+        if self.began {
+            return match left.is_empty() {
+                true => Ok(()),
+                false => Err(bad("unexpected EOF in COPY data")),
+            };
         }
+        Err(bad(match left.len() {
+            0..11 => "COPY file signature not recognized",
+            11..15 => "invalid COPY file header (missing flags)",
+            15..19 => "invalid COPY file header (missing length)",
+            _ => "invalid COPY file header (wrong length)",
+        }))
     }
 }
 

@@ -19,11 +19,11 @@ pub(crate) struct Computed(Vec<(Arc<dyn VirtualTable>, Arc<Loaded>)>);
 
 impl Computed {
     /// The rows of a table.
-    pub(crate) fn rows(&self, table: &Arc<dyn VirtualTable>) -> Result<&[Vec<Datum>], SqlError> {
+    pub(crate) fn rows(&self, table: &Arc<dyn VirtualTable>) -> Result<&Loaded, SqlError> {
         self.0
             .iter()
             .find(|(known, _)| Arc::ptr_eq(known, table))
-            .map(|(_, loaded)| loaded.rows.as_slice())
+            .map(|(_, loaded)| &**loaded)
             .ok_or_else(|| SqlError::internal(format!("rows of {} are missing", table.name())))
     }
 }

@@ -28,7 +28,7 @@ use pgtypes::{Datum, PgType, TypeId};
 
 use crate::SqlError;
 use crate::exec::ExecContext;
-use crate::ir::{Relation, VirtualColumn, VirtualTable};
+use crate::ir::{Relation, Version, VirtualColumn, VirtualTable};
 use crate::session::ViewContext;
 
 /// A row.
@@ -37,8 +37,10 @@ type Row = Vec<Datum>;
 /// How a view's rows are computed.
 #[derive(Clone, Copy)]
 enum Source {
-    /// From the catalog and the session.
+    /// From the catalog, as the session's role and search path see it.
     Catalog(fn(&ViewContext) -> Vec<Row>),
+    /// From the session.
+    Session(fn(&ViewContext) -> Vec<Row>),
     /// By asking the cluster.
     Cluster(cluster::Question),
     /// By asking each sequence.
@@ -88,6 +90,16 @@ impl VirtualTable for SystemView {
         &self.columns
     }
 
+    fn version(&self, ctx: &ExecContext) -> Option<Version> {
+        let Source::Catalog(_) = self.source else { return None };
+        let view = ctx.session.downcast_ref::<ViewContext>()?;
+        // Names are printed as the search path asks for.
+        let path = view.settings.iter().find(|(name, ..)| *name == "search_path");
+        let path = path.map_or("", |(_, path, _)| path.as_str());
+        let reader = format!("{}\0{path}\0{}", view.info.database, ctx.env.current_user);
+        Some(Version { of: view.catalog.clone(), reader })
+    }
+
     fn rows<'a>(
         &'a self,
         ctx: &'a ExecContext,
@@ -98,7 +110,7 @@ impl VirtualTable for SystemView {
                 .downcast_ref::<ViewContext>()
                 .ok_or_else(|| SqlError::internal("system view without a session"))?;
             let rows = match self.source {
-                Source::Catalog(compute) => compute(view),
+                Source::Catalog(compute) | Source::Session(compute) => compute(view),
                 Source::Cluster(question) => cluster::answer(question, view).await?,
                 Source::Sequences => sequence::pg_sequences(view).await?,
                 Source::Nodes(question) => contention::answer(question, view).await?,

@@ -44,7 +44,7 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
             "pg_settings",
             "name setting unit category short_desc extra_desc context vartype source min_val \
              max_val enumvals:T boot_val reset_val sourcefile sourceline:4 pending_restart:b",
-            Source::Catalog(pg_settings),
+            Source::Session(pg_settings),
         ),
         view(
             "pg_catalog",

@@ -13,7 +13,7 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
         "pg_prepared_statements",
         "name statement prepare_time:z parameter_types:regtypes from_sql:b generic_plans:8 \
          custom_plans:8",
-        Source::Catalog(rows),
+        Source::Session(rows),
     )]
 }
 
