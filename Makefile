@@ -4,13 +4,16 @@
 CARGO ?= cargo
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help setup build demo test check unit sim test-against-postgres bench release doc fmt
+.PHONY: help setup clients build demo test check unit sim test-against-postgres bench release doc fmt
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: ## Installs the system packages the build needs, when they are missing (Debian).
 	@.ci/setup.sh build
+
+clients: ## Installs what the tests of clients need, when it is missing: PostgreSQL's programs, drivers, ORMs.
+	@.ci/setup.sh clients
 
 build: setup ## Builds `conclave`.
 	$(CARGO) build --bin conclave

@@ -9,6 +9,8 @@ use crate::auth::Security;
 /// Limits of a gateway. The default is fit for use.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
+    /// The node, so that process ids of sessions differ from those of other nodes.
+    pub node_id: u64,
     /// Sessions at the same time. The next one is refused with 53300.
     pub connections_max: usize,
     /// Connections that have not finished their start at the same time. The next one is closed.
@@ -31,6 +33,7 @@ pub struct GatewayConfig {
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
+            node_id: 0,
             connections_max: 1000,
             startups_max: 256,
             startup_timeout: Duration::from_secs(60),

@@ -61,6 +61,7 @@ enum Next {
     Shutdown,
     IdleTooLong,
     TransactionTooLong,
+    Terminated,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
@@ -98,6 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Ok(Next::Shutdown) => return Some(sqlstate::shutting_down()),
                 Ok(Next::IdleTooLong) => return Some(sqlstate::idle_in_transaction()),
                 Ok(Next::TransactionTooLong) => return Some(sqlstate::transaction_timeout()),
+                Ok(Next::Terminated) => return Some(SqlError::terminated()),
                 Err(WireError::Closed) => return None,
                 Err(WireError::Violation(violation)) => {
                     return Some(sqlstate::violation(&violation));
@@ -130,6 +132,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if phase == Phase::Closing || (phase == Phase::Draining && !open) {
                 return Ok(Next::Shutdown);
             }
+            let cancel = self.session.cancel_handle();
+            if cancel.is_terminated() {
+                return Ok(Next::Terminated);
+            }
             if let Some(received) = self.wire.received()? {
                 return Ok(Next::Received(received));
             }
@@ -157,6 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 }
                 () = too_long => return Ok(Next::IdleTooLong),
                 () = over => return Ok(Next::TransactionTooLong),
+                () = cancel.terminated() => return Ok(Next::Terminated),
             }
         }
     }
@@ -192,7 +199,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// Writes an error; one that ends the session ends the connection.
     fn tell(&mut self, error: &SqlError) {
-        self.ended = error.code() == SqlState::TRANSACTION_TIMEOUT;
+        self.ended =
+            matches!(error.code(), SqlState::TRANSACTION_TIMEOUT | SqlState::ADMIN_SHUTDOWN);
         self.wire.error(error, if self.ended { Ends::Connection } else { Ends::Statement });
     }
 

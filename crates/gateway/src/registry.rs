@@ -16,8 +16,17 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Sessions {
     by_process: HashMap<i32, Entry>,
+    /// What all process ids begin with: the node.
+    node: i32,
     last: i32,
 }
+
+/// Bits of a process id that count the sessions of a node.
+const SESSION_BITS: u32 = 20;
+/// The number of a session, without its node.
+const SESSION_MAX: i32 = (1 << SESSION_BITS) - 1;
+/// Nodes that process ids tell apart.
+const NODES: u64 = 1 << (31 - SESSION_BITS);
 
 #[derive(Debug)]
 struct Entry {
@@ -35,13 +44,19 @@ pub(crate) struct Registered {
 }
 
 impl Registry {
+    /// The sessions of a node.
+    pub(crate) fn of_node(node_id: u64) -> Arc<Registry> {
+        let node = i32::try_from(node_id % NODES).expect("a few bits") << SESSION_BITS;
+        Arc::new(Registry { sessions: Mutex::new(Sessions { node, ..Sessions::default() }) })
+    }
+
     /// Takes a process id that no other session has, and a key that nobody can guess.
     pub(crate) fn register(self: &Arc<Self>) -> Registered {
         let key = rand::random();
         let mut sessions = self.sessions.lock();
         loop {
-            sessions.last = sessions.last.checked_add(1).unwrap_or(1);
-            let process = sessions.last;
+            sessions.last = if sessions.last == SESSION_MAX { 1 } else { sessions.last + 1 };
+            let process = sessions.node | sessions.last;
             if let Vacant(place) = sessions.by_process.entry(process) {
                 place.insert(Entry { key, cancel: None });
                 return Registered { registry: self.clone(), process, key };

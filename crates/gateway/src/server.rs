@@ -63,8 +63,8 @@ pub async fn serve(
     let server = Arc::new(Server {
         engine,
         slots: Arc::new(Semaphore::new(config.connections_max)),
+        registry: Registry::of_node(config.node_id),
         config,
-        registry: Arc::default(),
         phases,
     });
     let mut connections = JoinSet::new();

@@ -138,6 +138,11 @@ impl Core {
         StartError::Cluster(reason.unwrap_or_default())
     }
 
+    /// The id that the cluster gave this node.
+    pub(crate) fn node_id(&self) -> u64 {
+        self.identity.lock().node_id
+    }
+
     /// This node as the registry knows it.
     fn descriptor(&self) -> NodeDescriptor {
         let identity = self.identity.lock();

@@ -172,6 +172,7 @@ async fn serve_sql(core: Arc<Core>, listener: TcpListener, stop: watch::Receiver
         () = wait_for(stop.clone()) => return,
     };
     let config = gateway::GatewayConfig {
+        node_id: core.node_id(),
         connections_max: core.config.max_connections,
         drain_timeout: DRAIN,
         security: core.tls.as_ref().map(|tls| tls.gateway.clone()),

@@ -96,10 +96,16 @@ pub fn parse_binary(bytes: Bytes, ty: PgType) -> Result<Datum> {
         | TypeId::Regproc
         | TypeId::Regnamespace
         | TypeId::Regrole
+        | TypeId::Regprocedure
+        | TypeId::Regoper
+        | TypeId::Regoperator
+        | TypeId::Regcollation
+        | TypeId::Regconfig
+        | TypeId::Regdictionary
         | TypeId::Xid => Datum::Oid(u32::from_be_bytes(exact(&bytes)?)),
         TypeId::Xid8 => xid8::datum(u64::from_be_bytes(exact(&bytes)?)),
         TypeId::Void => Datum::text(""),
-        TypeId::Record => {
+        TypeId::Record | TypeId::Int2vector | TypeId::Oidvector => {
             return Err(TypeError::not_supported(
                 "input of anonymous composite types is not implemented",
             ));

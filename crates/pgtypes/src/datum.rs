@@ -191,6 +191,15 @@ impl Datum {
         Self::Array(Arc::new(ArrayValue::vector(items)))
     }
 
+    /// An `int2vector` or `oidvector`: subscripts from 0.
+    pub fn vector(items: Vec<Datum>) -> Self {
+        if items.is_empty() {
+            return Self::Array(Arc::default());
+        }
+        let len = i32::try_from(items.len()).expect("vectors are short");
+        Self::Array(Arc::new(ArrayValue { dims: vec![Dim { len, lower: 0 }], items }))
+    }
+
     /// Bytes this value accounts for: itself and what it keeps alive on the heap.
     pub fn size(&self) -> usize {
         let heap = match self {

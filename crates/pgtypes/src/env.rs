@@ -66,6 +66,10 @@ pub trait SystemNames: Send + Sync {
     fn call(&self, function: &str, args: &[crate::Datum]) -> crate::Datum;
     /// Whether a role may do something: `has_table_privilege` and its kin.
     fn may(&self, function: &str, args: &[crate::Datum]) -> crate::Result<crate::Datum>;
+    /// `set_config`: the value as it is from the next statement on; none is DEFAULT.
+    fn set_config(&self, name: &str, value: Option<&str>, local: bool) -> crate::Result<String>;
+    /// `pg_cancel_backend`, `pg_terminate_backend`: whether there is such a session.
+    fn signal(&self, pid: i32, terminate: bool) -> crate::Result<bool>;
     /// `currval` of the sequence with that oid; `lastval` without one.
     fn current_value(&self, sequence: Option<u32>) -> crate::Result<i64>;
 }

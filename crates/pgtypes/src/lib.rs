@@ -26,6 +26,7 @@ mod format;
 pub mod json;
 pub mod numeric;
 mod pgtype;
+pub mod record;
 pub mod registry;
 pub mod sortkey;
 pub mod text;

@@ -32,16 +32,28 @@ impl PgType {
         Self { typmod, ..self }
     }
 
-    /// The same type without modifier.
+    /// The same type without modifier. That of a row stays: it says what the fields are.
     #[must_use]
     pub const fn base(self) -> Self {
-        Self { typmod: -1, ..self }
+        if matches!(self.id, TypeId::Record) { self } else { Self { typmod: -1, ..self } }
+    }
+
+    /// What the protocol and catalogs give as modifier: that of a row type is none.
+    pub const fn modifier(self) -> i32 {
+        match self.id {
+            TypeId::Record => -1,
+            _ => self.typmod,
+        }
     }
 
     /// The array's element type, modifier kept.
     #[must_use]
     pub const fn element(self) -> Self {
-        Self { array: false, ..self }
+        match self.id {
+            TypeId::Int2vector => Self::INT2,
+            TypeId::Oidvector => Self::OID,
+            _ => Self { array: false, ..self },
+        }
     }
 
     /// The array type of this element type, modifier kept.
@@ -62,7 +74,7 @@ impl PgType {
 
     /// The object id, of the array type for arrays.
     pub fn oid(self) -> u32 {
-        if self.array { self.id.array_oid() } else { self.id.oid() }
+        if self.is_plain_array() { self.id.array_oid() } else { self.id.oid() }
     }
 
     /// The type of an object id, array types included.
@@ -71,10 +83,20 @@ impl PgType {
             return None;
         }
         TypeId::all().find_map(|id| match oid {
-            _ if id.oid() == oid => Some(Self::new(id)),
+            _ if id.oid() == oid => Some(Self::named(id)),
             _ if id.array_oid() == oid => Some(Self::array_of(id)),
             _ => None,
         })
+    }
+
+    /// Is it an array that has a type of its own, unlike `int2vector`?
+    pub const fn is_plain_array(self) -> bool {
+        self.array && !self.id.is_vector()
+    }
+
+    /// The type that a name or object id without brackets stands for.
+    pub const fn named(id: TypeId) -> Self {
+        Self { id, array: id.is_vector(), typmod: -1 }
     }
 
     /// `pg_type.typlen`.
@@ -95,12 +117,20 @@ impl PgType {
 
     /// `pg_type.typname`: `int4`, `_int4`.
     pub fn type_name(self) -> String {
-        if self.array { format!("_{}", self.id.name()) } else { self.id.name().to_owned() }
+        if self.is_plain_array() {
+            format!("_{}", self.id.name())
+        } else {
+            self.id.name().to_owned()
+        }
     }
 
     /// SQL spelling without modifier, as error messages and `pg_typeof` print: `integer[]`.
     pub fn sql_name(self) -> String {
-        if self.array { format!("{}[]", self.id.sql_name()) } else { self.id.sql_name().to_owned() }
+        if self.is_plain_array() {
+            format!("{}[]", self.id.sql_name())
+        } else {
+            self.id.sql_name().to_owned()
+        }
     }
 }
 

@@ -63,11 +63,27 @@ pub enum TypeId {
     Regnamespace,
     /// `regrole`
     Regrole,
+    /// `regprocedure`
+    Regprocedure,
+    /// `regoper`
+    Regoper,
+    /// `regoperator`
+    Regoperator,
+    /// `regcollation`
+    Regcollation,
+    /// `regconfig`
+    Regconfig,
+    /// `regdictionary`
+    Regdictionary,
     /// `xid`
     Xid,
     /// `xid8`: see [`crate::xid8`]
     Xid8,
-    /// `record`
+    /// `int2vector`: only as an array of `smallint` with subscripts from 0, see [`PgType::element`].
+    Int2vector,
+    /// `oidvector`: likewise, of `oid`.
+    Oidvector,
+    /// `record`; what its fields are, if anybody knows, is the modifier: see [`crate::record`].
     Record,
     /// `void`
     Void,
@@ -172,8 +188,16 @@ rows! {
     Regproc 24 1008 "regproc" "regproc" 4 Numeric false;
     Regnamespace 4089 4090 "regnamespace" "regnamespace" 4 Numeric false;
     Regrole 4096 4097 "regrole" "regrole" 4 Numeric false;
+    Regprocedure 2202 2207 "regprocedure" "regprocedure" 4 Numeric false;
+    Regoper 2203 2208 "regoper" "regoper" 4 Numeric false;
+    Regoperator 2204 2209 "regoperator" "regoperator" 4 Numeric false;
+    Regcollation 4191 4192 "regcollation" "regcollation" 4 Numeric false;
+    Regconfig 3734 3735 "regconfig" "regconfig" 4 Numeric false;
+    Regdictionary 3769 3770 "regdictionary" "regdictionary" 4 Numeric false;
     Xid 28 1011 "xid" "xid" 4 User false;
     Xid8 5069 271 "xid8" "xid8" 8 User false;
+    Int2vector 22 0 "int2vector" "int2vector" -1 Array false;
+    Oidvector 30 0 "oidvector" "oidvector" -1 Array false;
     Record 2249 2287 "record" "record" -1 Pseudo false;
     Void 2278 0 "void" "void" 4 Pseudo false;
     Unknown 705 0 "unknown" "unknown" -2 Unknown false;
@@ -259,8 +283,19 @@ impl TypeId {
                 | Self::Regproc
                 | Self::Regnamespace
                 | Self::Regrole
+                | Self::Regprocedure
+                | Self::Regoper
+                | Self::Regoperator
+                | Self::Regcollation
+                | Self::Regconfig
+                | Self::Regdictionary
                 | Self::Xid
         )
+    }
+
+    /// `int2vector` or `oidvector`, whose values are arrays.
+    pub const fn is_vector(self) -> bool {
+        matches!(self, Self::Int2vector | Self::Oidvector)
     }
 
     /// The type of a non-array object id.

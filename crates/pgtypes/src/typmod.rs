@@ -138,7 +138,7 @@ pub fn interval(fields: i32, precision: Option<i32>) -> Result<i32> {
 /// What PostgreSQL's `format_type(oid, typmod)` prints.
 pub fn format_type(ty: PgType) -> String {
     let mut name = element_name(ty);
-    if ty.array {
+    if ty.is_plain_array() {
         name.push_str("[]");
     }
     name
@@ -227,5 +227,8 @@ pub fn parse_type(text: &str) -> Option<PgType> {
         ("char" | "character" | "nchar", true) => 5,
         _ => encode(id, &args).ok()?,
     };
-    Some(PgType { id, array, typmod })
+    if id.is_vector() && array {
+        return None;
+    }
+    Some(PgType { array: array || id.is_vector(), id, typmod })
 }

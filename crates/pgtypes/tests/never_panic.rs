@@ -1,6 +1,8 @@
 //! Every function and operator on the extremes of its types: a result or an error, never a panic.
 
-use pgtypes::registry::{FunctionInfo, functions, operators, resolve_function, resolve_operator};
+use pgtypes::registry::{
+    FunctionInfo, functions, operators, resolve_function, resolve_operator, resolve_set_function,
+};
 use pgtypes::{Datum, EvalEnv, PgType, TypeId, parse_text, typmod};
 
 /// Texts of values at the edges of a type.
@@ -71,6 +73,8 @@ fn call_all(info: &FunctionInfo, operator: bool, env: &EvalEnv) -> Vec<String> {
     };
     let resolved = if operator {
         resolve_operator(info.name, &types)
+    } else if info.is_set {
+        resolve_set_function(info.name, &types)
     } else {
         resolve_function(info.name, &types)
     };

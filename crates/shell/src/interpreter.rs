@@ -248,7 +248,7 @@ impl Shell {
     /// `database=> `, with a star inside a transaction and a bang inside a failed one.
     fn prompt(&self, splitter: &Splitter) -> String {
         let Some(connection) = &self.connection else { return "!> ".to_owned() };
-        let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or("conclave");
+        let database = self.target.config.get_dbname().unwrap_or(self.target.user());
         let join = if splitter.is_empty() { '=' } else { '-' };
         let state = match connection.status {
             Status::Idle => "",

@@ -211,6 +211,12 @@ impl SqlError {
         Self::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")
     }
 
+    /// 57P01, of a session that `pg_terminate_backend` ends.
+    pub fn terminated() -> Self {
+        let message = "terminating connection due to administrator command";
+        Self::new(SqlState::ADMIN_SHUTDOWN, message)
+    }
+
     /// The fields.
     pub fn fields(&self) -> &Fields {
         &self.0

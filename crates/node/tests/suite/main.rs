@@ -1,12 +1,14 @@
 //! Clusters of real processes: a module per topic, one binary, because linking DataFusion is what takes long.
 
 mod chaos;
+mod clients;
 mod explain;
 mod jdbc;
 mod levels;
 mod locks;
 mod past;
 mod round_trips;
+mod secure;
 mod sql_files;
 mod support;
 mod survival;

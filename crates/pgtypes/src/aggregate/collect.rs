@@ -192,6 +192,23 @@ impl JsonBuild {
     }
 }
 
+impl JsonBuild {
+    /// Arrays and rows begin lines, as in PostgreSQL.
+    fn list(&self, pieces: &[&str]) -> String {
+        let ty = self.args.last().copied().unwrap_or(PgType::TEXT);
+        let structured = ty.array || ty.id == TypeId::Record;
+        let mut text = String::from("[");
+        for (n, piece) in pieces.iter().enumerate() {
+            if n > 0 {
+                text.push_str(if structured && *piece != "null" { ", \n " } else { ", " });
+            }
+            text.push_str(piece);
+        }
+        text.push(']');
+        text
+    }
+}
+
 impl Accumulate for JsonBuild {
     fn update(&mut self, args: &[Datum]) -> Result<()> {
         let value = args.last().expect("one or two arguments");
@@ -231,11 +248,8 @@ impl Accumulate for JsonBuild {
             return Ok(Datum::Null);
         }
         let pieces: Vec<&str> = self.pieces.iter().filter_map(Datum::as_str).collect();
-        let text = if self.object {
-            format!("{{ {} }}", pieces.join(", "))
-        } else {
-            format!("[{}]", pieces.join(", "))
-        };
+        let text =
+            if self.object { format!("{{ {} }}", pieces.join(", ")) } else { self.list(&pieces) };
         if !self.binary {
             return Ok(Datum::text(text));
         }

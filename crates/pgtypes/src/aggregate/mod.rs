@@ -21,7 +21,7 @@ use datafusion_expr::AggregateUDF;
 use crate::datum::Datum;
 use crate::env::EvalEnv;
 use crate::error::Result;
-use crate::registry::Signature;
+use crate::registry::{ArgSpec, FunctionInfo, Signature, Volatility};
 use crate::ty::PgType;
 
 /// The state of one aggregate over one group.
@@ -103,6 +103,21 @@ fn aggregates() -> &'static Aggregates {
 /// Is there an aggregate of this name?
 pub fn is_aggregate(name: &str) -> bool {
     aggregates().0.contains_key(name)
+}
+
+/// All aggregates as catalogs list them, by name.
+pub fn aggregates_listed() -> Vec<FunctionInfo> {
+    let entry = |entry: &AggEntry| FunctionInfo {
+        name: entry.name,
+        args: entry.signature.args.iter().map(ArgSpec::name).collect(),
+        result: entry.signature.result.name(),
+        strict: false,
+        volatility: Volatility::Immutable,
+        is_set: false,
+    };
+    let mut all: Vec<FunctionInfo> = aggregates().0.values().flatten().map(entry).collect();
+    all.sort_by(|a, b| a.name.cmp(b.name).then_with(|| a.args.cmp(&b.args)));
+    all
 }
 
 /// Names of all aggregates.

@@ -7,10 +7,9 @@ use arrow::array::{
     Float64Builder, Int16Builder, Int32Builder, Int64Builder, StringBuilder, UInt32Builder,
 };
 use arrow::datatypes::DataType;
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
-use super::to_arrow_type;
-use crate::binary::put_field;
+use super::{rows, to_arrow_type};
 use crate::datum::{Datum, Interval};
 use crate::ty::PgType;
 
@@ -85,7 +84,7 @@ impl ColumnBuilder {
             }
             (Inner::Binary(b), Datum::Array(_) | Datum::Record(_)) => {
                 let mut bytes = BytesMut::new();
-                store_nested(datum, self.ty, &mut bytes);
+                rows::store(datum, self.ty, &mut bytes);
                 b.append_value(&bytes);
             }
             (Inner::Fixed16(b), Datum::Uuid(bytes)) => {
@@ -144,25 +143,4 @@ pub(super) fn interval_bytes(value: Interval) -> [u8; 16] {
     bytes[8..12].copy_from_slice(&value.days.to_be_bytes());
     bytes[12..].copy_from_slice(&value.months.to_be_bytes());
     bytes
-}
-
-/// Arrays as on the wire; rows with the modifier of each field besides its type.
-fn store_nested(datum: &Datum, ty: PgType, out: &mut BytesMut) {
-    let Datum::Record(fields) = datum else {
-        return crate::binary::to_binary(datum, ty, out);
-    };
-    out.put_u32(u32::try_from(fields.len()).expect("at most 1664 columns"));
-    for (ty, field) in fields.iter() {
-        out.put_u32(ty.oid());
-        out.put_i32(ty.typmod);
-        match field {
-            Datum::Record(_) => {
-                let mut inner = BytesMut::new();
-                store_nested(field, *ty, &mut inner);
-                out.put_i32(i32::try_from(inner.len()).expect("values are below 1 GB"));
-                out.put_slice(&inner);
-            }
-            _ => put_field(field, *ty, out),
-        }
-    }
 }

@@ -24,6 +24,7 @@
 mod build;
 mod groups;
 mod read;
+mod rows;
 mod udaf;
 mod udf;
 mod vector;
@@ -71,7 +72,15 @@ pub fn to_arrow_type(ty: PgType) -> DataType {
         | TypeId::Regproc
         | TypeId::Regnamespace
         | TypeId::Regrole
+        | TypeId::Regprocedure
+        | TypeId::Regoper
+        | TypeId::Regoperator
+        | TypeId::Regcollation
+        | TypeId::Regconfig
+        | TypeId::Regdictionary
         | TypeId::Xid => DataType::UInt32,
+        // These are arrays always.
+        TypeId::Int2vector | TypeId::Oidvector => DataType::Binary,
     }
 }
 

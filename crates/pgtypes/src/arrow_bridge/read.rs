@@ -10,11 +10,11 @@ use arrow::datatypes::{
 };
 use bytes::{Buf, Bytes};
 
+use super::rows;
 use crate::binary::parse_binary;
 use crate::datum::{Datum, Interval};
 use crate::numeric::Numeric;
 use crate::ty::{PgType, TypeId};
-use std::sync::Arc;
 
 enum Inner<'a> {
     Null,
@@ -109,6 +109,9 @@ impl<'a> ColumnReader<'a> {
     }
 
     fn bytes(&self, bytes: &[u8]) -> Datum {
+        if self.ty.id == TypeId::Record {
+            return rows::load(bytes, self.ty);
+        }
         if self.ty.array {
             let owned = Bytes::copy_from_slice(bytes);
             return parse_binary(owned, self.ty.base()).expect("arrays are stored by this crate");
@@ -124,29 +127,9 @@ impl<'a> ColumnReader<'a> {
                 let days = bytes.get_i32();
                 Datum::Interval(Interval { months: bytes.get_i32(), days, micros })
             }
-            TypeId::Record => record(bytes),
             _ => Datum::Bytea(Bytes::copy_from_slice(bytes)),
         }
     }
-}
-
-fn record(mut bytes: &[u8]) -> Datum {
-    let count = bytes.get_u32();
-    let fields = (0..count)
-        .map(|_| {
-            let ty = PgType::from_oid(bytes.get_u32()).expect("a stored type exists");
-            let ty = ty.with_typmod(bytes.get_i32());
-            let Ok(len) = usize::try_from(bytes.get_i32()) else { return (ty, Datum::Null) };
-            let (field, rest) = bytes.split_at(len);
-            bytes = rest;
-            if ty.id == TypeId::Record && !ty.array {
-                return (ty, record(field));
-            }
-            let field = parse_binary(Bytes::copy_from_slice(field), ty.base());
-            (ty, field.expect("rows are stored by this crate"))
-        })
-        .collect();
-    Datum::Record(Arc::new(fields))
 }
 
 /// The value of a column in a row. For many rows of one column use a [`ColumnReader`].

@@ -53,6 +53,11 @@ impl Cast {
         self.kind == Kind::Relabel
     }
 
+    /// Does it go through the text form?
+    pub fn is_by_text(&self) -> bool {
+        self.kind == Kind::Io
+    }
+
     /// Converts a value and applies `to`'s modifier: an explicit cast cuts strings to length, an
     /// implicit one refuses them.
     pub fn apply(
@@ -119,6 +124,9 @@ pub fn lookup(from: PgType, to: PgType) -> Option<Cast> {
     if to.id == TypeId::Unknown || to.id == TypeId::Void || from.id == TypeId::Void {
         return None;
     }
+    if to.id.is_vector() && from.array {
+        return None;
+    }
     if from.array && to.array {
         return lookup(from.element(), to.element()).map(|element| match element.kind {
             Kind::Relabel => element,
@@ -139,6 +147,13 @@ pub fn lookup(from: PgType, to: PgType) -> Option<Cast> {
         return cast(Explicit, Kind::Io);
     }
     None
+}
+
+/// The casts that `pg_cast` lists: those that do not come of the rule about text.
+pub fn listed() -> Vec<(TypeId, TypeId, Cast)> {
+    let pairs = TypeId::all().flat_map(|from| TypeId::all().map(move |to| (from, to)));
+    let known = pairs.filter(|(from, to)| from != to);
+    known.filter_map(|(from, to)| Some((from, to, table(from, to)?))).collect()
 }
 
 /// `pg_cast` for our types.

@@ -16,10 +16,15 @@ pub(crate) fn json_text(datum: &Datum, ty: PgType, env: &EvalEnv, out: &mut Stri
         Datum::Text(text) if ty.id == TypeId::Json => out.push_str(text),
         Datum::Array(array) => array_json(&array.dims, &array.items, ty.element(), env, out)?,
         Datum::Record(fields) => {
+            let names = crate::record::fields(ty);
             out.push('{');
             for (i, (ty, field)) in fields.iter().enumerate() {
                 out.push_str(if i == 0 { "" } else { "," });
-                escape(&format!("f{}", i + 1), out).expect("writing to a string");
+                let written = match names.as_ref().and_then(|names| names.get(i)) {
+                    Some((name, _)) => escape(name, out),
+                    None => escape(&format!("f{}", i + 1), out),
+                };
+                written.expect("writing to a string");
                 out.push(':');
                 json_text(field, *ty, env, out)?;
             }

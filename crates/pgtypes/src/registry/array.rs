@@ -123,7 +123,7 @@ fn to_string(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
     Ok(Datum::text(parts.join(text(&a[1]))))
 }
 
-fn from_string(a: &[Datum]) -> Result<Datum> {
+pub(super) fn from_string(a: &[Datum]) -> Result<Datum> {
     if a[0].is_null() {
         return Ok(Datum::Null);
     }

@@ -4,23 +4,28 @@
 //! `resolve` picks among them by PostgreSQL's rules; a [`Resolved`] is the choice, with concrete
 //! argument and result types, ready to be called on datums or wrapped for Arrow.
 
+mod acl_default;
 mod args;
 mod arith;
 mod array;
 mod catalog_fn;
+mod client_fn;
 mod compare;
 mod date_fn;
 mod date_op;
 mod encode;
+mod form;
 mod format;
 mod json;
 mod json_fn;
 mod json_set;
+mod keywords;
 mod like;
 mod logic;
 mod math;
 mod regex_fn;
 mod resolve;
+mod set;
 mod signature;
 mod string;
 mod string_more;
@@ -38,9 +43,11 @@ use crate::ty::PgType;
 pub use crate::aggregate::{Accumulate, ResolvedAggregate, is_aggregate, resolve_aggregate};
 
 pub use catalog_fn::pretty_expr;
+pub use form::{array_of_arrays, field_of};
+pub use keywords::{Keyword, keywords};
 pub use like::like_prefix;
 pub(crate) use resolve::{check_polymorphic, choose, concrete_types, function_error};
-pub use resolve::{resolve_function, resolve_operator};
+pub use resolve::{resolve_function, resolve_operator, resolve_set_function};
 pub(crate) use signature::{ArgSpec, Signature};
 pub use string_more::{quote_ident, quote_literal};
 
@@ -91,6 +98,8 @@ pub(crate) struct Entry {
     pub(crate) volatility: Volatility,
     pub(crate) kernel: Kernel,
     pub(crate) vector: Option<Vector>,
+    /// Of a function that returns rows: its columns.
+    pub(crate) columns: Vec<(&'static str, ArgSpec)>,
 }
 
 impl Entry {
@@ -121,6 +130,7 @@ impl Entry {
 pub(crate) struct Registry {
     functions: HashMap<&'static str, Vec<Entry>>,
     operators: HashMap<&'static str, Vec<Entry>>,
+    sets: HashMap<&'static str, Vec<Entry>>,
 }
 
 impl Registry {
@@ -132,6 +142,13 @@ impl Registry {
     /// Adds an operator: `+(int4,int4) int4`, prefix with one argument.
     fn op(&mut self, text: &'static str, kernel: Kernel) -> &mut Entry {
         Self::add(&mut self.operators, text, kernel)
+    }
+
+    /// Adds a function that returns rows: `columns` are `a int4,b text`, or none for the one of the result.
+    fn set(&mut self, text: &'static str, columns: &'static str, kernel: Kernel) -> &mut Entry {
+        let entry = Self::add(&mut self.sets, text, kernel);
+        entry.columns = set::columns(entry.name, entry.signature.result, columns);
+        entry
     }
 
     fn add<'a>(
@@ -148,12 +165,17 @@ impl Registry {
             volatility: Volatility::Immutable,
             kernel,
             vector: None,
+            columns: Vec::new(),
         });
         entries.last_mut().expect("just pushed")
     }
 
     pub(crate) fn functions(&'static self, name: &str) -> &'static [Entry] {
         self.functions.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn sets(&'static self, name: &str) -> &'static [Entry] {
+        self.sets.get(name).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn operators(&'static self, name: &str) -> &'static [Entry] {
@@ -184,6 +206,9 @@ pub(crate) fn registry() -> &'static Registry {
         array::register(r);
         system::register(r);
         catalog_fn::register(r);
+        client_fn::register(r);
+        acl_default::register(r);
+        set::register(r);
         registry
     })
 }
@@ -191,6 +216,11 @@ pub(crate) fn registry() -> &'static Registry {
 /// Is there a function of this name (not an aggregate)?
 pub fn is_function(name: &str) -> bool {
     !registry().functions(name).is_empty()
+}
+
+/// Is there a function of this name that returns rows?
+pub fn is_set_function(name: &str) -> bool {
+    !registry().sets(name).is_empty()
 }
 
 /// Is there an operator of this name?
@@ -211,6 +241,8 @@ pub struct FunctionInfo {
     pub strict: bool,
     /// When its result may change.
     pub volatility: Volatility,
+    /// Does it return rows?
+    pub is_set: bool,
 }
 
 fn list(map: &HashMap<&'static str, Vec<Entry>>) -> Vec<FunctionInfo> {
@@ -223,6 +255,7 @@ fn list(map: &HashMap<&'static str, Vec<Entry>>) -> Vec<FunctionInfo> {
             result: entry.signature.result.name(),
             strict: entry.strict,
             volatility: entry.volatility,
+            is_set: !entry.columns.is_empty(),
         })
         .collect();
     all.sort_by(|a, b| a.name.cmp(b.name).then_with(|| a.args.cmp(&b.args)));
@@ -231,7 +264,9 @@ fn list(map: &HashMap<&'static str, Vec<Entry>>) -> Vec<FunctionInfo> {
 
 /// All functions, by name, for `pg_proc` and completion.
 pub fn functions() -> Vec<FunctionInfo> {
-    list(&registry().functions)
+    let mut all = list(&registry().functions);
+    all.extend(list(&registry().sets));
+    all
 }
 
 /// All operators, by name.
@@ -252,6 +287,9 @@ pub struct Resolved {
     pub strict: bool,
     /// When the result may change.
     pub volatility: Volatility,
+    /// Of a function that returns rows: name and type of its columns. `result` is an array of them, of
+    /// rows if they are several or arrays.
+    pub columns: Vec<(&'static str, PgType)>,
     pub(crate) entry: &'static Entry,
 }
 

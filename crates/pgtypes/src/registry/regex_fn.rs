@@ -317,6 +317,12 @@ fn substring(value: &str, pattern: &str) -> Result<Datum> {
     }))
 }
 
+/// What stands between the matches.
+pub(super) fn split(text: &str, pattern: &str) -> Result<Datum> {
+    let regex = compile(pattern, "")?;
+    Ok(Datum::array(regex.split(text).map(Datum::from).collect()))
+}
+
 pub(super) fn register(r: &mut Registry) {
     macro_rules! operators {
         ($($ty:literal)*) => {
@@ -360,10 +366,7 @@ pub(super) fn register(r: &mut Registry) {
         let found = compile(text(&a[1]), "")?.find(text(&a[0])).map(|m| m.as_str().to_owned());
         Ok(found.map_or(Datum::Null, Datum::text))
     });
-    r.f("regexp_split_to_array(text,text) text[]", |_, a| {
-        let regex = compile(text(&a[1]), "")?;
-        Ok(Datum::array(regex.split(text(&a[0])).map(Datum::from).collect()))
-    });
+    r.f("regexp_split_to_array(text,text) text[]", |_, a| split(text(&a[0]), text(&a[1])));
     r.f("substring(text,text) text", |_, a| substring(text(&a[0]), text(&a[1])));
     r.f("similar_to_escape(text) text", |_, a| {
         Ok(Datum::text(similar_to_regex(text(&a[0]), Some('\\'))?))

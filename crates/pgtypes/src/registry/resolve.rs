@@ -7,7 +7,7 @@
 //!    some candidate takes it, else the category all agree on; at last unknown literals taken as
 //!    the type all known arguments share.
 
-use super::{Entry, Resolved, registry};
+use super::{Entry, Resolved, registry, set};
 use crate::cast::{self, Context};
 use crate::error::{Result, TypeError, sqlstate};
 use crate::registry::signature::{ArgSpec, Signature};
@@ -84,6 +84,14 @@ pub(crate) fn check_polymorphic(signature: &Signature, types: &[PgType]) -> Resu
 /// The function `name` means for these arguments.
 pub fn resolve_function(name: &str, types: &[PgType]) -> Result<Resolved> {
     let entry = choose(registry().functions(name), |entry| &entry.signature, types)
+        .map_err(|why| function_error(name, types, &why))?;
+    check_polymorphic(&entry.signature, types)?;
+    Ok(concrete(entry, types))
+}
+
+/// The function that returns rows.
+pub fn resolve_set_function(name: &str, types: &[PgType]) -> Result<Resolved> {
+    let entry = choose(registry().sets(name), |entry| &entry.signature, types)
         .map_err(|why| function_error(name, types, &why))?;
     check_polymorphic(&entry.signature, types)?;
     Ok(concrete(entry, types))
@@ -341,6 +349,8 @@ pub(crate) fn concrete_types(signature: &Signature, types: &[PgType]) -> (Vec<Pg
     let element = bound.element.unwrap_or(PgType::TEXT);
     let compatible = bound.compatible.unwrap_or(PgType::TEXT);
     let of = |spec: &ArgSpec, ty: PgType| match spec {
+        // What the fields of a row are is known by its own type only.
+        ArgSpec::Type(declared) if declared.same(ty) && ty.id == TypeId::Record => ty,
         ArgSpec::Type(declared) => *declared,
         ArgSpec::Any if ty.is_unknown() => PgType::TEXT,
         ArgSpec::Any => ty,
@@ -354,8 +364,17 @@ pub(crate) fn concrete_types(signature: &Signature, types: &[PgType]) -> (Vec<Pg
 }
 
 fn concrete(entry: &'static Entry, types: &[PgType]) -> Resolved {
-    let (args, result) = concrete_types(&entry.signature, types);
+    let (args, mut result) = concrete_types(&entry.signature, types);
+    let column = |(name, spec): &(&'static str, ArgSpec)| {
+        let signature = Signature { result: *spec, ..entry.signature.clone() };
+        (*name, concrete_types(&signature, types).1)
+    };
+    let columns: Vec<_> = entry.columns.iter().map(column).collect();
+    if !columns.is_empty() {
+        result = set::result(&columns);
+    }
     Resolved {
+        columns,
         name: entry.name,
         args,
         result,

@@ -22,7 +22,7 @@ pub(crate) enum ArgSpec {
 }
 
 impl ArgSpec {
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         match text {
             "any" => Self::Any,
             "anyelement" => Self::Element,
@@ -40,6 +40,7 @@ impl ArgSpec {
                     "qchar" => TypeId::Char,
                     _ => TypeId::from_name(name).expect("signatures name existing types"),
                 };
+                let array = array || id.is_vector();
                 Self::Type(PgType { id, array, typmod: -1 })
             }
         }

@@ -257,6 +257,29 @@ impl Reader<'_> {
     }
 }
 
+/// Reads `int2vector` and `oidvector`: elements between blanks, subscripts from 0.
+pub(super) fn parse_vector(text: &str, element: PgType, env: &EvalEnv) -> Result<Datum> {
+    let items = trim(text).split_ascii_whitespace();
+    let items = items.map(|item| parse_text(item, element, env)).collect::<Result<Vec<_>>>()?;
+    Ok(Datum::vector(items))
+}
+
+/// Prints such a vector.
+pub(super) fn print_vector<W: Write>(
+    value: &ArrayValue,
+    element: PgType,
+    env: &EvalEnv,
+    out: &mut W,
+) -> fmt::Result {
+    for (i, item) in value.items.iter().enumerate() {
+        if i > 0 {
+            out.write_str(" ")?;
+        }
+        print_datum(item, element, env, out)?;
+    }
+    Ok(())
+}
+
 /// Prints an array of `element`.
 pub(super) fn print<W: Write>(
     value: &ArrayValue,

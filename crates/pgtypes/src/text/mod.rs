@@ -28,6 +28,9 @@ pub use scalar::{parse_bool, parse_i16, parse_i32, parse_i64, parse_oid, parse_u
 
 /// Reads a value of type `ty`; its modifier is not applied.
 pub fn parse_text(text: &str, ty: PgType, env: &EvalEnv) -> Result<Datum> {
+    if ty.id.is_vector() {
+        return array::parse_vector(text, ty.element(), env);
+    }
     if ty.array {
         return array::parse(text, ty.element(), env);
     }
@@ -60,11 +63,18 @@ pub fn parse_text(text: &str, ty: PgType, env: &EvalEnv) -> Result<Datum> {
         TypeId::Oid | TypeId::Xid => Datum::Oid(parse_oid(text, ty.id.name())?),
         TypeId::Xid8 => xid8::datum(xid8::parse(text)),
         TypeId::Regtype => Datum::Oid(scalar::parse_regtype(text)?),
-        TypeId::Regclass | TypeId::Regproc | TypeId::Regnamespace | TypeId::Regrole => {
-            Datum::Oid(scalar::parse_reg(text, ty.id, env)?)
-        }
+        TypeId::Regclass
+        | TypeId::Regproc
+        | TypeId::Regnamespace
+        | TypeId::Regrole
+        | TypeId::Regprocedure
+        | TypeId::Regoper
+        | TypeId::Regoperator
+        | TypeId::Regcollation
+        | TypeId::Regconfig
+        | TypeId::Regdictionary => Datum::Oid(scalar::parse_reg(text, ty.id, env)?),
         TypeId::Void => Datum::text(""),
-        TypeId::Record => {
+        TypeId::Record | TypeId::Int2vector | TypeId::Oidvector => {
             return Err(crate::TypeError::not_supported(
                 "input of anonymous composite types is not implemented",
             ));
@@ -105,6 +115,9 @@ fn print<W: Write>(datum: &Datum, ty: PgType, env: &EvalEnv, out: &mut W) -> fmt
         Datum::Interval(value) => datetime::interval::print(*value, env, out),
         Datum::Uuid(bytes) => print_uuid(bytes, out),
         Datum::Oid(value) => scalar::print_oid(*value, ty.id, env, out),
+        Datum::Array(value) if ty.id.is_vector() => {
+            array::print_vector(value, ty.element(), env, out)
+        }
         Datum::Array(value) => array::print(value, ty.element(), env, out),
         Datum::Record(fields) => array::print_record(fields, env, out),
     }

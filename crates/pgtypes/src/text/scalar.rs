@@ -83,7 +83,11 @@ pub(super) fn parse_reg(text: &str, id: TypeId, env: &EvalEnv) -> Result<u32> {
     parse_oid(text, id.name()).map_err(|_| {
         let (kind, code) = match id {
             TypeId::Regclass => ("relation", "42P01"),
-            TypeId::Regproc => ("function", sqlstate::UNDEFINED_FUNCTION),
+            TypeId::Regproc | TypeId::Regprocedure => ("function", sqlstate::UNDEFINED_FUNCTION),
+            TypeId::Regoper | TypeId::Regoperator => ("operator", sqlstate::UNDEFINED_FUNCTION),
+            TypeId::Regcollation => ("collation", sqlstate::UNDEFINED_OBJECT),
+            TypeId::Regconfig => ("text search configuration", sqlstate::UNDEFINED_OBJECT),
+            TypeId::Regdictionary => ("text search dictionary", sqlstate::UNDEFINED_OBJECT),
             TypeId::Regnamespace => ("schema", "3F000"),
             _ => ("role", sqlstate::UNDEFINED_OBJECT),
         };
@@ -110,13 +114,12 @@ pub(super) fn print_oid<W: Write>(
     out: &mut W,
 ) -> fmt::Result {
     match id {
-        TypeId::Regtype | TypeId::Regclass | TypeId::Regproc if value == 0 => out.write_str("-"),
-        TypeId::Regnamespace | TypeId::Regrole if value == 0 => out.write_str("-"),
+        TypeId::Oid | TypeId::Xid => write!(out, "{value}"),
+        _ if value == 0 => out.write_str("-"),
         TypeId::Regtype => match PgType::from_oid(value) {
             Some(ty) => out.write_str(&ty.sql_name()),
             None => write!(out, "{value}"),
         },
-        TypeId::Oid | TypeId::Xid => write!(out, "{value}"),
         _ => match env.names.0.as_ref().and_then(|names| names.name_of(id, value)) {
             Some(name) => out.write_str(&name),
             None => write!(out, "{value}"),

@@ -8,9 +8,10 @@ use sqlparser::tokenizer::Span;
 use super::call_args::Args;
 use super::expr::Cx;
 use super::scope::Clause;
+use super::set_call::is_set_function;
 use super::{Binder, name_parts, ordered_set, resolve};
 use crate::error::{SqlError, SqlState};
-use crate::ir::{AggCall, FunctionScan, Scalar, SetFunction, SortKey, WindowFunc};
+use crate::ir::{AggCall, Scalar, SortKey, WindowFunc};
 
 impl Binder<'_> {
     /// A function over bound arguments.
@@ -64,8 +65,8 @@ impl Binder<'_> {
             )
             .at(self.pos(span)));
         }
-        if let Some(set_function) = SetFunction::by_name(&name) {
-            return self.set_function(set_function, &name, &args, span, cx);
+        if is_set_function(&name) {
+            return self.set_function(&name, &args, span, cx);
         }
         let mut bound = Vec::with_capacity(args.exprs.len());
         for arg in &args.exprs {
@@ -242,7 +243,6 @@ impl Binder<'_> {
     /// A set-returning function in a select list: joined laterally by the select.
     fn set_function(
         &mut self,
-        function: SetFunction,
         name: &str,
         args: &Args<'_>,
         span: Span,
@@ -259,26 +259,9 @@ impl Binder<'_> {
         for arg in &args.exprs {
             bound.push((self.expr(arg, cx)?, arg.span()));
         }
-        let (args, types) = self.set_function_args(function, name, bound, span)?;
-        let [ty] = types.as_slice() else {
-            return Err(SqlError::unsupported(format!(
-                "{name} with several arrays in a select list"
-            ))
-            .at(self.pos(span)));
-        };
-        let column = self.fresh(Arc::from(name), *ty);
-        let scalar = Scalar::Column(column.id, *ty);
-        let collected = cx.collected.as_mut().expect("checked above");
-        if !collected.functions.is_empty() {
-            return Err(SqlError::unsupported("several set-returning functions in a select list")
-                .at(self.pos(span)));
-        }
-        collected.functions.push(FunctionScan {
-            function,
-            args,
-            columns: vec![column],
-            ordinality: None,
-        });
-        Ok(scalar)
+        let mut collected = std::mem::take(cx.collected.as_deref_mut().expect("checked above"));
+        let made = self.rows_in_list(name, bound, span, &mut collected);
+        *cx.collected.as_deref_mut().expect("checked above") = collected;
+        made
     }
 }

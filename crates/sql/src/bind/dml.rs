@@ -363,6 +363,7 @@ pub(crate) fn target_item(scan: &Scan, schema: Option<String>) -> FromItem {
         name: Arc::from(scan.table.name.as_str()),
         schema: schema.map(Arc::from),
         columns: columns.clone(),
+        hidden: Vec::new(),
         primary_key: Vec::new(),
     };
     FromItem { rel: Rel::OneRow, tables: vec![table], columns }

@@ -405,6 +405,7 @@ impl Binder<'_> {
             name: Arc::from("excluded"),
             schema: None,
             columns,
+            hidden: Vec::new(),
             primary_key: Vec::new(),
         });
         let assignments = self.assignments(assignments, target, &both)?;

@@ -1,16 +1,15 @@
 //! Expression forms with a syntax of their own: CASE, ARRAY, EXTRACT, SUBSTRING, TRIM.
 
+use std::sync::Arc;
+
 use pgtypes::{Datum, PgType};
-use sqlparser::ast::{
-    self, AccessExpr, CaseWhen, DateTimeField, Expr, Spanned, Subscript, TrimWhereField,
-};
+use sqlparser::ast::{CaseWhen, DateTimeField, Expr, Spanned, TrimWhereField};
 use sqlparser::tokenizer::Span;
 
 use super::Binder;
 use super::expr::Cx;
-use super::resolve::Context;
 use crate::error::{SqlError, SqlState};
-use crate::ir::Scalar;
+use crate::ir::{FuncRef, Scalar};
 
 impl Binder<'_> {
     pub(crate) fn case(
@@ -65,14 +64,13 @@ impl Binder<'_> {
             .hint("Explicitly cast to the desired type, for example ARRAY[]::integer[].")
             .at(self.pos(span)));
         }
-        refuse_nested(items)?;
         let mut bound = Vec::with_capacity(items.len());
         for item in items {
             bound.push((self.expr(item, cx)?, item.span()));
         }
         let (items, ty) = self.unify(bound, "ARRAY")?;
         if ty.array {
-            return Err(SqlError::unsupported("an array constructor over arrays"));
+            return Ok(array_of_arrays(items, ty.base()));
         }
         Ok(Scalar::Array(items, ty.base().to_array()))
     }
@@ -84,78 +82,33 @@ impl Binder<'_> {
         ty: PgType,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
-        refuse_nested(items)?;
         let mut bound = Vec::with_capacity(items.len());
+        let mut nested = false;
         for item in items {
-            let scalar = self.expr(item, cx)?;
-            bound.push(self.explicit(scalar, ty.element(), item.span())?);
+            bound.push(match item {
+                Expr::Array(inner) => {
+                    nested = true;
+                    self.array_of(&inner.elem, ty, cx)?
+                }
+                item => {
+                    let scalar = self.expr(item, cx)?;
+                    let is_array = scalar.ty().array && !ty.id.is_vector();
+                    nested |= is_array;
+                    self.explicit(scalar, if is_array { ty } else { ty.element() }, item.span())?
+                }
+            });
+        }
+        if nested {
+            if let Some(item) = bound.iter().position(|scalar| !scalar.ty().array) {
+                return Err(SqlError::new(
+                    SqlState::DATATYPE_MISMATCH,
+                    "ARRAY types of arrays and elements cannot be matched",
+                )
+                .at(self.pos(items[item].span())));
+            }
+            return Ok(array_of_arrays(bound, ty));
         }
         Ok(Scalar::Array(bound, ty))
-    }
-
-    pub(crate) fn subscripts(
-        &mut self,
-        root: &Expr,
-        chain: &[AccessExpr],
-        cx: &mut Cx<'_, '_>,
-    ) -> Result<Scalar, SqlError> {
-        let mut scalar = self.expr(root, cx)?;
-        if !scalar.ty().array {
-            return Err(SqlError::new(
-                SqlState::DATATYPE_MISMATCH,
-                format!(
-                    "cannot subscript type {} because it does not support subscripting",
-                    scalar.ty().sql_name()
-                ),
-            )
-            .at(self.pos(root.span())));
-        }
-        let span = root.span();
-        let mut indexes = Vec::new();
-        for access in chain {
-            match access {
-                AccessExpr::Subscript(Subscript::Index { index }) => {
-                    indexes.push(self.subscript(index, cx)?);
-                }
-                AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) => {
-                    if stride.is_some() {
-                        return Err(SqlError::syntax("syntax error at or near \":\""));
-                    }
-                    if chain.len() > 1 {
-                        return Err(SqlError::unsupported("a slice of several dimensions")
-                            .at(self.pos(span)));
-                    }
-                    let mut bound = |expr: &Option<Expr>| match expr {
-                        Some(expr) => self.subscript(expr, cx),
-                        None => Ok(Scalar::null(PgType::INT4)),
-                    };
-                    let bounds = Box::new((bound(lower_bound)?, bound(upper_bound)?));
-                    scalar = Scalar::Slice { array: Box::new(scalar), bounds };
-                }
-                AccessExpr::Dot(field) => {
-                    return Err(SqlError::unsupported(format!("field selection .{field}"))
-                        .at(self.pos(span)));
-                }
-            }
-        }
-        if !indexes.is_empty() {
-            let ty = scalar.ty().element();
-            scalar = Scalar::Element { array: Box::new(scalar), indexes, ty };
-        }
-        Ok(scalar)
-    }
-
-    fn subscript(&mut self, expr: &Expr, cx: &mut Cx<'_, '_>) -> Result<Scalar, SqlError> {
-        let scalar = self.expr(expr, cx)?;
-        let span = expr.span();
-        match self.try_coerce(scalar, PgType::INT4, Context::Assignment, span)? {
-            Some(scalar) => Ok(scalar),
-            None => Err(SqlError::new(
-                SqlState::DATATYPE_MISMATCH,
-                "array subscript must have type integer",
-            )
-            .at(self.pos(span))),
-        }
     }
 
     pub(crate) fn extract(
@@ -262,11 +215,10 @@ impl Binder<'_> {
     }
 }
 
-fn refuse_nested(items: &[Expr]) -> Result<(), SqlError> {
-    if items.iter().any(|item| matches!(item, Expr::Array(ast::Array { .. }))) {
-        return Err(SqlError::unsupported("a multi-dimensional array constructor"));
-    }
-    Ok(())
+/// One dimension more than the arrays in it.
+fn array_of_arrays(items: Vec<Scalar>, ty: PgType) -> Scalar {
+    let func = FuncRef(Arc::new(pgtypes::registry::array_of_arrays(ty, items.len())));
+    Scalar::Call { func, args: items, ty }
 }
 
 /// Without the parentheses around it.

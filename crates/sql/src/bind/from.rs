@@ -175,7 +175,10 @@ impl Binder<'_> {
                         origin: Some((table.id, *at)),
                     })
                     .collect();
-                self.item(Rel::Scan(scan), columns, &table.name, schema, key, alias)
+                let (rel, hidden) = self.with_table_oid(Rel::Scan(scan), table.id);
+                let mut item = self.item(rel, columns, &table.name, schema, key, alias)?;
+                item.tables[0].hidden = hidden;
+                Ok(item)
             }
             Relation::Virtual(table) => {
                 let (schema_name, table_name) =
@@ -186,8 +189,12 @@ impl Binder<'_> {
                     table.columns().iter().map(|c| self.fresh(c.name, c.ty)).collect();
                 let shown = alias.map_or_else(|| name.to_owned(), |a| fold(&a.name));
                 let names = plain_columns(&columns);
+                let oid = table.oid();
                 let rel = Rel::Virtual(VirtualScan { table, alias: Arc::from(shown), columns });
-                self.item(rel, names, name, schema, Vec::new(), alias)
+                let (rel, hidden) = self.with_table_oid(rel, oid);
+                let mut item = self.item(rel, names, name, schema, Vec::new(), alias)?;
+                item.tables[0].hidden = hidden;
+                Ok(item)
             }
             Relation::View(view) => {
                 self.access(Accessed::Stored(view.id), Privileges::SELECT);
@@ -229,6 +236,7 @@ impl Binder<'_> {
             mentioned: std::collections::HashMap::new(),
             accesses: std::mem::take(&mut self.accesses),
             as_role: Some(view.owner),
+            mentions_table_oid: view.sql.to_ascii_lowercase().contains("tableoid").into(),
         };
         let bound = inner.query(query, None);
         self.accesses = inner.accesses;
@@ -322,6 +330,7 @@ impl Binder<'_> {
                 name: Arc::from(name),
                 schema: Some(Arc::from(schema.unwrap_or("public"))),
                 columns: shown.clone(),
+                hidden: Vec::new(),
                 primary_key: Vec::new(),
             },
         };
@@ -362,7 +371,14 @@ impl Binder<'_> {
         *shown = columns.clone();
         let alias: Arc<str> = Arc::from(folded);
         let name = Arc::clone(&alias);
-        Ok(ScopeTable { alias, name, schema: None, columns, primary_key: Vec::new() })
+        Ok(ScopeTable {
+            alias,
+            name,
+            schema: None,
+            columns,
+            hidden: Vec::new(),
+            primary_key: Vec::new(),
+        })
     }
 }
 

@@ -30,6 +30,9 @@ impl Binder<'_> {
             bound.push((self.expr_in(expr, scope, Clause::FromFunction)?, expr.span()));
         }
         let function = SetFunction::by_name(&name);
+        if function.is_none() && pgtypes::registry::is_set_function(&name) {
+            return self.rows_in_from(&name, bound, ordinality, alias, span);
+        }
         self.function_item(function, &name, bound, ordinality, alias, span)
     }
 

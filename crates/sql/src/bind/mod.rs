@@ -26,6 +26,7 @@
 mod as_of;
 mod call;
 mod call_args;
+mod composite;
 mod dml;
 mod dml_insert;
 mod explain;
@@ -53,6 +54,7 @@ mod rows;
 mod scope;
 mod select;
 mod select_list;
+mod set_call;
 mod sub;
 mod typename;
 mod types;
@@ -60,6 +62,7 @@ mod unsupported;
 mod window;
 mod with;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -111,6 +114,8 @@ pub struct Binder<'a> {
     /// What is done with relations, and as whom.
     accesses: Vec<Access>,
     as_role: Option<RoleId>,
+    /// Whether the text mentions the system column `tableoid`, looked for once it matters.
+    mentions_table_oid: OnceCell<bool>,
 }
 
 impl<'a> Binder<'a> {
@@ -131,6 +136,7 @@ impl<'a> Binder<'a> {
             mentioned: HashMap::new(),
             accesses: Vec::new(),
             as_role: None,
+            mentions_table_oid: OnceCell::new(),
         }
     }
 

@@ -24,6 +24,11 @@ pub(crate) fn is_function(name: &str) -> bool {
     registry::is_function(name) || registry::is_aggregate(name)
 }
 
+/// The function that returns rows, over arguments of these types.
+pub(crate) fn set_function(name: &str, types: &[PgType]) -> Result<FuncRef, SqlError> {
+    Ok(FuncRef(Arc::new(registry::resolve_set_function(name, types)?)))
+}
+
 /// Whether some aggregate has that name.
 pub(crate) fn is_aggregate(name: &str) -> bool {
     registry::is_aggregate(name)
@@ -56,7 +61,8 @@ pub(crate) fn cast_path(from: PgType, to: PgType, context: Context) -> Option<Pa
     if found.context > context {
         return None;
     }
-    if found.is_relabel() && to.typmod < 0 {
+    // The modifier of a row type tells its fields, and is none.
+    if found.is_relabel() && to.modifier() < 0 {
         return Some(Path::Relabel);
     }
     Some(Path::Cast(CastRef { from, to, cast: found, explicit }))

@@ -37,6 +37,8 @@ pub(crate) struct ScopeTable {
     /// Set when the table was named without an alias: `schema.table.column` works then.
     pub(crate) schema: Option<Arc<str>>,
     pub(crate) columns: Vec<ScopeColumn>,
+    /// System columns: found by name, not by `*`.
+    pub(crate) hidden: Vec<ScopeColumn>,
     /// The stored table, and the ids of its primary key if all of it is here.
     pub(crate) primary_key: Vec<ColId>,
 }
@@ -148,6 +150,13 @@ pub(crate) struct Scope<'s> {
     pub(crate) named_windows: Vec<(String, &'s ast::WindowSpec)>,
 }
 
+impl ScopeTable {
+    /// Its columns, system columns last.
+    pub(crate) fn all_columns(&self) -> impl Iterator<Item = &ScopeColumn> {
+        self.columns.iter().chain(&self.hidden)
+    }
+}
+
 /// FROM, or a part of it.
 #[derive(Debug)]
 pub(crate) struct FromItem {
@@ -197,7 +206,7 @@ impl<'s> Scope<'s> {
     /// Whether this level makes the column.
     pub(crate) fn makes(&self, id: ColId) -> bool {
         self.columns.iter().any(|c| c.column.id == id)
-            || self.tables.iter().any(|t| t.columns.iter().any(|c| c.column.id == id))
+            || self.tables.iter().any(|t| t.all_columns().any(|c| c.column.id == id))
     }
 }
 
@@ -223,9 +232,8 @@ impl Binder<'_> {
             Some(column) => Ok(column),
             None => {
                 let name = fold(ident);
-                if let Some(table) = whole_row(scope, &name) {
-                    return Err(SqlError::unsupported(format!("a whole-row reference to {table}"))
-                        .at(self.pos(ident.span)));
+                if let Some(row) = self.whole_row(scope, &name) {
+                    return Ok(row);
                 }
                 Err(SqlError::new(
                     SqlState::UNDEFINED_COLUMN,
@@ -245,7 +253,8 @@ impl Binder<'_> {
         let name = fold(ident);
         let mut level = Some(scope);
         while let Some(at) = level {
-            let mut found = at.columns.iter().filter(|c| *c.column.name == *name);
+            let hidden = at.tables.iter().flat_map(|table| &table.hidden);
+            let mut found = at.columns.iter().chain(hidden).filter(|c| *c.column.name == *name);
             if let Some(first) = found.next() {
                 if found.next().is_some() {
                     return Err(SqlError::new(
@@ -272,7 +281,7 @@ impl Binder<'_> {
         let (column, qualifier) = parts.split_last().expect("compound names have parts");
         let name = fold(column);
         let table = self.table_of(qualifier, scope)?;
-        let mut found = table.columns.iter().filter(|c| *c.column.name == *name);
+        let mut found = table.all_columns().filter(|c| *c.column.name == *name);
         let Some(first) = found.next() else {
             return Err(SqlError::new(
                 SqlState::UNDEFINED_COLUMN,
@@ -345,17 +354,6 @@ impl Binder<'_> {
         );
         Err(error.at(position))
     }
-}
-
-fn whole_row(scope: &Scope<'_>, name: &str) -> Option<String> {
-    let mut level = Some(scope);
-    while let Some(at) = level {
-        if at.tables.iter().any(|table| *table.alias == *name) {
-            return Some(format!("table \"{name}\""));
-        }
-        level = at.parent;
-    }
-    None
 }
 
 /// Columns of a relation under the names a scope gives them.

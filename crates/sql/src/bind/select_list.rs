@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    self, Expr, SelectItem, SelectItemQualifiedWildcardKind, TrimWhereField,
+    self, AccessExpr, Expr, SelectItem, SelectItemQualifiedWildcardKind, Spanned, TrimWhereField,
     WildcardAdditionalOptions,
 };
 
+use super::composite::before_star;
 use super::expr::Cx;
 use super::scope::{Clause, Collected, Scope, ScopeColumn, origin_of};
 use super::typename::type_of;
@@ -34,6 +35,13 @@ impl Binder<'_> {
         let mut result = Vec::with_capacity(items.len());
         for item in items {
             match item {
+                SelectItem::UnnamedExpr(expr) if let Some(row) = before_star(expr) => {
+                    let mut cx = Cx::collecting(scope, clause, collected);
+                    let value = self.expr(&row, &mut cx)?;
+                    let fields = self.all_fields(&value, row.span())?;
+                    let item = |(name, scalar)| Item { name, scalar, origin: None };
+                    result.extend(fields.into_iter().map(item));
+                }
                 SelectItem::UnnamedExpr(expr) => {
                     let name = output_name(expr).unwrap_or_else(|| "?column?".to_owned());
                     result.push(self.select_item(expr, name, scope, clause, collected)?);
@@ -132,7 +140,13 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         Expr::Identifier(ident) => Some((fold(ident), true)),
         Expr::CompoundIdentifier(parts) => parts.last().map(|ident| (fold(ident), true)),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
-        Expr::CompoundFieldAccess { root, .. } => figure(root),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let dot = |access: &AccessExpr| match access {
+                AccessExpr::Dot(Expr::Identifier(field)) => Some((fold(field), true)),
+                _ => None,
+            };
+            access_chain.iter().rev().find_map(dot).or_else(|| figure(root))
+        }
         Expr::Function(function) => {
             function.name.0.last().and_then(|part| part.as_ident()).map(|ident| (fold(ident), true))
         }

@@ -167,7 +167,7 @@ fn custom(name: &ast::ObjectName, args: &[String]) -> Result<PgType, SqlError> {
         })
         .collect::<Result<_, _>>()?;
     match (id, array) {
-        (Some(id), _) if args.is_empty() => Ok(PgType::new(id)),
+        (Some(id), _) if args.is_empty() => Ok(PgType::named(id)),
         (Some(id), _) => modified(id, &args),
         (None, Some(element)) if args.is_empty() => Ok(PgType::array_of(element)),
         _ => Err(unknown(&last)),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use catalog::{CatalogSnapshot, Privileges, Table};
 use kv::Txn;
 use pgtypes::{Datum, EvalEnv, cast};
 use sqlparser::ast;
 
+use super::binary::{self, Piece};
 use super::csv::{self, Scanner};
 use super::options::{Header, Options};
 use super::positions;
@@ -59,13 +60,16 @@ pub(super) async fn run(
     session.authority().demand(&*rows.table, Privileges::INSERT)?;
     rows.env = session.env().clone();
     let width = rows.positions.len();
-    sink.copy_in_start(CopyShape { columns: width, binary: false }).await?;
+    sink.copy_in_start(CopyShape { columns: width, binary: options.binary }).await?;
     if session.is_in_block() {
         sink.forget_copied();
     }
     let table = rows.table.clone();
     let mut target = Target::new(session, &table, txn.clone(), catalog.clone());
-    let count = read_all(&mut rows, &mut target, sink).await?;
+    let count = match options.binary {
+        true => read_binary(&mut rows, &mut target, sink).await?,
+        false => read_all(&mut rows, &mut target, sink).await?,
+    };
     target.finish(&mut rows).await?;
     Ok(Tag::Count("COPY", count))
 }
@@ -181,7 +185,66 @@ async fn read_all(
     }
 }
 
+/// The same of the binary format.
+async fn read_binary(
+    rows: &mut Rows,
+    target: &mut Target,
+    sink: &mut dyn Sink,
+) -> Result<u64, SqlError> {
+    let mut data = BytesMut::new();
+    let mut reader = binary::Reader::default();
+    let mut count = 0;
+    while let Some(chunk) = sink.copy_in().await? {
+        data.extend_from_slice(&chunk);
+        loop {
+            let piece = reader.next(&mut data, rows.positions.len());
+            match piece.map_err(|e| rows.context(e))? {
+                Piece::Wanting => break,
+                Piece::End => {}
+                Piece::Row(fields) => {
+                    rows.line += 1;
+                    let row = rows.binary_row(fields)?;
+                    target.add(rows, row).await?;
+                    count += 1;
+                }
+            }
+        }
+        if data.len() > RECORD_BYTES_MAX {
+            return Err(SqlError::new(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                format!("COPY record exceeds {RECORD_BYTES_MAX} bytes"),
+            ));
+        }
+    }
+    reader.finish(&data).map_err(|e| rows.context(e))?;
+    Ok(count)
+}
+
 impl Rows {
+    /// A row of defaults and NULLs.
+    fn blank(&self) -> Result<Vec<Datum>, SqlError> {
+        let mut row = vec![Datum::Null; self.table.columns.len()];
+        for (position, default) in &self.defaults {
+            row[*position] = ir::eval(default, &self.env, &[], &[])?;
+        }
+        Ok(row)
+    }
+
+    fn binary_row(&self, fields: Vec<Option<Bytes>>) -> Result<Vec<Datum>, SqlError> {
+        let mut row = self.blank()?;
+        for (field, &position) in fields.into_iter().zip(&self.positions) {
+            let Some(bytes) = field else { continue };
+            let column = &self.table.columns[position];
+            let datum =
+                pgtypes::parse_binary(bytes, column.ty).and_then(|datum| match column.ty.typmod {
+                    -1 => Ok(datum),
+                    _ => cast::apply_typmod(datum, column.ty, false),
+                });
+            row[position] = datum.map_err(|e| self.context(e.into()))?;
+        }
+        Ok(row)
+    }
+
     fn split(
         &self,
         record: &[u8],
@@ -228,10 +291,7 @@ impl Rows {
         quoted: &mut Vec<bool>,
     ) -> Result<Vec<Datum>, SqlError> {
         self.split(record, fields, quoted)?;
-        let mut row = vec![Datum::Null; self.table.columns.len()];
-        for (position, default) in &self.defaults {
-            row[*position] = ir::eval(default, &self.env, &[], &[])?;
-        }
+        let mut row = self.blank()?;
         // A table without columns is fed empty lines.
         if self.positions.is_empty() && record.is_empty() {
             return Ok(row);

@@ -1,13 +1,14 @@
-//! COPY FROM STDIN and TO STDOUT, text and CSV.
+//! COPY FROM STDIN and TO STDOUT: text, CSV and binary.
 //!
 //! ```text
 //!   CopyData ──▶ records ──▶ fields ──▶ row ──┬─▶ BulkWriter   table made or truncated here
-//!             text, csv              parse_text └─▶ Writes       all others: the transaction's buffer
+//!             text, csv, binary      parse_text └─▶ Writes       all others: the transaction's buffer
 //! ```
 //!
 //! Input is decoded as it comes; memory holds one record and one batch, and for the second way what
 //! the transaction has written, up to its limit (53200).
 
+mod binary;
 mod csv;
 mod input;
 mod options;

@@ -9,6 +9,7 @@ use crate::{SqlError, SqlState};
 #[derive(Debug, Clone)]
 pub(super) struct Options {
     pub(super) csv: bool,
+    pub(super) binary: bool,
     pub(super) delimiter: u8,
     pub(super) null: String,
     pub(super) header: Header,
@@ -91,10 +92,11 @@ fn boolean(name: &str, value: &OptionValue) -> Result<bool, SqlError> {
 impl Options {
     pub(super) fn new(statement: &CopyStatement) -> Result<Options, SqlError> {
         let mut seen: Vec<&str> = Vec::new();
-        let mut csv = false;
+        let (mut csv, mut binary) = (false, false);
         let (mut delimiter, mut null, mut quote, mut escape) = (None, None, None, None);
         let mut options = Options {
             csv: false,
+            binary: false,
             delimiter: b'\t',
             null: "\\N".to_owned(),
             header: Header::None,
@@ -117,7 +119,7 @@ impl Options {
                 "format" => match word()?.to_ascii_lowercase().as_str() {
                     "text" => {}
                     "csv" => csv = true,
-                    "binary" => return Err(SqlError::unsupported("COPY in binary format")),
+                    "binary" => binary = true,
                     other => {
                         return Err(SqlError::new(
                             SqlState::INVALID_PARAMETER_VALUE,
@@ -153,6 +155,19 @@ impl Options {
             }
         }
         options.csv = csv;
+        options.binary = binary;
+        if binary {
+            let text_only = [("DELIMITER", delimiter.is_some()), ("NULL", null.is_some())];
+            if let Some((name, _)) = text_only.iter().find(|(_, given)| *given) {
+                return Err(SqlError::syntax(format!("cannot specify {name} in BINARY mode")));
+            }
+            if options.header != Header::None {
+                return Err(SqlError::new(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    "cannot specify HEADER in BINARY mode",
+                ));
+            }
+        }
         if csv {
             options.delimiter = b',';
             options.null = String::new();

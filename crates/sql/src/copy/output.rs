@@ -1,11 +1,15 @@
 //! COPY TO STDOUT.
 
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use kv::Txn;
 use pgtypes::Datum;
 use sqlparser::ast;
 
 use super::options::{Header, Options};
 use super::parse::{CopySource, CopyStatement};
-use super::{csv, text};
+use super::{binary, csv, text};
 use crate::bind::{self, Binder};
 use crate::ir::{Query, Statement};
 use crate::privilege::{self, Access};
@@ -28,7 +32,10 @@ pub(super) async fn run(
     session.find_xact_id(XactId::in_rel(&query.rel), &txn).await?;
     let names: Vec<&str> = query.columns.iter().map(|c| &*c.name).collect();
     let forced: Vec<bool> = names.iter().map(|n| options.force_quote.contains(n)).collect();
-    sink.copy_out_start(CopyShape { columns: names.len(), binary: false });
+    sink.copy_out_start(CopyShape { columns: names.len(), binary: options.binary });
+    if options.binary {
+        return binary_rows(session, &query, &txn, sink).await;
+    }
     let mut line = Vec::new();
     if options.header != Header::None {
         for (n, name) in names.iter().enumerate() {
@@ -61,6 +68,33 @@ pub(super) async fn run(
         }
         sink.flush().await?;
     }
+    sink.copy_out_done();
+    Ok(Tag::Count("COPY", count))
+}
+
+async fn binary_rows(
+    session: &Session,
+    query: &Query,
+    txn: &Arc<Txn>,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    let mut out = BytesMut::new();
+    binary::header(&mut out);
+    sink.copy_out(&out);
+    let mut cursor = session.open_query(query, &[], txn).await?;
+    let mut count = 0;
+    while let Some(rows) = cursor.next_rows().await? {
+        for row in rows {
+            out.clear();
+            binary::row(row.iter().zip(query.columns.iter().map(|c| c.ty)), &mut out);
+            sink.copy_out(&out);
+            count += 1;
+        }
+        sink.flush().await?;
+    }
+    out.clear();
+    binary::trailer(&mut out);
+    sink.copy_out(&out);
     sink.copy_out_done();
     Ok(Tag::Count("COPY", count))
 }

@@ -40,6 +40,7 @@ mod sequence;
 mod split;
 mod truncate;
 mod view;
+mod view_text;
 
 use std::sync::Arc;
 
@@ -60,6 +61,7 @@ pub use reclaim::Reclaimer;
 pub(crate) use role::{RoleStatement, is_role_statement, parse_role_statement, run_role};
 pub(crate) use sequence::identity_of;
 pub(crate) use split::split_at;
+pub(crate) use view_text::view_text;
 
 /// Name of a statement, for errors.
 pub(crate) fn verb(statement: &Statement) -> &'static str {

@@ -17,12 +17,14 @@ use datafusion::prelude::SessionConfig;
 use kv::MemoryBudget;
 
 use super::pool::SharedPool;
+use super::virtuals::Kept;
 use crate::error::SqlError;
 
 /// The node's planner and query memory.
 pub struct QueryEngine {
     state: SessionState,
     pool: Arc<dyn MemoryPool>,
+    kept: Kept,
 }
 
 impl fmt::Debug for QueryEngine {
@@ -64,7 +66,12 @@ impl QueryEngine {
             .with_query_planner(Arc::new(super::apply_exec::Planner))
             .with_physical_optimizer_rule(Arc::new(super::yielding::YieldingJoins))
             .build();
-        Ok(Arc::new(QueryEngine { state, pool }))
+        Ok(Arc::new(QueryEngine { state, pool, kept: Kept::default() }))
+    }
+
+    /// Rows of computed tables, for the next statement.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     pub(crate) fn state(&self) -> &SessionState {

@@ -8,24 +8,22 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use pgtypes::{Datum, PgType};
 
+use super::virtuals::Loaded;
 use super::{ExecContext, run_rel};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{Rel, RelColumn, Scalar, Subquery, SubqueryKind, VirtualTable};
 
 /// Rows of the computed tables a statement mentions.
 #[derive(Default)]
-pub(crate) struct Computed(Vec<(Arc<dyn VirtualTable>, Contents)>);
-
-/// All rows of a table.
-type Contents = Vec<Vec<Datum>>;
+pub(crate) struct Computed(Vec<(Arc<dyn VirtualTable>, Arc<Loaded>)>);
 
 impl Computed {
     /// The rows of a table.
-    pub(crate) fn rows(&self, table: &Arc<dyn VirtualTable>) -> Result<&[Vec<Datum>], SqlError> {
+    pub(crate) fn rows(&self, table: &Arc<dyn VirtualTable>) -> Result<&Loaded, SqlError> {
         self.0
             .iter()
             .find(|(known, _)| Arc::ptr_eq(known, table))
-            .map(|(_, rows)| rows.as_slice())
+            .map(|(_, loaded)| &**loaded)
             .ok_or_else(|| SqlError::internal(format!("rows of {} are missing", table.name())))
     }
 }
@@ -42,8 +40,8 @@ pub(super) async fn computed(ctx: &ExecContext, rel: &Rel) -> Result<Computed, S
     });
     let mut computed = Computed::default();
     for table in tables {
-        let rows = table.rows(ctx).await?;
-        computed.0.push((table, rows));
+        let loaded = ctx.virtuals.load(ctx, &table).await?;
+        computed.0.push((table, loaded));
     }
     Ok(computed)
 }

@@ -60,6 +60,7 @@ pub(crate) mod recursive;
 mod rows;
 mod rowwise;
 pub(crate) mod scan;
+pub(crate) mod virtuals;
 pub(crate) mod waiting;
 pub(crate) mod waiting_eval;
 pub(crate) mod waiting_hoist;
@@ -96,6 +97,8 @@ pub struct ExecContext {
     pub params: Arc<[Datum]>,
     /// Rows that parts of the statement have made.
     pub(crate) works: work::Works,
+    /// Rows of computed tables that the statement has read.
+    pub(crate) virtuals: virtuals::Virtuals,
     /// Whatever the session wants its [`crate::ir::VirtualTable`]s to find.
     pub session: Arc<dyn Any + Send + Sync>,
     /// Small queries are run row by row, without a plan.

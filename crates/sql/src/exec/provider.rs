@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -128,7 +128,6 @@ pub(crate) fn batch_of(
     columns: &[RelColumn],
     rows: &[Vec<pgtypes::Datum>],
 ) -> Result<RecordBatch, SqlError> {
-    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
     let mut builders: Vec<_> = columns
         .iter()
         .map(|column| arrow_bridge::ColumnBuilder::new(column.ty, rows.len()))
@@ -139,7 +138,17 @@ pub(crate) fn batch_of(
         }
     }
     let arrays = builders.iter_mut().map(arrow_bridge::ColumnBuilder::finish).collect();
-    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    batch_of_arrays(columns, arrays, rows.len())
+}
+
+/// These columns, all of so many rows.
+pub(crate) fn batch_of_arrays(
+    columns: &[RelColumn],
+    arrays: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch, SqlError> {
+    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows));
     let batch = RecordBatch::try_new_with_options(schema, arrays, &options)
         .map_err(datafusion::error::DataFusionError::from)?;
     Ok(batch)

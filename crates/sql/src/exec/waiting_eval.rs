@@ -1,6 +1,8 @@
 //! Evaluates expressions that call functions which wait: as `ir::eval` does, in the same order, with the
 //! same operands left alone where the result is known without them.
 
+use std::time::Duration;
+
 use base::Timestamp;
 use futures::future::BoxFuture;
 use kv::{AdvisoryKey, Scope, XactStatus};
@@ -11,6 +13,9 @@ use super::waiting_hoist::{calls_one, is_one};
 use crate::ir::{Scalar, eval};
 use crate::session::{ViewContext, is_sequence_function};
 use crate::{SqlError, SqlState};
+
+/// Longer sleeps end by a cancel or a timeout anyway.
+const SLEEP_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 pub(crate) type Value<'a> = BoxFuture<'a, Result<Datum, SqlError>>;
 
@@ -115,6 +120,17 @@ impl Work {
                     _ => return Err(SqlError::internal("a transaction's id of another type")),
                 };
                 status(view, id).await
+            }
+            "pg_sleep" | "pg_sleep_for" => {
+                let seconds = match args {
+                    [Datum::Float8(seconds)] => *seconds,
+                    [Datum::Interval(interval)] => interval.span_micros() as f64 / 1e6,
+                    _ => return Err(SqlError::internal("a sleep of another type")),
+                };
+                // Not a number, and times past: no sleep at all.
+                let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+                view.info.engine.db().sleep(time.min(SLEEP_MAX)).await;
+                Ok(Datum::text(""))
             }
             sequence if is_sequence_function(sequence) => {
                 let calls = view.sequence_calls(self.ctx.txn.options().read_only);

@@ -26,7 +26,7 @@ pub(in crate::exec) fn hoisted(rel: &Rel) -> Result<Option<Rel>, SqlError> {
 pub(crate) fn is_one(scalar: &Scalar) -> bool {
     let waits = |name: &str| {
         name.contains("_advisory_")
-            || matches!(name, "pg_xact_status" | "txid_status")
+            || matches!(name, "pg_xact_status" | "txid_status" | "pg_sleep" | "pg_sleep_for")
             || is_sequence_function(name)
     };
     matches!(scalar, Scalar::Call { func, .. } if waits(func.name))

@@ -4,6 +4,7 @@
 //! The session implements [`CatalogView`] over the catalog as its transaction sees it, so a bound
 //! statement is valid for one catalog version.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,14 +44,35 @@ pub struct VirtualColumn {
     pub ty: PgType,
 }
 
+/// What the rows of a computed table depend on: they are the same under an equal one.
+#[derive(Clone)]
+pub struct Version {
+    /// What they were computed from; kept alive, so that its address is not another's.
+    pub of: Arc<dyn Any + Send + Sync>,
+    /// Who reads them, and how: what else makes a difference.
+    pub reader: String,
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.of, &other.of) && self.reader == other.reader
+    }
+}
+
 /// A table computed on the fly: pg_catalog, information_schema, conclave's own.
 pub trait VirtualTable: fmt::Debug + Send + Sync {
     /// Its name, for errors and EXPLAIN.
     fn name(&self) -> &str;
     /// Its schema.
     fn schema(&self) -> &str;
+    /// Its oid.
+    fn oid(&self) -> u32;
     /// Its columns.
     fn columns(&self) -> &[VirtualColumn];
+    /// What its rows depend on, if they may be kept for other statements.
+    fn version(&self, _ctx: &ExecContext) -> Option<Version> {
+        None
+    }
     /// All its rows. `ctx.session` is whatever the session put there.
     fn rows<'a>(&'a self, ctx: &'a ExecContext)
     -> BoxFuture<'a, Result<Vec<Vec<Datum>>, SqlError>>;

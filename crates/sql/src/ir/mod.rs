@@ -18,7 +18,7 @@ mod shape;
 mod statement;
 mod walk;
 
-pub use catalog_view::{CatalogView, Relation, VirtualColumn, VirtualTable};
+pub use catalog_view::{CatalogView, Relation, Version, VirtualColumn, VirtualTable};
 pub use eval::{Row, eval};
 pub use func::{AggRef, CastRef, FuncRef, SetFunction, WindowFunc};
 pub use rel::{

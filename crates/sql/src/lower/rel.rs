@@ -15,7 +15,7 @@ use super::scalar::subquery_of;
 use super::series_stream;
 use super::{Lowerer, all_fields, filter, project};
 use crate::error::{SqlError, SqlState};
-use crate::exec::provider::{StoredTable, batch_of};
+use crate::exec::provider::{StoredTable, batch_of, batch_of_arrays};
 use crate::exec::{apply, lock, recursive, waiting, work};
 use crate::ir::{Join, JoinKind, Rel, RelColumn, Scalar, SortKey, eval};
 
@@ -33,8 +33,11 @@ impl Lowerer<'_> {
                 self.source(provider, &rel.columns())
             }
             Rel::Virtual(scan) => {
-                let rows = self.computed.rows(&scan.table)?;
-                self.rows(&scan.columns, rows)
+                let loaded = self.computed.rows(&scan.table)?;
+                let arrays = loaded.arrays(scan.columns.iter().map(|column| column.ty)).to_vec();
+                let batch = batch_of_arrays(&scan.columns, arrays, loaded.rows.len())?;
+                let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+                self.source(Arc::new(table), &scan.columns)
             }
             Rel::Work(scan) => {
                 let table = work::table(&self.ctx.works, scan)?;

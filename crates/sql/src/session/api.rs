@@ -148,6 +148,8 @@ pub struct CancelHandle(Arc<CancelState>);
 #[derive(Debug, Default)]
 struct CancelState {
     requested: AtomicBool,
+    /// The session is to end; it stays so.
+    ended: AtomicBool,
     wake: tokio::sync::Notify,
 }
 
@@ -158,6 +160,39 @@ impl CancelHandle {
         self.0.wake.notify_waiters();
     }
 
+    /// Cancels the running statement and ends the session.
+    pub fn terminate(&self) {
+        self.0.ended.store(true, Ordering::SeqCst);
+        self.cancel();
+    }
+
+    /// Whether the session is to end.
+    #[must_use]
+    pub fn is_terminated(&self) -> bool {
+        self.0.ended.load(Ordering::SeqCst)
+    }
+
+    /// Returns when the session is to end.
+    pub async fn terminated(&self) {
+        loop {
+            let woken = self.0.wake.notified();
+            if self.is_terminated() {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    /// Whether both are of one session.
+    pub(crate) fn is(&self, other: &CancelHandle) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What the running statement fails with.
+    pub(crate) fn error(&self) -> SqlError {
+        if self.is_terminated() { SqlError::terminated() } else { SqlError::cancelled() }
+    }
+
     /// Forgets a request that came when nothing ran.
     pub(crate) fn clear(&self) {
         self.0.requested.store(false, Ordering::SeqCst);
@@ -165,7 +200,7 @@ impl CancelHandle {
 
     /// Whether the running statement should stop: for loops that do not wait.
     pub(crate) fn is_requested(&self) -> bool {
-        self.0.requested.load(Ordering::SeqCst)
+        self.0.requested.load(Ordering::SeqCst) || self.is_terminated()
     }
 
     /// Returns when a cancel is requested.

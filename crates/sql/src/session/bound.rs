@@ -387,6 +387,7 @@ impl Session {
             lock_timeout: self.hot.lock_timeout,
             cursors: self.cursor_infos(),
             authority: self.authority.clone(),
+            prepared: self.prepared.listed(),
         };
         ExecContext {
             engine: self.engine.exec.clone(),
@@ -394,6 +395,7 @@ impl Session {
             env: self.env.clone(),
             params: params.clone(),
             works: exec::work::Works::default(),
+            virtuals: exec::virtuals::Virtuals::default(),
             session: Arc::new(view),
             row_execution: self.hot.row_execution,
             analysis: self.analysis.clone(),

@@ -88,7 +88,7 @@ pub(super) async fn guard<T>(
         result = work => result,
         // Work that stops only for want of tokio's budget leaves none for these two: constrained,
         // they would wait for ever.
-        () = unconstrained(cancel.requested()) => Err(SqlError::cancelled()),
+        () = unconstrained(cancel.requested()) => Err(cancel.error()),
         error = unconstrained(deadline.passed()) => Err(error),
     }
 }

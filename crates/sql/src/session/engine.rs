@@ -9,6 +9,7 @@ use pgtypes::EvalEnv;
 
 use super::cache::PlanCache;
 use super::sequence::Sequences;
+use super::signals::Signals;
 use crate::SqlError;
 use crate::exec::QueryEngine;
 
@@ -32,6 +33,7 @@ pub struct Engine {
     pub(crate) plans: PlanCache,
     pub(crate) exec: Arc<QueryEngine>,
     pub(crate) sequences: Sequences,
+    pub(crate) signals: Signals,
     pub(crate) metrics: EngineMetrics,
 }
 
@@ -86,6 +88,7 @@ impl Engine {
             plans: PlanCache::new(config.cached_statements),
             exec,
             sequences: Sequences::default(),
+            signals: Signals::default(),
             metrics: EngineMetrics::default(),
         })
     }

@@ -87,6 +87,7 @@ impl Session {
             // Of one that was cancelled.
             (self.analysis, self.explained) = (None, None);
             self.info.warnings.lock().clear();
+            self.info.assignments.lock().clear();
             let result = match job.parsed {
                 // A commit is not left alone with its outcome: it watches the clock itself.
                 Parsed::Control(_) => self.run_once(job, sink).await,
@@ -98,7 +99,7 @@ impl Session {
             };
             let error = match result {
                 Ok(tag) => {
-                    self.tell_warnings(sink);
+                    self.settle(sink)?;
                     return Ok(tag);
                 }
                 Err(error) => error,

@@ -26,6 +26,7 @@ mod cache;
 mod clock;
 mod cluster_setting;
 pub(crate) mod collect;
+mod config;
 mod control;
 mod copied;
 mod cursor;
@@ -34,6 +35,7 @@ mod execute;
 mod explain;
 mod explain_conflict;
 mod history;
+mod listed;
 mod modes;
 mod names;
 mod plan;
@@ -43,15 +45,17 @@ mod script;
 mod sequence;
 mod sequence_calls;
 mod set;
+mod signals;
 mod simple;
 mod startup;
+mod table_lock;
 mod transaction;
 mod utility;
 mod view;
 mod who;
 mod xact;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +73,7 @@ pub(crate) use clock::wall_micros;
 pub(crate) use cursor::CursorInfo;
 pub(crate) use execute::Tag;
 pub(crate) use explain_conflict::mode as lock_mode;
+pub(crate) use listed::Listed;
 pub(crate) use plan::{CatalogDefaults, bind_default, result_columns, stored_expr};
 pub(crate) use script::SplitAt;
 pub(crate) use sequence::{Sequences, next_of, state as sequence_state};
@@ -86,7 +91,9 @@ use crate::settings::{SETTINGS, Settings};
 use crate::{SqlError, SqlState};
 use clock::Deadline;
 use cursor::SqlCursor;
+use listed::Statements;
 use modes::{Level, Modes};
+use signals::Listens;
 use transaction::{Block, Transaction};
 
 /// Who connects, and how.
@@ -117,9 +124,10 @@ pub struct Session {
     /// Settings that every statement asks for.
     hot: Hot,
     tx: Transaction,
-    prepared: HashMap<String, Arc<Prepared>>,
+    prepared: Statements,
     cursors: BTreeMap<String, SqlCursor>,
     cancel: CancelHandle,
+    _listens: Listens,
     epoch: u64,
     /// Which catalog and settings `env.names` is of. The catalog is kept alive by it, so its address
     /// is not another's.
@@ -242,19 +250,22 @@ impl Session {
             database: database.id,
             database_name: database.name.clone(),
             warnings: Default::default(),
+            assignments: Default::default(),
         });
+        let cancel = CancelHandle::default();
         let mut session = Session {
             database: database.id,
-            engine,
+            engine: engine.clone(),
             tx: Transaction::new(hot.modes),
             settings,
             env: Arc::new(env),
             env_generation: 0,
             context: "".into(),
             hot,
-            prepared: HashMap::new(),
+            prepared: Statements::default(),
             cursors: BTreeMap::new(),
-            cancel: CancelHandle::default(),
+            _listens: Listens::new(&engine, options.backend_pid, &cancel),
+            cancel,
             epoch: 0,
             names_key: (0, 0),
             deadline: Deadline::default(),
@@ -326,13 +337,23 @@ impl Session {
 
     /// Names a prepared statement; 42P05 if the name is taken. The empty name is always free.
     pub fn put_prepared(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<(), SqlError> {
-        if !name.is_empty() && self.prepared.contains_key(name) {
+        self.name_statement(name, prepared, false)
+    }
+
+    /// Likewise, by PREPARE.
+    fn name_statement(
+        &mut self,
+        name: &str,
+        prepared: Arc<Prepared>,
+        from_sql: bool,
+    ) -> Result<(), SqlError> {
+        if !name.is_empty() && self.prepared.get(name).is_some() {
             return Err(SqlError::new(
                 SqlState::DUPLICATE_PREPARED_STATEMENT,
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }
-        self.prepared.insert(name.to_owned(), prepared);
+        self.prepared.put(name, prepared, from_sql);
         Ok(())
     }
 

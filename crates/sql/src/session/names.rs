@@ -1,11 +1,13 @@
 //! What kernels may ask of the catalog: names for oids, oids for names, definitions.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use catalog::{CatalogSnapshot, Constraint, DatabaseId, Index, Table};
 use pgtypes::env::{Names, SystemNames};
 use pgtypes::{Datum, EvalEnv, TypeId};
 
+use super::config::Assignment;
 use super::{Session, SessionInfo};
 use crate::privilege::{Authority, Lookup, has_privilege};
 use crate::sysviews::{
@@ -20,6 +22,16 @@ struct SessionNames {
     database: DatabaseId,
     path: Vec<String>,
     authority: Arc<Authority>,
+    /// Where indexes and constraints are, by oid: found when first asked for.
+    parts: OnceLock<HashMap<u32, (u32, Part)>>,
+}
+
+/// A part of a table: its number in the table's list.
+#[derive(Clone, Copy)]
+enum Part {
+    Primary,
+    Index(usize),
+    Constraint(usize),
 }
 
 impl SessionNames {
@@ -27,14 +39,31 @@ impl SessionNames {
         self.catalog.table_by_id(oid)
     }
 
+    fn part(&self, oid: u32) -> Option<(&Arc<Table>, Part)> {
+        let parts = self.parts.get_or_init(|| {
+            let mut parts = HashMap::new();
+            for table in self.catalog.tables() {
+                if !table.primary.columns.is_empty() {
+                    parts.insert(table.primary.oid, (table.id, Part::Primary));
+                }
+                let indexes = table.indexes.iter().enumerate();
+                parts.extend(indexes.map(|(n, i)| (i.oid, (table.id, Part::Index(n)))));
+                let constraints = table.constraints.iter().enumerate();
+                parts.extend(constraints.map(|(n, c)| (c.oid, (table.id, Part::Constraint(n)))));
+            }
+            parts
+        });
+        let (table, part) = parts.get(&oid)?;
+        Some((self.table(*table)?, *part))
+    }
+
     fn index(&self, oid: u32) -> Option<(&Arc<Table>, &Index)> {
-        self.catalog.tables().find_map(|table| {
-            std::iter::once(&table.primary)
-                .filter(|i| !i.columns.is_empty())
-                .chain(&table.indexes)
-                .find(|i| i.oid == oid)
-                .map(|i| (table, i))
-        })
+        let (table, part) = self.part(oid)?;
+        match part {
+            Part::Primary => Some((table, &table.primary)),
+            Part::Index(n) => Some((table, table.indexes.get(n)?)),
+            Part::Constraint(_) => None,
+        }
     }
 
     fn schema_name(&self, id: u32) -> &str {
@@ -106,9 +135,10 @@ impl SessionNames {
 
     /// A constraint that is no index.
     fn constraint(&self, oid: u32) -> Option<(&Arc<Table>, &Constraint)> {
-        self.catalog
-            .tables()
-            .find_map(|t| t.constraints.iter().find(|c| c.oid == oid).map(|c| (t, c)))
+        match self.part(oid)? {
+            (table, Part::Constraint(n)) => Some((table, table.constraints.get(n)?)),
+            _ => None,
+        }
     }
 
     fn constraintdef(&self, oid: u32, pretty: Option<&Datum>) -> Datum {
@@ -187,10 +217,6 @@ fn split_name(text: &str) -> Vec<String> {
     parts
 }
 
-/// The functions that pg_type names: drivers tell arrays by them.
-const TYPE_FUNCTIONS: &[(u32, &str)] =
-    &[(750, "array_in"), (751, "array_out"), (2400, "array_recv"), (2401, "array_send")];
-
 impl Lookup for SessionNames {
     fn relation_of(&self, name: &str) -> Option<u32> {
         self.relation_oid(name)
@@ -202,6 +228,31 @@ impl SystemNames for SessionNames {
         self.info.sequences.current(&self.catalog, &self.authority, sequence).map_err(|error| {
             pgtypes::TypeError::new(error.code().as_str(), error.message().to_owned())
         })
+    }
+
+    fn set_config(&self, name: &str, value: Option<&str>, local: bool) -> pgtypes::Result<String> {
+        let error = |error: crate::SqlError| {
+            pgtypes::TypeError::new(error.code().as_str(), error.message().to_owned())
+        };
+        if matches!(
+            name.to_ascii_lowercase().as_str(),
+            "transaction_isolation" | "transaction_read_only" | "transaction_deferrable"
+        ) {
+            return Err(pgtypes::TypeError::not_supported(format!("set_config of {name}")));
+        }
+        let (name, checked) = crate::settings::checked(name, value).map_err(error)?;
+        let value = value.map(|_| checked.clone());
+        self.info.assignments.lock().push(Assignment { name, value, local });
+        Ok(checked)
+    }
+
+    fn signal(&self, pid: i32, terminate: bool) -> pgtypes::Result<bool> {
+        let known = self.info.engine.signals.signal(pid, terminate);
+        if !known {
+            let message = format!("PID {pid} is not a PostgreSQL server process");
+            self.info.warn(crate::SqlError::new(crate::SqlState::WARNING, message));
+        }
+        Ok(known)
     }
 
     fn oid_of(&self, kind: TypeId, name: &str) -> Option<u32> {
@@ -217,7 +268,7 @@ impl SystemNames for SessionNames {
             }
             TypeId::Regproc => {
                 let name = split_name(name).pop()?;
-                TYPE_FUNCTIONS.iter().find(|(_, known)| *known == name).map(|(oid, _)| *oid)
+                crate::sysviews::function_oid(&name)
             }
             _ => None,
         }
@@ -228,10 +279,14 @@ impl SystemNames for SessionNames {
             TypeId::Regclass => self.shown(oid),
             TypeId::Regnamespace => self.catalog.schema_by_id(oid).map(|s| quote(&s.name)),
             TypeId::Regrole => self.catalog.roles().find(|r| r.id == oid).map(|r| quote(&r.name)),
-            TypeId::Regproc => {
-                let known = TYPE_FUNCTIONS.iter().find(|(known, _)| *known == oid);
-                known.map(|(_, name)| (*name).to_owned())
-            }
+            TypeId::Regproc => crate::sysviews::function_name(oid).map(str::to_owned),
+            TypeId::Regprocedure => crate::sysviews::program(oid).map(|p| p.signature()),
+            TypeId::Regcollation => match oid {
+                100 => Some("\"default\"".to_owned()),
+                950 => Some("\"C\"".to_owned()),
+                951 => Some("\"POSIX\"".to_owned()),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -264,7 +319,16 @@ impl SystemNames for SessionNames {
             "pg_get_constraintdef" => self.constraintdef(oid, args.get(1)),
             "pg_get_viewdef" => {
                 let view = self.catalog.view_by_id(oid);
-                view.map_or(Datum::Null, |view| Datum::text(view_definition(view)))
+                let shown = |id| self.shown(id);
+                view.map_or(Datum::Null, |view| {
+                    Datum::text(view_definition(&self.catalog, view, shown))
+                })
+            }
+            "pg_get_function_arguments" | "pg_get_function_identity_arguments" => {
+                crate::sysviews::program(oid).map_or(Datum::Null, |p| Datum::text(p.arguments()))
+            }
+            "pg_get_function_result" => {
+                crate::sysviews::program(oid).map_or(Datum::Null, |p| Datum::text(p.result()))
             }
             "pg_get_serial_sequence" => self.serial_sequence(args),
             "obj_description" => self.comment(oid, 0),
@@ -301,6 +365,7 @@ impl Session {
             database: self.database,
             path: self.settings.search_path(),
             authority: self.authority.clone(),
+            parts: OnceLock::new(),
         };
         let env: &mut EvalEnv = Arc::make_mut(&mut self.env);
         env.names = Names(Some(Arc::new(names)));

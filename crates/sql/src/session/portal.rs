@@ -177,7 +177,7 @@ impl Session {
                 let cancel = self.cancel.clone();
                 let before = cursor.fetched();
                 let fetched = guard(&cancel, self.deadline, cursor.fetch(most, sink)).await;
-                self.tell_warnings(sink);
+                self.settle(sink)?;
                 if !fetched? {
                     return Ok(Completion::Suspended);
                 }

@@ -43,12 +43,28 @@ pub(crate) fn text_of(values: &[Expr]) -> Result<Option<String>, SqlError> {
                 Value::Boolean(b) => b.to_string(),
                 other => return Err(SqlError::syntax(format!("invalid value: {other}"))),
             },
+            // SET TIME ZONE INTERVAL '+01:00' HOUR TO MINUTE
+            Expr::Interval(interval) => hours_of(interval)?,
             Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => format!("-{expr}"),
             Expr::UnaryOp { op: ast::UnaryOperator::Plus, expr } => expr.to_string(),
             other => return Err(SqlError::syntax(format!("invalid value: {other}"))),
         });
     }
     Ok(Some(words.join(", ")))
+}
+
+/// An offset from UTC as hours, which is how a time zone may be written.
+fn hours_of(interval: &ast::Interval) -> Result<String, SqlError> {
+    let text = match &*interval.value {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text.trim()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let seconds = text.and_then(pgtypes::datetime::zone::parse_offset);
+    let seconds = seconds.ok_or_else(|| SqlError::syntax(format!("invalid value: {interval}")))?;
+    Ok((f64::from(seconds) / 3600.0).to_string())
 }
 
 pub(super) fn run_set(
@@ -121,7 +137,7 @@ pub(super) fn set_session(
 }
 
 /// `None` is DEFAULT.
-fn assign(
+pub(super) fn assign(
     session: &mut Session,
     name: &str,
     value: Option<String>,

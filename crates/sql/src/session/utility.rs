@@ -178,6 +178,8 @@ async fn run_statement(
         Statement::Prepare { name, data_types, statement } => {
             prepare(session, &fold(name), data_types, statement).await
         }
+        Statement::Lock(lock) => super::table_lock::lock(session, lock).await,
+        Statement::UNLISTEN { channel } => Ok(super::table_lock::unlisten(channel)),
         Statement::Execute { .. } => Box::pin(execute(session, statement, job, sink)).await,
         Statement::Query(query) if ddl::into_of(query).is_some() => {
             begin(session)?;
@@ -253,7 +255,7 @@ async fn prepare(
         types.iter().map(|t| crate::bind::type_of(t).map(Some)).collect();
     let text = statement.to_string();
     let prepared = session.prepare(&text, &declared?).await?;
-    session.put_prepared(name, prepared)?;
+    session.name_statement(name, prepared, true)?;
     Ok(Tag::Text("PREPARE"))
 }
 

@@ -1,5 +1,6 @@
 //! The catalog as one statement sees it: names along the search path, system views.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use kv::AdvisoryLocks;
 use parking_lot::Mutex;
 
 use super::Engine;
+use super::config::Assignment;
 use super::cursor::CursorInfo;
+use super::listed::Listed;
 use super::sequence_calls::{SequenceCalls, SessionSequences};
 use crate::ir::{CatalogView, Relation};
 use crate::privilege::{Authority, Object};
@@ -25,6 +28,8 @@ pub(crate) struct SessionInfo {
     pub(crate) database_name: String,
     /// What a statement had to say besides its result.
     pub(crate) warnings: Mutex<Vec<SqlError>>,
+    /// What its calls of `set_config` said.
+    pub(crate) assignments: Mutex<Vec<Assignment>>,
 }
 
 impl SessionInfo {
@@ -44,6 +49,7 @@ pub(crate) struct ViewContext {
     pub(crate) cursors: Vec<CursorInfo>,
     /// What the role may do that asks.
     pub(crate) authority: Arc<Authority>,
+    pub(crate) prepared: Arc<BTreeMap<String, Listed>>,
 }
 
 impl ViewContext {

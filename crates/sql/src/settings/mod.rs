@@ -248,6 +248,12 @@ fn read_only(name: &str) -> SqlError {
     SqlError::new(SqlState("55P02"), format!("parameter \"{name}\" cannot be changed"))
 }
 
+/// What `set_config` would set, checked. No value is the default.
+pub(crate) fn checked(name: &str, value: Option<&str>) -> Result<(String, String), SqlError> {
+    let default = || find(name).map(|s| s.default);
+    check(name, value.or_else(default).unwrap_or(""))
+}
+
 /// The canonical name and value, or why it is refused.
 fn check(name: &str, value: &str) -> Result<(String, String), SqlError> {
     let Some(setting) = find(name) else {

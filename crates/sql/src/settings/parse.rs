@@ -133,7 +133,10 @@ pub(super) fn canonical(setting: &Setting, value: &str) -> Result<String, SqlErr
 fn only_value(setting: &Setting, only: &str, value: &str) -> Result<String, SqlError> {
     let same = value.eq_ignore_ascii_case(only)
         || (setting.name == "client_encoding"
-            && matches!(value.to_ascii_uppercase().as_str(), "UTF-8" | "UNICODE" | "UTF8"))
+            && matches!(
+                value.trim_matches('\'').to_ascii_uppercase().as_str(),
+                "UTF-8" | "UNICODE" | "UTF8"
+            ))
         || (only == "on" && parse_bool(value) == Some(true))
         || (setting.name.starts_with("lc_") && value.is_empty());
     if same {

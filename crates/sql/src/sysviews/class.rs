@@ -5,9 +5,10 @@ use std::sync::Arc;
 use catalog::{Column, Identity, Index, Table, View};
 use pgtypes::Datum;
 
+use super::programs::operator_class;
 use super::roles::shown;
 use super::sequence::sequences;
-use super::{OWNER, Row, Source, SystemView, all, oid, text, view};
+use super::{OWNER, Row, Source, SystemView, oid, text, view};
 use crate::session::ViewContext;
 
 /// Oid of the btree access method, and of heap, as in PostgreSQL.
@@ -23,7 +24,8 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
              reltablespace:o relpages:4 reltuples:f relallvisible:4 reltoastrelid:o relhasindex:b \
              relisshared:b relpersistence:c relkind:c relnatts:2 relchecks:2 relhasrules:b \
              relhastriggers:b relhassubclass:b relrowsecurity:b relforcerowsecurity:b \
-             relispopulated:b relreplident:c relispartition:b relrewrite:o relacl:T reloptions:T \
+             relispopulated:b relreplident:c relispartition:b relrewrite:o \
+             relfrozenxid:x relminmxid:x relacl:T reloptions:T \
              relpartbound:t",
             Source::Catalog(pg_class),
         ),
@@ -33,7 +35,8 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
             "attrelid:o attname:n atttypid:o attstattarget:4 attlen:2 attnum:2 attndims:4 \
              attcacheoff:4 atttypmod:4 attbyval:b attalign:c attstorage:c attcompression:c \
              attnotnull:b atthasdef:b atthasmissing:b attidentity:c attgenerated:c attisdropped:b \
-             attislocal:b attinhcount:4 attcollation:o attacl:T attoptions:T attfdwoptions:T",
+             attislocal:b attinhcount:4 attcollation:o attacl:T attoptions:T \
+             attfdwoptions:T attmissingval",
             Source::Catalog(pg_attribute),
         ),
         view(
@@ -41,8 +44,8 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
             "pg_index",
             "indexrelid:o indrelid:o indnatts:2 indnkeyatts:2 indisunique:b indnullsnotdistinct:b \
              indisprimary:b indisexclusion:b indimmediate:b indisclustered:b indisvalid:b \
-             indcheckxmin:b indisready:b indislive:b indisreplident:b indkey:S indcollation:O \
-             indclass:O indoption:S indexprs:t indpred:t",
+             indcheckxmin:b indisready:b indislive:b indisreplident:b indkey:v indcollation:V \
+             indclass:V indoption:v indexprs:t indpred:t",
             Source::Catalog(pg_index),
         ),
         view(
@@ -77,11 +80,6 @@ pub(super) fn tables(cx: &ViewContext) -> impl Iterator<Item = (&str, &Arc<Table
 /// Indexes that the user knows of: not the hidden row id's.
 pub(super) fn indexes(table: &Table) -> impl Iterator<Item = &Index> {
     std::iter::once(&table.primary).filter(|i| !i.columns.is_empty()).chain(&table.indexes)
-}
-
-/// Oid of a system view: stable within a version, and below what users get.
-fn view_oid(n: usize) -> u32 {
-    super::FIRST_VIEW_OID + u32::try_from(n).unwrap_or(0)
 }
 
 /// What differs between the rows of pg_class.
@@ -133,6 +131,9 @@ fn class_row(class: Class<'_>) -> Row {
         b(true),
         text("d"),
         b(false),
+        oid(0),
+        // No transaction's id is ever reused.
+        oid(0),
         oid(0),
         class.acl,
         options,
@@ -186,9 +187,13 @@ fn pg_class(cx: &ViewContext) -> Vec<Row> {
             ..Class::of(sequence.id, &sequence.name, sequence.schema, SEQUENCE_COLUMNS.len())
         }));
     }
-    for (n, (schema, name, width)) in all().enumerate() {
-        let schema = cx.catalog.schema(cx.info.database, schema).map_or(0, |s| s.id);
-        rows.push(class_row(Class::of(view_oid(n), name, schema, width)));
+    for view in super::VIEWS.iter() {
+        let schema = cx.catalog.schema(cx.info.database, view.schema).map_or(0, |s| s.id);
+        let class = Class::of(view.oid, view.name, schema, view.columns.len());
+        rows.push(class_row(match view.is_table() {
+            true => Class { kind: "r", am: HEAP, ..class },
+            false => class,
+        }));
     }
     rows
 }
@@ -249,8 +254,8 @@ fn attribute_row(
         Datum::Int4(-1),
         Datum::Int4(ty.typmod),
         b(by_value),
-        text("i"),
-        text(if ty.len() == -1 { "x" } else { "p" }),
+        text(super::types::align(ty)),
+        text(super::types::storage(ty)),
         text(""),
         b(not_null),
         b(has_default),
@@ -261,6 +266,7 @@ fn attribute_row(
         b(true),
         Datum::Int4(0),
         oid(collation(ty)),
+        Datum::Null,
         Datum::Null,
         Datum::Null,
         Datum::Null,
@@ -308,9 +314,9 @@ fn pg_attribute(cx: &ViewContext) -> Vec<Row> {
             rows.push(attribute_row(sequence.id, name, *ty, n, true, false));
         }
     }
-    for (n, view) in super::VIEWS.iter().enumerate() {
+    for view in super::VIEWS.iter() {
         for (number, c) in (1..).zip(&view.columns) {
-            rows.push(attribute_row(view_oid(n), c.name, c.ty, number, false, false));
+            rows.push(attribute_row(view.oid, c.name, c.ty, number, false, false));
         }
     }
     rows
@@ -352,6 +358,11 @@ pub(super) fn default_shown(cx: &ViewContext, column: &Column) -> Option<String>
     column.default.as_ref().map(|sql| crate::ddl::shown(sql, name_of))
 }
 
+/// An int2vector.
+fn vector(values: impl Iterator<Item = usize>) -> Datum {
+    Datum::vector(values.map(|v| Datum::Int2(i16::try_from(v).unwrap_or(0))).collect())
+}
+
 pub(super) fn smallints(values: impl Iterator<Item = usize>) -> Datum {
     Datum::array(values.map(|v| Datum::Int2(i16::try_from(v).unwrap_or(0))).collect())
 }
@@ -380,13 +391,15 @@ fn pg_index(cx: &ViewContext) -> Vec<Row> {
                 b(true),
                 b(true),
                 b(false),
-                smallints(positions.iter().map(|p| p + 1)),
-                Datum::array(
+                vector(positions.iter().map(|p| p + 1)),
+                Datum::vector(
                     positions.iter().map(|&p| oid(collation(table.columns[p].ty))).collect(),
                 ),
-                Datum::array(positions.iter().map(|_| oid(0)).collect()),
+                Datum::vector(
+                    positions.iter().map(|&p| oid(operator_class(table.columns[p].ty))).collect(),
+                ),
                 // Bit 0: descending; bit 1: NULLs first.
-                smallints(index.columns.iter().map(|c| if c.descending { 3 } else { 0 })),
+                vector(index.columns.iter().map(|c| if c.descending { 3 } else { 0 })),
                 Datum::Null,
                 Datum::Null,
             ]);
@@ -395,13 +408,17 @@ fn pg_index(cx: &ViewContext) -> Vec<Row> {
     rows
 }
 
+/// The oid of a default: needed to join by, never to look up, so table and number make it unique.
+pub(super) fn default_oid(table: &Table, number: u16) -> u32 {
+    table.id.wrapping_mul(1_601).wrapping_add(u32::from(number))
+}
+
 fn pg_attrdef(cx: &ViewContext) -> Vec<Row> {
     let mut rows = Vec::new();
     for (_, table) in tables(cx) {
         for (n, column) in (1i16..).zip(&table.columns) {
             let Some(default) = default_shown(cx, column) else { continue };
-            // The oid is needed to join by, never to look up: table and number make it unique.
-            let id = table.id.wrapping_mul(1_601).wrapping_add(u32::from(n.unsigned_abs()));
+            let id = default_oid(table, n.unsigned_abs());
             rows.push(vec![oid(id), oid(table.id), Datum::Int2(n), text(default)]);
         }
     }
@@ -450,11 +467,7 @@ pub(crate) fn index_definition(schema: &str, table: &Table, index: &Index) -> St
 }
 
 /// An identifier, quoted where it must be.
-pub(crate) fn quote(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
+pub(crate) use pgtypes::registry::quote_ident as quote;
 
 fn pg_indexes(cx: &ViewContext) -> Vec<Row> {
     let mut rows = Vec::new();

@@ -15,7 +15,8 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
         "pg_constraint",
         "oid:o conname:n connamespace:o contype:c condeferrable:b condeferred:b convalidated:b \
              conrelid:o contypid:o conindid:o conparentid:o confrelid:o confupdtype:c confdeltype:c \
-             confmatchtype:c conislocal:b coninhcount:4 connoinherit:b conkey:S confkey:S conbin:t",
+             confmatchtype:c conislocal:b coninhcount:4 connoinherit:b conkey:S confkey:S conpfeqop:O \
+             conppeqop:O conffeqop:O confdelsetcols:S conexclop:O conbin:t",
         Source::Catalog(pg_constraint),
     )]
 }
@@ -46,6 +47,11 @@ fn pg_constraint(cx: &ViewContext) -> Vec<Row> {
                 Datum::Int4(0),
                 b(true),
                 smallints(table.index_positions(index).iter().map(|p| p + 1)),
+                Datum::Null,
+                Datum::Null,
+                Datum::Null,
+                Datum::Null,
+                Datum::Null,
                 Datum::Null,
                 Datum::Null,
             ]);
@@ -97,6 +103,11 @@ fn constraint_row(cx: &ViewContext, table: &Table, constraint: &Constraint) -> R
             None => numbers(table, &key.expect("a key or a check").columns),
         },
         to.zip(key).map_or(Datum::Null, |(to, key)| numbers(to, &key.referenced)),
+        Datum::Null,
+        Datum::Null,
+        Datum::Null,
+        Datum::Null,
+        Datum::Null,
         constraint.check().map_or(Datum::Null, text),
     ]
 }

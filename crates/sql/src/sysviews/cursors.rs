@@ -23,5 +23,5 @@ fn cursors(context: &ViewContext) -> Vec<Row> {
 
 pub(super) fn views() -> Vec<Arc<SystemView>> {
     let columns = "name:t statement:t is_holdable:b is_binary:b is_scrollable:b creation_time:z";
-    vec![view("pg_catalog", "pg_cursors", columns, Source::Catalog(cursors))]
+    vec![view("pg_catalog", "pg_cursors", columns, Source::Session(cursors))]
 }

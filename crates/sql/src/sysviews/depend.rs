@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use catalog::View;
+use catalog::{CatalogSnapshot, View};
+use pgtypes::Datum;
 
 use super::class::{indexes, stored_views, tables};
 use super::constraint::constraint_oid;
@@ -28,6 +29,12 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
             "pg_depend",
             "classid:o objid:o objsubid:4 refclassid:o refobjid:o refobjsubid:4 deptype:c",
             Source::Catalog(pg_depend),
+        ),
+        view(
+            "pg_catalog",
+            "pg_rewrite",
+            "oid:o rulename:n ev_class:o ev_type:c ev_enabled:c is_instead:b ev_qual ev_action",
+            Source::Catalog(pg_rewrite),
         ),
         view(
             "pg_catalog",
@@ -75,7 +82,29 @@ fn pg_description(cx: &ViewContext) -> Vec<Row> {
     rows
 }
 
-/// What depends on what, as far as clients ask: sequences on their columns, views on what they read.
+/// The rule that makes a view of it. Oids are unique per system table only.
+fn rule_oid(view: &View) -> u32 {
+    view.id
+}
+
+fn pg_rewrite(cx: &ViewContext) -> Vec<Row> {
+    let row = |(_, view): (&str, &Arc<View>)| {
+        vec![
+            oid(rule_oid(view)),
+            text("_RETURN"),
+            oid(view.id),
+            text("1"),
+            text("O"),
+            Datum::Bool(true),
+            Datum::Null,
+            Datum::Null,
+        ]
+    };
+    stored_views(cx).map(row).collect()
+}
+
+/// What depends on what, as far as clients ask: relations on their schemas, defaults and constraints on
+/// columns, sequences on their columns, views on what they read.
 fn pg_depend(cx: &ViewContext) -> Vec<Row> {
     let class = catalog_oid("pg_class");
     let row = |from: (u32, u32, usize), to: (u32, u32, usize), kind: &str| {
@@ -91,13 +120,65 @@ fn pg_depend(cx: &ViewContext) -> Vec<Row> {
         rows.push(row((class, sequence.id, 0), (class, table.id, number), kind));
     }
     let constraints = catalog_oid("pg_constraint");
+    let namespaces = catalog_oid("pg_namespace");
+    for (_, view) in stored_views(cx) {
+        rows.push(row((class, view.id, 0), (namespaces, view.schema, 0), "n"));
+        let rule = (catalog_oid("pg_rewrite"), rule_oid(view), 0);
+        rows.push(row(rule, (class, view.id, 0), "i"));
+        for (relation, columns) in &view.uses {
+            let number = |column: &u32| match cx.catalog.table_by_id(*relation) {
+                Some(table) => table.position_of(*column).map_or(0, |p| p + 1),
+                None => usize::try_from(*column).unwrap_or(0),
+            };
+            let numbers: Vec<usize> = match columns.as_slice() {
+                [] => vec![0],
+                columns => columns.iter().map(number).collect(),
+            };
+            rows.extend(numbers.into_iter().map(|n| row(rule, (class, *relation, n), "n")));
+        }
+    }
+    for (_, sequence) in sequences(cx) {
+        rows.push(row((class, sequence.id, 0), (namespaces, sequence.schema, 0), "n"));
+    }
     for (_, table) in tables(cx) {
+        rows.push(row((class, table.id, 0), (namespaces, table.schema, 0), "n"));
+        for (n, column) in (1u16..).zip(&table.columns) {
+            let has = column.default.is_some()
+                || column.generated.is_some()
+                || (column.sequence.is_some() && column.identity.is_none());
+            if !has {
+                continue;
+            }
+            let default = (catalog_oid("pg_attrdef"), super::class::default_oid(table, n), 0);
+            rows.push(row(default, (class, table.id, usize::from(n)), "a"));
+            if let Some(sequence) = column.sequence {
+                rows.push(row(default, (class, sequence, 0), "n"));
+            }
+        }
+        for constraint in &table.constraints {
+            let positions = match (constraint.check(), constraint.foreign_key()) {
+                (Some(sql), _) => crate::ddl::columns_of_stored(sql, table),
+                (None, Some(key)) => table.positions(&key.columns),
+                (None, None) => Vec::new(),
+            };
+            let own = (constraints, constraint.oid, 0);
+            rows.extend(positions.into_iter().map(|p| row(own, (class, table.id, p + 1), "a")));
+        }
+        for index in indexes(table) {
+            let own = match index.constraint {
+                true => (constraints, constraint_oid(index), 0),
+                false => (class, index.oid, 0),
+            };
+            let positions = table.index_positions(index).into_iter();
+            rows.extend(positions.map(|p| row(own, (class, table.id, p + 1), "a")));
+        }
         for index in indexes(table).filter(|i| i.constraint) {
             let own = (constraints, constraint_oid(index), 0);
             rows.push(row((class, index.oid, 0), own, "i"));
         }
         for (constraint, key) in table.foreign_keys() {
             rows.push(row((constraints, constraint.oid, 0), (class, key.table, 0), "n"));
+            rows.push(row((constraints, constraint.oid, 0), (class, key.index, 0), "n"));
         }
     }
     rows
@@ -107,12 +188,18 @@ fn pg_views(cx: &ViewContext) -> Vec<Row> {
     stored_views(cx)
         .map(|(schema, view)| {
             let owner = text(cx.catalog.role_name(view.owner));
-            vec![text(schema), text(&view.name), owner, text(view_definition(view))]
+            let relation = |id| super::class::relation_shown(cx, id);
+            let definition = view_definition(&cx.catalog, view, relation);
+            vec![text(schema), text(&view.name), owner, text(definition)]
         })
         .collect()
 }
 
-/// A view's query as pg_get_viewdef prints it.
-pub(crate) fn view_definition(view: &View) -> String {
-    format!(" {};", view.sql)
+/// A view's query as pg_get_viewdef prints it, relations named as `shown` has them.
+pub(crate) fn view_definition(
+    catalog: &CatalogSnapshot,
+    view: &View,
+    shown: impl Fn(u32) -> Option<String>,
+) -> String {
+    format!(" {};", crate::ddl::view_text(catalog, view, shown))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pgtypes::{Datum, PgType, TypeId, typmod};
 
-use super::class::{indexes, stored_views, tables};
+use super::class::{indexes, relation_shown, stored_views, tables};
 use super::{Row, Source, SystemView, int4, text, view};
 use crate::session::ViewContext;
 
@@ -100,7 +100,10 @@ fn list_tables(cx: &ViewContext) -> Vec<Row> {
     let mut rows: Vec<Row> =
         tables(cx).map(|(schema, t)| row(schema, &t.name, "BASE TABLE", "YES")).collect();
     rows.extend(stored_views(cx).map(|(schema, v)| row(schema, &v.name, "VIEW", "NO")));
-    rows.extend(super::all().map(|(schema, name, _)| row(schema, name, "VIEW", "NO")));
+    rows.extend(super::VIEWS.iter().map(|view| match view.is_table() {
+        true => row(view.schema, view.name, "BASE TABLE", "YES"),
+        false => row(view.schema, view.name, "VIEW", "NO"),
+    }));
     rows
 }
 
@@ -349,7 +352,7 @@ fn list_views(cx: &ViewContext) -> Vec<Row> {
                 text(&cx.info.database_name),
                 text(schema),
                 text(&view.name),
-                text(super::view_definition(view)),
+                text(super::view_definition(&cx.catalog, view, |id| relation_shown(cx, id))),
                 text("NONE"),
                 text("NO"),
                 text("NO"),

@@ -20,7 +20,7 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
             "pg_catalog",
             "pg_database",
             "oid:o datname:n datdba:o encoding:4 datlocprovider:c datistemplate:b datallowconn:b \
-             datconnlimit:4 datfrozenxid:o dattablespace:o datcollate:t datctype:t daticulocale:t \
+             datconnlimit:4 datfrozenxid:x datminmxid:x dattablespace:o datcollate:t datctype:t daticulocale:t \
              datcollversion:t datacl:T",
             Source::Catalog(pg_database),
         ),
@@ -29,7 +29,7 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
             "pg_settings",
             "name setting unit category short_desc extra_desc context vartype source min_val \
              max_val enumvals:T boot_val reset_val sourcefile sourceline:4 pending_restart:b",
-            Source::Catalog(pg_settings),
+            Source::Session(pg_settings),
         ),
         view(
             "pg_catalog",
@@ -49,16 +49,9 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
             "pg_tablespace",
             "oid:o spcname:n spcowner:o spcacl:T spcoptions:T",
             Source::Catalog(|_| {
-                vec![vec![oid(1_663), text("pg_default"), oid(OWNER), Datum::Null, Datum::Null]]
-            }),
-        ),
-        view(
-            "pg_catalog",
-            "pg_language",
-            "oid:o lanname:n lanowner:o lanispl:b lanpltrusted:b",
-            Source::Catalog(|_| {
-                let no = Datum::Bool(false);
-                vec![vec![oid(14), text("sql"), oid(OWNER), no.clone(), no]]
+                let row =
+                    |id, name| vec![oid(id), text(name), oid(OWNER), Datum::Null, Datum::Null];
+                vec![row(1_663, "pg_default"), row(1_664, "pg_global")]
             }),
         ),
     ]
@@ -88,6 +81,7 @@ fn pg_database(cx: &ViewContext) -> Vec<Row> {
                 Datum::Bool(false),
                 Datum::Bool(true),
                 Datum::Int4(-1),
+                oid(0),
                 oid(0),
                 oid(1_663),
                 text("C"),

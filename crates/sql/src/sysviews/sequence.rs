@@ -144,6 +144,10 @@ impl VirtualTable for SequenceTable {
         &self.schema
     }
 
+    fn oid(&self) -> u32 {
+        self.sequence.id
+    }
+
     fn columns(&self) -> &[VirtualColumn] {
         &self.columns
     }

@@ -25,12 +25,46 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
 fn pg_type(_: &ViewContext) -> Vec<Row> {
     let mut rows = Vec::new();
     for id in TypeId::all() {
-        rows.push(row(PgType::new(id)));
+        rows.push(row(PgType::named(id)));
         if id.array_oid() != 0 {
             rows.push(row(PgType::array_of(id)));
         }
     }
     rows
+}
+
+/// `typalign`.
+pub(super) fn align(ty: PgType) -> &'static str {
+    let wide = |id: TypeId| {
+        matches!(
+            id,
+            TypeId::Int8
+                | TypeId::Float8
+                | TypeId::Time
+                | TypeId::Timestamp
+                | TypeId::Timestamptz
+                | TypeId::Interval
+                | TypeId::Xid8
+                | TypeId::Record
+        )
+    };
+    match ty.id {
+        id if wide(id) => "d",
+        _ if ty.array => "i",
+        TypeId::Int2 => "s",
+        TypeId::Bool | TypeId::Char | TypeId::Name | TypeId::Uuid | TypeId::Unknown => "c",
+        _ => "i",
+    }
+}
+
+/// `typstorage`.
+pub(super) fn storage(ty: PgType) -> &'static str {
+    match ty.id {
+        id if id.is_vector() => "p",
+        TypeId::Numeric if !ty.array => "m",
+        _ if ty.len() == -1 => "x",
+        _ => "p",
+    }
 }
 
 fn array_function(ty: PgType, function: u32) -> Datum {
@@ -55,7 +89,7 @@ fn row(ty: PgType) -> Row {
         text(","),
         oid(0),
         oid(0),
-        oid(if ty.array { ty.id.oid() } else { 0 }),
+        oid(if ty.array { ty.element().id.oid() } else { 0 }),
         oid(if ty.array { 0 } else { ty.id.array_oid() }),
         // Drivers tell arrays by these; other types have no functions to be named, 0 prints as "-".
         array_function(ty, 750),
@@ -65,8 +99,8 @@ fn row(ty: PgType) -> Row {
         oid(0),
         oid(0),
         oid(0),
-        text(if ty.len() == 8 { "d" } else { "i" }),
-        text(if ty.len() == -1 { "x" } else { "p" }),
+        text(align(ty)),
+        text(storage(ty)),
         b(false),
         oid(0),
         Datum::Int4(-1),

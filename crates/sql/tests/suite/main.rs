@@ -9,6 +9,7 @@ mod limits;
 mod locks;
 mod params;
 mod past;
+mod privileges;
 mod queries;
 mod row_execution;
 mod session;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use pgtypes::Datum;
 
+use super::computed::Computed;
 use super::scan::{Known, Source};
 use super::{PAIRS_MAX, Run, Stop, Table, identity};
 use crate::error::SqlError;
@@ -32,7 +33,7 @@ impl<'a> Inputs<'a> {
                 self.add(input);
                 self.conjuncts.extend(predicate.conjuncts());
             }
-            Rel::Join(join) if join.kind == JoinKind::Inner => {
+            Rel::Join(join) if join.kind == JoinKind::Inner && !join.lateral => {
                 self.add(&join.left);
                 self.add(&join.right);
                 self.conjuncts.extend(join.on.iter().flat_map(Scalar::conjuncts));
@@ -76,13 +77,21 @@ fn rank(access: &Access) -> Rank {
     }
 }
 
+fn computed_rank<'s>(
+    source: &Computed<'_>,
+    conjuncts: impl Iterator<Item = &'s Scalar>,
+    known: Known<'_>,
+) -> Rank {
+    if source.is_found_by(conjuncts, known) { Rank::Points } else { Rank::Whole }
+}
+
 impl Run<'_> {
     /// The rows of a scan, or of joins and filters.
     pub(super) async fn joined(&self, rel: &Rel, goal: Option<usize>) -> Result<Table, Stop> {
-        if let Rel::Join(join) = rel
-            && join.kind == JoinKind::Left
-        {
-            return self.left_join(join).await;
+        match rel {
+            Rel::Join(join) if join.lateral => return self.lateral(join).await,
+            Rel::Join(join) if join.kind == JoinKind::Left => return self.left_join(join).await,
+            _ => {}
         }
         let mut inputs = Inputs::default();
         inputs.add(rel);
@@ -103,6 +112,10 @@ impl Run<'_> {
                 Rel::Scan(scan) => {
                     let conjuncts = inputs.conjuncts.iter().copied();
                     rank(&self.access(&Source::new(scan), conjuncts, Known::NOTHING)?)
+                }
+                Rel::Virtual(scan) => {
+                    let conjuncts = inputs.conjuncts.iter().copied();
+                    computed_rank(&Computed::new(scan), conjuncts, Known::NOTHING)
                 }
                 _ => Rank::Derived,
             };
@@ -127,6 +140,14 @@ impl Run<'_> {
             let access = self.access(&source, conjuncts.iter().copied(), Known::NOTHING)?;
             let residual = over(&conjuncts, &source.layout)?;
             let rows = self.read(&source, &access, &residual, goal).await?;
+            return Ok(Table { layout: source.layout, rows });
+        }
+        if let Rel::Virtual(scan) = rel {
+            let source = Computed::new(scan);
+            let conjuncts = inputs.take(&source.layout);
+            let residual = over(&conjuncts, &source.layout)?;
+            let found = conjuncts.iter().copied();
+            let rows = self.compute(&source, found, Known::NOTHING, &residual).await?;
             return Ok(Table { layout: source.layout, rows });
         }
         let layout: Vec<ColId> = rel.columns().iter().map(|column| column.id).collect();
@@ -162,7 +183,12 @@ impl Run<'_> {
                     let conjuncts = inputs.conjuncts.iter().copied();
                     rank(&self.access(&Source::new(scan), conjuncts, known)?)
                 }
-                (Rel::Scan(_), None) => Rank::Points,
+                (Rel::Virtual(scan), Some(row)) => {
+                    let known = Known { layout: &table.layout, row };
+                    let conjuncts = inputs.conjuncts.iter().copied();
+                    computed_rank(&Computed::new(scan), conjuncts, known)
+                }
+                (Rel::Scan(_) | Rel::Virtual(_), None) => Rank::Points,
                 _ => Rank::Derived,
             };
             if best.1.is_none_or(|known| found > known) {
@@ -178,9 +204,20 @@ impl Run<'_> {
                     .conjuncts
                     .iter()
                     .copied()
-                    .filter(|c| about(c, &source, &table))
+                    .filter(|c| about(c, &source.layout, &table))
                     .collect();
                 self.look_up(&source, &alone, &links, &table).await?
+            }
+            Rel::Virtual(scan) if best.1 > Some(Rank::Derived) => {
+                let source = Computed::new(scan);
+                let alone = inputs.take(&source.layout);
+                let links: Vec<&Scalar> = inputs
+                    .conjuncts
+                    .iter()
+                    .copied()
+                    .filter(|c| about(c, &source.layout, &table))
+                    .collect();
+                self.look_up_computed(&source, &alone, &links, &table).await?
             }
             rel => Partners::All(self.alone(inputs, rel, None).await?),
         };
@@ -195,12 +232,19 @@ impl Run<'_> {
         let left = self.evaluate(&join.left, None).await?;
         let on: Vec<&Scalar> = join.on.iter().flat_map(Scalar::conjuncts).collect();
         let right = match scan_under_filters(&join.right) {
-            Some((scan, mut alone)) if !left.rows.is_empty() => {
+            Some((Rel::Virtual(scan), mut alone)) if !left.rows.is_empty() => {
+                let source = Computed::new(scan);
+                alone.extend(on.iter().copied().filter(|c| mentions_only(c, &source.layout)));
+                let links: Vec<&Scalar> =
+                    on.iter().copied().filter(|c| about(c, &source.layout, &left)).collect();
+                self.look_up_computed(&source, &alone, &links, &left).await?
+            }
+            Some((Rel::Scan(scan), mut alone)) if !left.rows.is_empty() => {
                 let source = Source::new(scan);
                 // What ON says of the right side alone decides about partners too.
                 alone.extend(on.iter().copied().filter(|c| mentions_only(c, &source.layout)));
                 let links: Vec<&Scalar> =
-                    on.iter().copied().filter(|c| about(c, &source, &left)).collect();
+                    on.iter().copied().filter(|c| about(c, &source.layout, &left)).collect();
                 self.look_up(&source, &alone, &links, &left).await?
             }
             _ => Partners::All(self.evaluate(&join.right, None).await?),
@@ -241,6 +285,33 @@ impl Run<'_> {
                     found
                 }
             };
+            partners.push(found);
+        }
+        Ok(Partners::Each { layout: source.layout.clone(), partners })
+    }
+
+    /// Finds rows of a computed table by the rows of another.
+    async fn look_up_computed(
+        &self,
+        source: &Computed<'_>,
+        alone: &[&Scalar],
+        links: &[&Scalar],
+        table: &Table,
+    ) -> Result<Partners, Stop> {
+        let residual = over(alone, &source.layout)?;
+        let mut partners = Vec::with_capacity(table.rows.len());
+        let slots = mentioned(links, &table.layout);
+        let mut known: HashMap<Vec<u8>, Arc<Vec<Vec<Datum>>>> = HashMap::new();
+        for row in &table.rows {
+            let key = identity(slots.iter().map(|&(slot, ty)| (&row[slot], ty)));
+            if let Some(found) = known.get(&key) {
+                partners.push(Arc::clone(found));
+                continue;
+            }
+            let conjuncts = alone.iter().chain(links).copied();
+            let with = Known { layout: &table.layout, row };
+            let found = Arc::new(self.compute(source, conjuncts, with, &residual).await?);
+            known.insert(key, Arc::clone(&found));
             partners.push(found);
         }
         Ok(Partners::Each { layout: source.layout.clone(), partners })
@@ -306,11 +377,11 @@ impl Partners {
 }
 
 /// Whether a conjunct is about both a source and what is joined to it, and nothing else.
-fn about(conjunct: &Scalar, source: &Source<'_>, table: &Table) -> bool {
-    let both: Vec<ColId> = source.layout.iter().chain(&table.layout).copied().collect();
+fn about(conjunct: &Scalar, source: &[ColId], table: &Table) -> bool {
+    let both: Vec<ColId> = source.iter().chain(&table.layout).copied().collect();
     mentions_only(conjunct, &both)
         && !mentions_only(conjunct, &table.layout)
-        && !mentions_only(conjunct, &source.layout)
+        && !mentions_only(conjunct, source)
 }
 
 /// Slots of the columns of `layout` that conjuncts mention.
@@ -330,10 +401,10 @@ fn mentioned(conjuncts: &[&Scalar], layout: &[ColId]) -> Vec<(usize, pgtypes::Pg
     slots
 }
 
-/// A scan, and what filters around it demand.
-fn scan_under_filters(rel: &Rel) -> Option<(&crate::ir::Scan, Vec<&Scalar>)> {
+/// A scan, of a stored or computed table, and what filters around it demand.
+fn scan_under_filters(rel: &Rel) -> Option<(&Rel, Vec<&Scalar>)> {
     match rel {
-        Rel::Scan(scan) => Some((scan, Vec::new())),
+        Rel::Scan(_) | Rel::Virtual(_) => Some((rel, Vec::new())),
         Rel::Filter { input, predicate } => {
             let (scan, mut conjuncts) = scan_under_filters(input)?;
             conjuncts.extend(predicate.conjuncts());

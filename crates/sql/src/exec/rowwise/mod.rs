@@ -19,6 +19,8 @@
 //! - **F2** A try reads at most [`ROWS_MAX`] rows and [`BYTES_MAX`] bytes, and makes at most
 //!   [`PAIRS_MAX`] pairs of rows: so much is wasted at most, and held in memory.
 
+mod computed;
+mod function;
 mod group;
 mod join;
 mod scan;
@@ -41,6 +43,8 @@ const ROWS_MAX: usize = 2_000;
 const PROBE_ROWS: usize = 256;
 /// Most bytes that a try reads from tables.
 const BYTES_MAX: usize = 4 << 20;
+/// Most rows of computed tables that a try looks at: they are in memory.
+const COMPUTED_MAX: usize = 100_000;
 /// Most pairs of rows that a join looks at.
 const PAIRS_MAX: usize = 200_000;
 
@@ -49,7 +53,8 @@ pub(super) async fn rows(ctx: &ExecContext, rel: &Rel) -> Result<Option<Rows>, S
     if !qualifies(rel, DEPTH_MAX) || (reads_tables(rel) && rel.is_volatile()) {
         return Ok(None);
     }
-    let run = Run { ctx, rows: AtomicUsize::new(0), bytes: AtomicUsize::new(0) };
+    let (rows, bytes, computed) = (0.into(), 0.into(), 0.into());
+    let run = Run { ctx, rows, bytes, computed };
     match run.ordered(rel, None).await {
         Ok(table) => {
             let types = rel.columns().iter().map(|column| column.ty).collect();
@@ -66,14 +71,18 @@ const DEPTH_MAX: usize = 24;
 /// Whether all of it is made of operators that are evaluated here, no more than `depth` above each other.
 fn qualifies(rel: &Rel, depth: usize) -> bool {
     let operator = match rel {
-        Rel::OneRow | Rel::Empty { .. } => true,
+        Rel::OneRow | Rel::Empty { .. } | Rel::Virtual(_) => true,
+        Rel::Function(_) => true,
         Rel::Scan(scan) => !scan.skips_locked(),
         Rel::Values { rows, .. } => rows.iter().flatten().all(Scalar::is_row_independent),
         Rel::Filter { .. } | Rel::Project { .. } | Rel::Sort { .. } | Rel::Distinct { .. } => true,
         Rel::Limit { limit, offset, .. } => {
             limit.iter().chain(offset).all(Scalar::is_row_independent)
         }
-        Rel::Join(join) => !join.lateral && matches!(join.kind, JoinKind::Inner | JoinKind::Left),
+        Rel::Join(join) => {
+            matches!(join.kind, JoinKind::Inner | JoinKind::Left)
+                && (!join.lateral || function::below(&join.right).is_some())
+        }
         Rel::Aggregate { aggs, .. } => aggs.iter().all(group::is_simple),
         Rel::SetOp { op: SetOp::Union, .. } => true,
         _ => false,
@@ -85,7 +94,7 @@ fn qualifies(rel: &Rel, depth: usize) -> bool {
 }
 
 fn reads_tables(rel: &Rel) -> bool {
-    matches!(rel, Rel::Scan(_)) || rel.inputs().into_iter().any(reads_tables)
+    matches!(rel, Rel::Scan(_) | Rel::Virtual(_)) || rel.inputs().into_iter().any(reads_tables)
 }
 
 /// Why there is no result.
@@ -114,6 +123,8 @@ struct Run<'a> {
     /// Read from tables so far.
     rows: AtomicUsize,
     bytes: AtomicUsize,
+    /// Rows of computed tables looked at so far.
+    computed: AtomicUsize,
 }
 
 impl Run<'_> {
@@ -160,7 +171,10 @@ impl Run<'_> {
                     let rows = rows.iter().map(row).collect::<Result<_, SqlError>>()?;
                     Ok(Table { layout: columns.iter().map(|column| column.id).collect(), rows })
                 }
-                Rel::Scan(_) | Rel::Filter { .. } | Rel::Join(_) => self.joined(rel, goal).await,
+                Rel::Function(call) => self.call(call, &[], &[]),
+                Rel::Scan(_) | Rel::Virtual(_) | Rel::Filter { .. } | Rel::Join(_) => {
+                    self.joined(rel, goal).await
+                }
                 Rel::Project { input, exprs } => {
                     let input = self.evaluate(input, goal).await?;
                     let over: Vec<Scalar> = exprs

@@ -34,7 +34,7 @@ impl Known<'_> {
     pub(super) const NOTHING: Known<'static> = Known { layout: &[], row: &[] };
 
     /// Whether an expression can be computed from what is known.
-    fn suffices(&self, scalar: &Scalar) -> bool {
+    pub(super) fn suffices(&self, scalar: &Scalar) -> bool {
         !scalar.any(&mut |node| match node {
             Scalar::Column(id, _) => !self.layout.contains(id),
             Scalar::Slot(..) | Scalar::Subquery(_) => true,

@@ -1,11 +1,9 @@
 //! A secure cluster: three nodes over TLS, passwords, client certificates, and who is kept out.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Cluster, conclave, eventually};
+use crate::support::{Cluster, conclave, eventually};
 use tokio_postgres::Client;
 use workload::Connector;
 
@@ -211,7 +209,7 @@ async fn the_status_page_is_served_over_tls() {
     let dir = certs.to_str().expect("UTF-8");
     let cluster = Cluster::secure(1, dir).await;
     let port = cluster.nodes[0].ports.http;
-    assert!(!support::http_get(port, "/health").await.contains("200 OK"), "in the clear");
+    assert!(!crate::support::http_get(port, "/health").await.contains("200 OK"), "in the clear");
     let ca = certs::Folder::new(&certs).authorities().expect("the authority");
     let config = std::sync::Arc::new(certs::client_config(&ca, None).expect("a client"));
     let page = tokio::task::spawn_blocking(move || {

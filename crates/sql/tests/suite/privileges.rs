@@ -1,11 +1,9 @@
 //! Who may do what, in PostgreSQL's words; and that what was planned for one is not run for another.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{connect, engine, run};
 use sql::session::{Engine, Session, SessionOptions};
-use support::{connect, engine, run};
 
 macro_rules! check {
     ($session:expr, $sql:expr, $expected:expr) => {

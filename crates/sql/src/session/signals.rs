@@ -1,0 +1,52 @@
+//! Which session of this node is meant by a process id: `pg_cancel_backend`, `pg_terminate_backend`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Engine;
+use super::api::CancelHandle;
+
+/// The open sessions of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Signals(Mutex<BTreeMap<i32, Vec<CancelHandle>>>);
+
+/// A session's place among them, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Listens {
+    engine: Arc<Engine>,
+    pid: i32,
+    cancel: CancelHandle,
+}
+
+impl Signals {
+    /// Stops what a session runs, or the session; false: there is none of that process id.
+    pub(crate) fn signal(&self, pid: i32, terminate: bool) -> bool {
+        let sessions = self.0.lock();
+        let Some(handles) = sessions.get(&pid) else { return false };
+        for handle in handles {
+            if terminate { handle.terminate() } else { handle.cancel() }
+        }
+        true
+    }
+}
+
+impl Listens {
+    pub(super) fn new(engine: &Arc<Engine>, pid: i32, cancel: &CancelHandle) -> Listens {
+        engine.signals.0.lock().entry(pid).or_default().push(cancel.clone());
+        Listens { engine: engine.clone(), pid, cancel: cancel.clone() }
+    }
+}
+
+impl Drop for Listens {
+    fn drop(&mut self) {
+        let mut sessions = self.engine.signals.0.lock();
+        if let Some(handles) = sessions.get_mut(&self.pid) {
+            handles.retain(|handle| !handle.is(&self.cancel));
+            if handles.is_empty() {
+                sessions.remove(&self.pid);
+            }
+        }
+    }
+}
