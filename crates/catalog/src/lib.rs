@@ -13,6 +13,7 @@ mod binary;
 mod cell;
 mod constraint;
 mod descriptor;
+mod entry;
 mod error;
 pub mod garbage;
 mod key;
@@ -27,6 +28,7 @@ pub use descriptor::{
     Column, ColumnId, Database, DatabaseId, Identity, Index, IndexColumn, IndexId, IndexState,
     Role, Schema, SchemaId, Table, TableId,
 };
+pub use entry::EntryDecoder;
 pub use error::{CatalogError, CodecError};
 pub use key::is_indexable;
 pub use relation::{Sequence, View, ViewColumn};

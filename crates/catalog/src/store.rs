@@ -30,7 +30,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::garbage::GARBAGE;
-use crate::{CatalogError, CatalogSnapshot, Change};
+use crate::{CatalogError, CatalogSnapshot, Change, PUBLIC_SCHEMA_ID};
 
 const VERSION: u8 = b'v';
 const DATABASE: u8 = b'd';
@@ -220,6 +220,7 @@ fn decode(key: &Key, value: &Bytes) -> Result<Option<Change>, CatalogError> {
     Ok(Some(match key.as_bytes().get(1) {
         Some(&VERSION | &SEQUENCE_VALUES | &GARBAGE) => return Ok(None),
         Some(&DATABASE) => Change::PutDatabase(json(key, value)?),
+        Some(&SCHEMA) if value.is_empty() => Change::DropSchema(PUBLIC_SCHEMA_ID),
         Some(&SCHEMA) => Change::PutSchema(json(key, value)?),
         Some(&ROLE) => Change::PutRole(json(key, value)?),
         Some(&TABLE) => Change::PutTable(Box::new(json(key, value)?)),
@@ -264,6 +265,10 @@ fn write_one(txn: &Txn, change: &Change) -> Result<(), kv::KvError> {
         Change::PutSequence(s) => txn.put(descriptor_key(SEQUENCE, s.id), json(s)),
         Change::PutView(v) => txn.put(descriptor_key(VIEW, v.id), json(v)),
         Change::DropDatabase(id) => txn.delete(descriptor_key(DATABASE, *id)),
+        // It is there from birth: what is stored says that it is gone.
+        Change::DropSchema(PUBLIC_SCHEMA_ID) => {
+            txn.put(descriptor_key(SCHEMA, PUBLIC_SCHEMA_ID), Bytes::new())
+        }
         Change::DropSchema(id) => txn.delete(descriptor_key(SCHEMA, *id)),
         Change::DropRole(id) => txn.delete(descriptor_key(ROLE, *id)),
         Change::DropTable(id) => txn.delete(descriptor_key(TABLE, *id)),

@@ -5,7 +5,7 @@
 //!   parse    text -> tree, positions                    group    aggregates and GROUP BY
 //!   as_of    AS OF SYSTEM TIME, before parsing
 //!   grouping GROUPING SETS, ROLLUP, CUBE
-//!   rewrite  clauses in words that sqlparser knows
+//!   rewrite, conflict_target  clauses in words that sqlparser knows
 //!   scope    who is called what                         order    ORDER BY, DISTINCT, LIMIT
 //!   types    names of types, coercion, common types     window   OVER
 //!   expr…    expressions                                from     FROM, joins, functions
@@ -26,6 +26,7 @@
 mod as_of;
 mod call;
 mod call_args;
+mod conflict_target;
 mod dml;
 mod dml_insert;
 mod explain;

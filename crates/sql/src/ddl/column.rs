@@ -16,6 +16,8 @@ pub(super) struct KeyDef {
     pub(super) name: Option<String>,
     pub(super) columns: Vec<IndexColumnDef>,
     pub(super) primary: bool,
+    /// NULL equals NULL.
+    pub(super) nulls_not_distinct: bool,
 }
 
 /// A column of an index as written.
@@ -91,6 +93,7 @@ pub(super) fn column(
         name: option_name.as_ref().map(fold),
         columns: vec![IndexColumnDef { name: name.clone(), descending: false }],
         primary,
+        nulls_not_distinct: false,
     };
     let mut null = false;
     for option in &definition.options {
@@ -112,7 +115,9 @@ pub(super) fn column(
                 made.keys.push(key(&option.name, true));
             }
             ColumnOption::Unique(c) if c.characteristics.is_none() => {
-                made.keys.push(key(&option.name, false));
+                let nulls_not_distinct =
+                    c.nulls_distinct == sqlparser::ast::NullsDistinctOption::NotDistinct;
+                made.keys.push(KeyDef { nulls_not_distinct, ..key(&option.name, false) });
             }
             ColumnOption::Collation(name) => collation(&name.to_string())?,
             ColumnOption::Check(check) if check.enforced.is_none() => {

@@ -250,6 +250,7 @@ fn foreign_key(
     let unique = |index: &&catalog::Index| {
         let positions = to.index_positions(index);
         index.unique
+            && to.is_plain(index)
             && !positions.is_empty()
             && positions.len() == their.len()
             && positions.iter().all(|p| their.contains(p))

@@ -119,17 +119,7 @@ async fn make(
         })
         .collect();
     let oid = new_oids(session, 2).await?;
-    let primary = Index {
-        id: oid + 1,
-        oid: oid + 1,
-        name: format!("{name}_rows"),
-        unique: true,
-        columns: Vec::new(),
-        state: IndexState::Public,
-        constraint: false,
-        comment: None,
-        constraint_comment: None,
-    };
+    let primary = Index::new(oid + 1, format!("{name}_rows"), true);
     let owner = session.env().current_user.clone();
     let mut table = Table::new(oid, schema.id, name, owner, columns, primary);
     table.options = made.options;

@@ -1,6 +1,6 @@
 //! CREATE TABLE.
 
-use catalog::{Change, Column, Index, IndexColumn, IndexState, Table, is_indexable};
+use catalog::{Change, Column, Index, IndexColumn, Table, is_indexable};
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use sqlparser::ast::{CreateTable, CreateTableOptions, Expr, SqlOption, TableConstraint};
 
@@ -91,17 +91,16 @@ pub(super) enum TableDef {
 
 /// What a table constraint says.
 pub(super) fn table_constraint(constraint: &TableConstraint) -> Result<TableDef, SqlError> {
+    let mut nulls_not_distinct = false;
     let (name, columns, primary) = match constraint {
         TableConstraint::PrimaryKey(c)
             if c.characteristics.is_none() && c.index_options.is_empty() =>
         {
             (&c.name, &c.columns, true)
         }
-        TableConstraint::Unique(c)
-            if c.characteristics.is_none()
-                && c.index_options.is_empty()
-                && c.nulls_distinct != sqlparser::ast::NullsDistinctOption::NotDistinct =>
-        {
+        TableConstraint::Unique(c) if c.characteristics.is_none() && c.index_options.is_empty() => {
+            nulls_not_distinct =
+                c.nulls_distinct == sqlparser::ast::NullsDistinctOption::NotDistinct;
             (&c.name, &c.columns, false)
         }
         TableConstraint::ForeignKey(foreign) => {
@@ -121,7 +120,8 @@ pub(super) fn table_constraint(constraint: &TableConstraint) -> Result<TableDef,
     };
     let columns: Result<Vec<IndexColumnDef>, SqlError> =
         columns.iter().map(super::index::index_column).collect();
-    Ok(TableDef::Key(KeyDef { name: name.as_ref().map(fold), columns: columns?, primary }))
+    let name = name.as_ref().map(fold);
+    Ok(TableDef::Key(KeyDef { name, columns: columns?, primary, nulls_not_distinct }))
 }
 
 /// Index columns by name: they exist, once each, and have an order.
@@ -153,7 +153,8 @@ pub(super) fn resolve(
                 format!("column \"{}\" appears twice in {what} constraint", def.name),
             ));
         }
-        resolved.push(IndexColumn { column: column.id, descending: def.descending });
+        let descending = def.descending;
+        resolved.push(IndexColumn { descending, ..IndexColumn::ascending(column.id) });
     }
     if resolved.len() > 32 {
         return Err(SqlError::new(
@@ -213,17 +214,7 @@ pub(super) async fn run(
         taken.push(chosen.clone());
         chosen
     };
-    let mut primary = Index {
-        id: oid + 1,
-        oid: oid + 1,
-        name: format!("{name}_rows"),
-        unique: true,
-        columns: Vec::new(),
-        state: IndexState::Public,
-        constraint: false,
-        comment: None,
-        constraint_comment: None,
-    };
+    let mut primary = Index::new(oid + 1, format!("{name}_rows"), true);
     let mut secondary = Vec::new();
     for (n, key) in (0u32..).zip(&*keys) {
         let what = if key.primary { "primary key" } else { "unique" };
@@ -241,15 +232,10 @@ pub(super) async fn run(
             primary.constraint = true;
         } else {
             secondary.push(Index {
-                id: oid + 2 + n,
-                oid: oid + 2 + n,
-                name: chosen,
-                unique: true,
                 columns: index_columns,
-                state: IndexState::Public,
+                nulls_not_distinct: key.nulls_not_distinct,
                 constraint: true,
-                comment: None,
-                constraint_comment: None,
+                ..Index::new(oid + 2 + n, chosen, true)
             });
         }
     }
@@ -274,9 +260,8 @@ pub(super) async fn run(
         changes.push(Change::PutSequence(Box::new(sequence)));
     }
     for mut index in elements.indexes {
-        let names: Vec<String> =
-            table.index_positions(&index).iter().map(|&p| table.columns[p].name.clone()).collect();
-        let base = format!("{}_{}", table.name, names.join("_"));
+        super::like::place_computed(&mut table, &elements.computed, &mut index);
+        let base = super::index::default_base(&table, &index);
         index.oid = new_oids(session, 1).await?;
         index.id = index.oid;
         index.name = free_name(&ddl.catalog, table.schema, &taken, &base, "idx");
@@ -301,6 +286,8 @@ pub(super) struct Elements {
     pub(super) generated: Vec<(usize, Expr)>,
     /// Indexes copied by LIKE; names and ids are still those of the other table.
     pub(super) indexes: Vec<Index>,
+    /// Their expressions, under ids of their own.
+    pub(super) computed: Vec<Column>,
     pub(super) comments: Vec<(u32, String)>,
 }
 

@@ -223,6 +223,7 @@ fn take_from(
                 session.note_dropped_index(table, index)?;
             }
             next.indexes.retain(|i| i.oid != oid);
+            next.drop_unused_computed();
         }
         Object::Column(_, column) => {
             next.columns.retain(|c| c.id != column);
@@ -307,7 +308,16 @@ fn column_dependents(
             found.push((Object::Constraint(id, constraint.oid), true));
         }
     }
-    let indexes = table.indexes.iter().filter(|i| i.columns.iter().any(|c| c.column == column));
+    let expressions: Vec<u32> = table
+        .computed
+        .iter()
+        .filter(|c| c.generated.as_deref().is_some_and(mentions))
+        .map(|c| c.id)
+        .collect();
+    let indexes = table
+        .indexes
+        .iter()
+        .filter(|i| i.mentions(column) || expressions.iter().any(|id| i.mentions(*id)));
     found.extend(indexes.map(|i| (Object::Index(id, i.oid), true)));
     let keys = catalog.references_to(id).filter(|(.., key)| key.referenced.contains(&column));
     found.extend(keys.map(|(from, c, _)| (Object::Constraint(from.id, c.oid), from.id == id)));

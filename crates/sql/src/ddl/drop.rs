@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{BOOTSTRAP_DATABASE_ID, Change, IndexId, PUBLIC_SCHEMA_ID, Table};
+use catalog::{BOOTSTRAP_DATABASE_ID, Change, IndexId, Table};
 use sqlparser::ast::{ObjectName, ObjectType, Statement};
 
 use super::depend::{Drop, Object};
@@ -209,9 +209,6 @@ fn schema(
             SqlState("2BP01"),
             format!("cannot drop schema {name} because it is required by the database system"),
         ));
-    }
-    if schema.id == PUBLIC_SCHEMA_ID {
-        return Err(SqlError::unsupported("dropping the schema public of the first database"));
     }
     let catalog = &ddl.catalog;
     let mut objects: Vec<Object> = Vec::new();

@@ -26,6 +26,9 @@ pub(super) enum Use {
     Default,
     Check,
     Generated,
+    IndexExpression,
+    IndexPredicate,
+    Transform,
 }
 
 impl Use {
@@ -34,6 +37,9 @@ impl Use {
             Use::Default => "DEFAULT expression",
             Use::Check => "check constraint",
             Use::Generated => "column generation expression",
+            Use::IndexExpression => "index expression",
+            Use::IndexPredicate => "index predicate",
+            Use::Transform => "transform expression",
         }
     }
 }
@@ -242,8 +248,15 @@ pub(super) fn is_immutable(scalar: &Scalar) -> bool {
     !scalar.any(&mut |node| match node {
         Scalar::Call { func, .. } => func.volatility != Volatility::Immutable,
         Scalar::Cast { cast, .. } => {
+            use pgtypes::ty::Category;
             let zoned = |ty: PgType| ty.id == TypeId::Timestamptz || ty.id.is_oid_like();
-            zoned(cast.from) != zoned(cast.to)
+            // How a date is written is a setting.
+            let is_time = |ty: PgType| ty.category() == Category::DateTime;
+            let is_text = |ty: PgType| ty.category() == Category::String;
+            let (from, to) = (cast.from, cast.to);
+            zoned(from) != zoned(to)
+                || (is_time(from) && is_text(to))
+                || (is_text(from) && is_time(to))
         }
         _ => false,
     })

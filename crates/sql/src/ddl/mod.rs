@@ -17,6 +17,7 @@
 mod alter;
 mod alter_column;
 mod alter_generated;
+mod alter_type;
 mod bulk;
 mod column;
 mod constraint;
@@ -28,6 +29,7 @@ mod drop;
 mod expression;
 mod index;
 mod like;
+mod namespace;
 mod parse;
 mod rebuild;
 mod reclaim;
@@ -91,12 +93,9 @@ pub(crate) async fn run(
 ) -> Result<Tag, SqlError> {
     match statement {
         Statement::CreateTable(create) => create_table::run(session, create, text, sink).await,
-        Statement::CreateIndex(create) => index::run(session, create, sink).await,
+        Statement::CreateIndex(create) => index::run(session, create, text, sink).await,
         Statement::CreateView(create) => view::create(session, create, text).await,
         Statement::AlterTable(alter) => alter::run(session, alter, text, sink).await,
-        Statement::AlterIndex { name, operation } => {
-            alter::rename_index(session, name, operation).await
-        }
         Statement::Drop { .. } => drop::run(session, statement, sink).await,
         Statement::Truncate(truncate) => truncate::run(session, truncate, sink).await,
         Statement::CreateSchema { .. } => schema::create_schema(session, statement, sink).await,
@@ -126,7 +125,10 @@ impl OwnDdl {
             OwnDdl::CreateSequence { .. } => "CREATE SEQUENCE",
             OwnDdl::AlterSequence { .. } => "ALTER SEQUENCE",
             OwnDdl::AlterRelation { kind, .. } => kind.verb(),
-            OwnDdl::AlterGenerated { .. } => "ALTER TABLE",
+            OwnDdl::AlterTable { .. } => "ALTER TABLE",
+            OwnDdl::AlterIndex { .. } => "ALTER INDEX",
+            OwnDdl::AlterSchema { .. } => "ALTER SCHEMA",
+            OwnDdl::AlterDatabase { .. } => "ALTER DATABASE",
             OwnDdl::CommentOnConstraint { .. } => "COMMENT",
         }
     }
@@ -136,6 +138,7 @@ impl OwnDdl {
 pub(crate) async fn run_own(
     session: &mut Session,
     statement: &OwnDdl,
+    text: &str,
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
     match statement {
@@ -148,8 +151,17 @@ pub(crate) async fn run_own(
         OwnDdl::AlterRelation { kind, if_exists, name, change } => {
             relation::alter(session, *kind, *if_exists, name, change, sink).await
         }
-        OwnDdl::AlterGenerated { if_exists, table, column, change } => {
-            alter_generated::alter(session, *if_exists, table, column, change, sink).await
+        OwnDdl::AlterTable { if_exists, table, actions } => {
+            alter::run_mixed(session, *if_exists, table, actions, text, sink).await
+        }
+        OwnDdl::AlterIndex { if_exists, name, new } => {
+            alter::rename_index(session, *if_exists, name, &crate::bind::fold(new), sink).await
+        }
+        OwnDdl::AlterSchema { name, change } => {
+            namespace::alter_schema(session, &crate::bind::fold(name), change).await
+        }
+        OwnDdl::AlterDatabase { name, change } => {
+            namespace::alter_database(session, &crate::bind::fold(name), change).await
         }
         OwnDdl::CommentOnConstraint { name, table, comment } => {
             schema::comment_on_constraint(session, name, table, comment.as_deref()).await
@@ -354,6 +366,15 @@ pub(crate) async fn check_tables(
         ddl.table(session, name)?;
     }
     Ok(())
+}
+
+/// The type that a definition names.
+fn column_type(
+    _: &Ddl,
+    _: &Session,
+    data_type: &ast::DataType,
+) -> Result<pgtypes::PgType, SqlError> {
+    crate::bind::type_of(data_type)
 }
 
 /// `count` new oids, consecutive.

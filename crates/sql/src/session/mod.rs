@@ -68,7 +68,7 @@ pub(crate) use clock::wall_micros;
 pub(crate) use cursor::CursorInfo;
 pub(crate) use execute::Tag;
 pub(crate) use explain_conflict::mode as lock_mode;
-pub(crate) use plan::{CatalogDefaults, bind_default, result_columns, stored_expr};
+pub(crate) use plan::{CatalogDefaults, bind_default, bind_over_row, result_columns, stored_expr};
 pub(crate) use script::SplitAt;
 pub(crate) use sequence::{Sequences, next_of, state as sequence_state};
 pub(crate) use sequence_calls::{

@@ -8,8 +8,8 @@ use pgtypes::{Datum, EvalEnv, TypeId};
 
 use super::{Session, SessionInfo};
 use crate::sysviews::{
-    constraint_definition, index_definition, other_definition, quote, system_relation,
-    view_definition,
+    constraint_definition, index_column, index_definition, other_definition, quote,
+    system_relation, view_definition,
 };
 
 /// The catalog as one session sees it.
@@ -89,16 +89,12 @@ impl SessionNames {
         schema == "pg_catalog" || self.path.iter().any(|s| s == schema)
     }
 
-    fn indexdef(&self, oid: u32, column: i32) -> Datum {
+    fn indexdef(&self, oid: u32, column: i32, pretty: bool) -> Datum {
         let Some((table, index)) = self.index(oid) else { return Datum::Null };
+        let schema = self.schema_name(table.schema);
         match usize::try_from(column) {
-            Ok(0) | Err(_) => {
-                Datum::text(index_definition(self.schema_name(table.schema), table, index))
-            }
-            Ok(n) => table
-                .index_positions(index)
-                .get(n - 1)
-                .map_or(Datum::Null, |&p| Datum::text(quote(&table.columns[p].name))),
+            Ok(0) | Err(_) => Datum::text(index_definition(schema, table, index, pretty)),
+            Ok(n) => index_column(table, index, n, pretty),
         }
     }
 
@@ -247,7 +243,7 @@ impl SystemNames for SessionNames {
                     Some(Datum::Int4(column)) => *column,
                     _ => 0,
                 };
-                self.indexdef(oid, column)
+                self.indexdef(oid, column, args.get(2) == Some(&Datum::Bool(true)))
             }
             "pg_get_constraintdef" => self.constraintdef(oid, args.get(1)),
             "pg_get_viewdef" => {

@@ -50,12 +50,7 @@ impl Defaults for CatalogDefaults<'_> {
     }
 
     fn over_row(&self, table: &Table, sql: &str, ty: Option<PgType>) -> Result<Scalar, SqlError> {
-        let columns: Vec<RelColumn> = (0u32..)
-            .zip(&table.columns)
-            .map(|(id, c)| RelColumn { id: ColId(id), name: c.name.as_str().into(), ty: c.ty })
-            .collect();
-        let layout: Vec<ColId> = columns.iter().map(|c| c.id).collect();
-        bind_stored(&self.view, self.env, sql, &columns, ty)?.over(&layout)
+        bind_over_row(&self.view, self.env, table, sql, ty)
     }
 
     fn referenced_positions(&self, table: &Table) -> Vec<usize> {
@@ -92,6 +87,22 @@ pub(crate) fn stored_expr(sql: &str) -> Result<ast::Expr, SqlError> {
         _ => None,
     };
     expr.ok_or_else(|| SqlError::internal(format!("stored expression: {sql}")))
+}
+
+/// Binds a stored expression over the slots of a table's row.
+pub(crate) fn bind_over_row(
+    view: &View<'_>,
+    env: &EvalEnv,
+    table: &Table,
+    sql: &str,
+    ty: Option<PgType>,
+) -> Result<Scalar, SqlError> {
+    let columns: Vec<RelColumn> = (0u32..)
+        .zip(&table.columns)
+        .map(|(id, c)| RelColumn { id: ColId(id), name: c.name.as_str().into(), ty: c.ty })
+        .collect();
+    let layout: Vec<ColId> = columns.iter().map(|c| c.id).collect();
+    bind_stored(view, env, sql, &columns, ty)?.over(&layout)
 }
 
 fn bind_stored(

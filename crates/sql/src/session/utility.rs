@@ -58,7 +58,7 @@ pub(super) async fn run(
         Parsed::Ddl(own) => {
             begin(session)?;
             session.refuse_if_read_only(own.verb())?;
-            ddl::run_own(session, own, sink).await
+            ddl::run_own(session, own, job.text, sink).await
         }
         Parsed::SetConstraints { names, deferred } => {
             begin(session)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use catalog::{Column, Identity, Index, Table, View};
 use pgtypes::Datum;
 
+use super::index::{index_definition, index_expressions, index_predicate};
 use super::sequence::sequences;
 use super::{OWNER, Row, Source, SystemView, all, oid, text, view};
 use crate::session::ViewContext;
@@ -156,7 +157,7 @@ fn pg_class(cx: &ViewContext) -> Vec<Row> {
             ..Class::of(table.id, &table.name, table.schema, table.columns.len())
         }));
         for index in indexes(table) {
-            let width = index.columns.len();
+            let width = index.columns.len() + index.include.len();
             rows.push(class_row(Class {
                 kind: "i",
                 am: BTREE,
@@ -281,7 +282,12 @@ fn pg_attribute(cx: &ViewContext) -> Vec<Row> {
         }
         for index in indexes(table) {
             for (n, position) in (1..).zip(table.index_positions(index)) {
-                let c = &table.columns[position];
+                let c = table.column_at(position);
+                rows.push(attribute_row(index.oid, &c.name, c.ty, n, false, false));
+            }
+            let included = table.positions(&index.include);
+            for (n, position) in (index.columns.len() + 1..).zip(included) {
+                let c = table.column_at(position);
                 rows.push(attribute_row(index.oid, &c.name, c.ty, n, false, false));
             }
         }
@@ -349,16 +355,21 @@ fn pg_index(cx: &ViewContext) -> Vec<Row> {
     let mut rows = Vec::new();
     for (_, table) in tables(cx) {
         for index in indexes(table) {
-            let width = Datum::Int2(i16::try_from(index.columns.len()).unwrap_or(0));
+            let width = |n: usize| Datum::Int2(i16::try_from(n).unwrap_or(0));
+            let keys = index.columns.len();
             let positions = table.index_positions(index);
+            let included = table.positions(&index.include);
+            let attributes = positions.iter().chain(&included);
+            // An expression is column 0.
+            let number = |&p: &usize| if table.is_computed(p) { 0 } else { p + 1 };
             let primary = index.id == table.primary.id;
             rows.push(vec![
                 oid(index.oid),
                 oid(table.id),
-                width.clone(),
-                width,
+                width(keys + included.len()),
+                width(keys),
                 b(index.unique),
-                b(false),
+                b(index.nulls_not_distinct),
                 b(primary),
                 b(false),
                 b(true),
@@ -368,15 +379,20 @@ fn pg_index(cx: &ViewContext) -> Vec<Row> {
                 b(true),
                 b(true),
                 b(false),
-                smallints(positions.iter().map(|p| p + 1)),
+                smallints(attributes.map(number)),
                 Datum::array(
-                    positions.iter().map(|&p| oid(collation(table.columns[p].ty))).collect(),
+                    positions.iter().map(|&p| oid(collation(table.column_at(p).ty))).collect(),
                 ),
                 Datum::array(positions.iter().map(|_| oid(0)).collect()),
                 // Bit 0: descending; bit 1: NULLs first.
-                smallints(index.columns.iter().map(|c| if c.descending { 3 } else { 0 })),
-                Datum::Null,
-                Datum::Null,
+                smallints(
+                    index
+                        .columns
+                        .iter()
+                        .map(|c| usize::from(c.descending) + 2 * usize::from(c.nulls_first())),
+                ),
+                index_expressions(table, index),
+                index_predicate(table, index).map_or(Datum::Null, text),
             ]);
         }
     }
@@ -416,27 +432,6 @@ fn pg_tables(cx: &ViewContext) -> Vec<Row> {
         .collect()
 }
 
-/// `CREATE INDEX …` as pg_get_indexdef prints it.
-pub(crate) fn index_definition(schema: &str, table: &Table, index: &Index) -> String {
-    let columns: Vec<String> = index
-        .columns
-        .iter()
-        .zip(table.index_positions(index))
-        .map(|(c, p)| {
-            let desc = if c.descending { " DESC" } else { "" };
-            format!("{}{desc}", quote(&table.columns[p].name))
-        })
-        .collect();
-    format!(
-        "CREATE {}INDEX {} ON {}.{} USING btree ({})",
-        if index.unique { "UNIQUE " } else { "" },
-        quote(&index.name),
-        quote(schema),
-        quote(&table.name),
-        columns.join(", ")
-    )
-}
-
 /// An identifier, quoted where it must be.
 pub(crate) fn quote(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
@@ -453,7 +448,7 @@ fn pg_indexes(cx: &ViewContext) -> Vec<Row> {
                 text(&table.name),
                 text(&index.name),
                 Datum::Null,
-                text(index_definition(schema, table, index)),
+                text(index_definition(schema, table, index, false)),
             ]);
         }
     }
