@@ -46,6 +46,7 @@ pub(crate) fn is_exact(ty: PgType) -> bool {
                 | TypeId::Int8
                 | TypeId::Oid
                 | TypeId::Xid8
+                | TypeId::Enum
                 | TypeId::Text
                 | TypeId::Varchar
                 | TypeId::Name

@@ -31,7 +31,7 @@ pub use descriptor::{
 pub use entry::EntryDecoder;
 pub use error::{CatalogError, CodecError};
 pub use key::is_indexable;
-pub use relation::{Sequence, View, ViewColumn};
+pub use relation::{EnumLabel, EnumType, Sequence, View, ViewColumn};
 pub use row::{
     Entry, IndexCodec, MAX_KEY_BYTES, MAX_ROW_BYTES, RowCodec, RowDecoder, decode_single,
     encode_single,

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    Constraint, Database, DatabaseId, ForeignKey, Role, Schema, SchemaId, Sequence, Table, TableId,
-    View,
+    Constraint, Database, DatabaseId, EnumType, ForeignKey, Role, Schema, SchemaId, Sequence,
+    Table, TableId, View,
 };
 
 /// The database every cluster is born with.
@@ -46,6 +46,8 @@ pub enum Change {
     PutSequence(Box<Sequence>),
     /// A new or changed view.
     PutView(Box<View>),
+    /// A new or changed enumeration.
+    PutType(Box<EnumType>),
     /// The database goes.
     DropDatabase(DatabaseId),
     /// The schema goes.
@@ -58,6 +60,8 @@ pub enum Change {
     DropSequence(u32),
     /// The view goes.
     DropView(u32),
+    /// The enumeration goes.
+    DropType(u32),
 }
 
 /// All descriptors at one version.
@@ -71,6 +75,7 @@ pub struct CatalogSnapshot {
     by_name: BTreeMap<(SchemaId, String), TableId>,
     sequences: Named<Sequence>,
     views: Named<View>,
+    types: Named<EnumType>,
     /// Tables whose rows refer to those of a table.
     referencing: BTreeMap<TableId, BTreeSet<TableId>>,
 }
@@ -134,6 +139,7 @@ impl CatalogSnapshot {
             by_name: BTreeMap::new(),
             sequences: Named::default(),
             views: Named::default(),
+            types: Named::default(),
             referencing: BTreeMap::new(),
         };
         snapshot.apply(Change::PutRole(Role {
@@ -213,6 +219,12 @@ impl CatalogSnapshot {
             Change::DropTable(id) => self.forget_table(id),
             Change::DropSequence(id) => self.sequences.remove(id),
             Change::DropView(id) => self.views.remove(id),
+            Change::PutType(ty) => {
+                let labels = ty.labels.iter().map(|l| (l.value, l.label.as_str().into()));
+                pgtypes::enums::note(ty.id, &ty.name, labels);
+                self.types.put(ty.id, (ty.schema, ty.name.clone()), *ty);
+            }
+            Change::DropType(id) => self.types.remove(id),
         }
     }
 
@@ -375,6 +387,23 @@ impl CatalogSnapshot {
     /// All views, by id.
     pub fn views(&self) -> impl Iterator<Item = &Arc<View>> {
         self.views.by_id.values()
+    }
+
+    /// The enumeration of that name.
+    #[must_use]
+    pub fn enum_type(&self, schema: SchemaId, name: &str) -> Option<&Arc<EnumType>> {
+        self.types.get(schema, name)
+    }
+
+    /// The enumeration of that oid.
+    #[must_use]
+    pub fn enum_by_id(&self, id: u32) -> Option<&Arc<EnumType>> {
+        self.types.by_id.get(&id)
+    }
+
+    /// The enumerations of a schema, by name.
+    pub fn enums_of(&self, schema: SchemaId) -> impl Iterator<Item = &Arc<EnumType>> {
+        self.types.of(schema)
     }
 
     /// The references to rows of a table, with the tables that make them.

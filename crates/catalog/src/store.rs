@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   08 | v             -> version u64: raised by every transaction that changes a descriptor
-//!   08 | d s r t e w | id  -> descriptor, JSON
+//!   08 | d s r t e w y | id  -> descriptor, JSON
 //!   08 | q | id        -> where a sequence is ([`SequenceState`]); no descriptor, not transactional
 //!   08 | x | span      -> a dropped span ([`crate::garbage`])
 //! ```
@@ -39,6 +39,7 @@ const ROLE: u8 = b'r';
 const TABLE: u8 = b't';
 const SEQUENCE: u8 = b'e';
 const VIEW: u8 = b'w';
+const TYPE: u8 = b'y';
 const SEQUENCE_VALUES: u8 = b'q';
 
 /// Older snapshots kept.
@@ -226,6 +227,7 @@ fn decode(key: &Key, value: &Bytes) -> Result<Option<Change>, CatalogError> {
         Some(&TABLE) => Change::PutTable(Box::new(json(key, value)?)),
         Some(&SEQUENCE) => Change::PutSequence(Box::new(json(key, value)?)),
         Some(&VIEW) => Change::PutView(Box::new(json(key, value)?)),
+        Some(&TYPE) => Change::PutType(Box::new(json(key, value)?)),
         _ => {
             return Err(CatalogError::Corrupt {
                 key: key.clone(),
@@ -264,6 +266,7 @@ fn write_one(txn: &Txn, change: &Change) -> Result<(), kv::KvError> {
         Change::PutTable(t) => txn.put(descriptor_key(TABLE, t.id), json(t)),
         Change::PutSequence(s) => txn.put(descriptor_key(SEQUENCE, s.id), json(s)),
         Change::PutView(v) => txn.put(descriptor_key(VIEW, v.id), json(v)),
+        Change::PutType(t) => txn.put(descriptor_key(TYPE, t.id), json(t)),
         Change::DropDatabase(id) => txn.delete(descriptor_key(DATABASE, *id)),
         // It is there from birth: what is stored says that it is gone.
         Change::DropSchema(PUBLIC_SCHEMA_ID) => {
@@ -274,5 +277,6 @@ fn write_one(txn: &Txn, change: &Change) -> Result<(), kv::KvError> {
         Change::DropTable(id) => txn.delete(descriptor_key(TABLE, *id)),
         Change::DropSequence(id) => txn.delete(descriptor_key(SEQUENCE, *id)),
         Change::DropView(id) => txn.delete(descriptor_key(VIEW, *id)),
+        Change::DropType(id) => txn.delete(descriptor_key(TYPE, *id)),
     }
 }

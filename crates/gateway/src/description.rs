@@ -61,7 +61,7 @@ pub(crate) fn encode(out: &mut BytesMut, columns: &[ResultColumn], formats: &For
             column.column,
             column.ty.oid(),
             column.ty.len(),
-            column.ty.typmod,
+            column.ty.modifier(),
             format,
         )
     });

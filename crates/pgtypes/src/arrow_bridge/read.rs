@@ -134,8 +134,14 @@ fn record(mut bytes: &[u8]) -> Datum {
     let count = bytes.get_u32();
     let fields = (0..count)
         .map(|_| {
-            let ty = PgType::from_oid(bytes.get_u32()).expect("a stored type exists");
-            let ty = ty.with_typmod(bytes.get_i32());
+            let (oid, typmod) = (bytes.get_u32(), bytes.get_i32());
+            let ty = match PgType::from_oid(oid) {
+                Some(ty) => ty.with_typmod(typmod),
+                None => {
+                    let ty = PgType::enumeration(typmod.unsigned_abs());
+                    PgType { array: oid != ty.oid(), ..ty }
+                }
+            };
             let Ok(len) = usize::try_from(bytes.get_i32()) else { return (ty, Datum::Null) };
             let (field, rest) = bytes.split_at(len);
             bytes = rest;

@@ -12,6 +12,7 @@ mod compare;
 mod date_fn;
 mod date_op;
 mod encode;
+mod enum_fn;
 mod format;
 mod json;
 mod json_fn;
@@ -182,6 +183,7 @@ pub(crate) fn registry() -> &'static Registry {
         json::register(r);
         json_fn::register(r);
         array::register(r);
+        enum_fn::register(r);
         system::register(r);
         catalog_fn::register(r);
         registry

@@ -75,8 +75,10 @@ use crate::ir::{
 
 pub(crate) use as_of::take_as_of;
 pub use mention::mentioned_tables;
+pub(crate) use parse::LOCK_MARK;
 pub use parse::{STATEMENT_BYTES_MAX, parse, position, syntax_error, tokenize};
 pub(crate) use rewrite::{is_untyped, like_of};
+pub(crate) use typename::type_in;
 pub use typename::type_of;
 
 use scope::Scope;

@@ -7,7 +7,7 @@ use super::constraint::{CheckDef, Def, ForeignDef};
 use super::expression::{self, Use};
 use super::parse::SequenceOption;
 use super::{Ddl, free_name};
-use crate::bind::{fold, type_of};
+use crate::bind::fold;
 use crate::session::Session;
 use crate::{SqlError, SqlState};
 
@@ -69,7 +69,7 @@ pub(super) fn column(
     let serial = serial_type(&definition.data_type);
     let ty = match serial {
         Some(ty) => ty,
-        None => type_of(&definition.data_type)?,
+        None => super::column_type(ddl, session, &definition.data_type)?,
     };
     let column = Column {
         id,

@@ -55,6 +55,7 @@ pub(super) async fn run(
         ObjectType::Database => ("DROP DATABASE", "database"),
         ObjectType::View => ("DROP VIEW", "view"),
         ObjectType::Sequence => ("DROP SEQUENCE", "sequence"),
+        ObjectType::Type => ("DROP TYPE", "type"),
         other => return Err(SqlError::unsupported(format!("DROP {other}"))),
     };
     let mut ddl = Ddl::begin(session).await?;
@@ -66,6 +67,8 @@ pub(super) async fn run(
                 relation(session, &ddl, name, kind)?.map(|object| roots.push(object))
             }
             ObjectType::Index => index(session, &ddl, name)?.map(|object| roots.push(object)),
+            ObjectType::Type => super::enums::find(session, &ddl, name)?
+                .map(|found| roots.push(Object::Type(found.id))),
             ObjectType::Schema => {
                 schema(session, &ddl, name, *cascade, sink)?.map(|found| changes.extend(found))
             }
@@ -129,7 +132,7 @@ fn missing(
     let code = match kind {
         "schema" => SqlState::INVALID_SCHEMA_NAME,
         "database" => SqlState::INVALID_CATALOG_NAME,
-        "index" => SqlState::UNDEFINED_OBJECT,
+        "index" | "type" => SqlState::UNDEFINED_OBJECT,
         _ => SqlState::UNDEFINED_TABLE,
     };
     if if_exists {
@@ -216,6 +219,7 @@ fn schema(
     objects.extend(catalog.views_of(schema.id).map(|v| Object::View(v.id)));
     let free = |s: &&Arc<catalog::Sequence>| s.owned_by.is_none();
     objects.extend(catalog.sequences_of(schema.id).filter(free).map(|s| Object::Sequence(s.id)));
+    objects.extend(catalog.enums_of(schema.id).map(|t| Object::Type(t.id)));
     objects.sort_by_key(|object| object.oid());
     let drop = Drop::of(catalog, &objects);
     drop.allow_schema(session, catalog, &name, cascade, sink)?;
@@ -254,6 +258,7 @@ fn database(
             changes.push(Change::DropTable(table.id));
         }
         changes.extend(ddl.catalog.views_of(schema).map(|v| Change::DropView(v.id)));
+        changes.extend(ddl.catalog.enums_of(schema).map(|t| Change::DropType(t.id)));
         changes.extend(ddl.catalog.sequences_of(schema).map(|s| Change::DropSequence(s.id)));
         changes.push(Change::DropSchema(schema));
     }

@@ -26,6 +26,7 @@ mod create_table;
 mod deparse;
 mod depend;
 mod drop;
+mod enums;
 mod expression;
 mod index;
 mod like;
@@ -53,6 +54,7 @@ use crate::{SqlError, SqlState};
 
 pub(crate) use bulk::BulkWriter;
 pub(crate) use create_as::{into_of, select_into};
+pub(crate) use enums::enums_shown;
 pub(crate) use expression::{columns_of_stored, shown};
 pub(crate) use parse::{OwnDdl, is_own, parse_own};
 pub use reclaim::Reclaimer;
@@ -74,10 +76,13 @@ pub(crate) fn verb(statement: &Statement) -> &'static str {
             ast::ObjectType::Database => "DROP DATABASE",
             ast::ObjectType::View => "DROP VIEW",
             ast::ObjectType::Sequence => "DROP SEQUENCE",
+            ast::ObjectType::Type => "DROP TYPE",
             _ => "DROP",
         },
         Statement::Truncate(_) => "TRUNCATE TABLE",
         Statement::CreateSchema { .. } => "CREATE SCHEMA",
+        Statement::CreateType { .. } => "CREATE TYPE",
+        Statement::AlterType(_) => "ALTER TYPE",
         Statement::CreateDatabase { .. } => "CREATE DATABASE",
         Statement::Comment { .. } => "COMMENT",
         _ => "this statement",
@@ -98,6 +103,12 @@ pub(crate) async fn run(
         Statement::AlterTable(alter) => alter::run(session, alter, text, sink).await,
         Statement::Drop { .. } => drop::run(session, statement, sink).await,
         Statement::Truncate(truncate) => truncate::run(session, truncate, sink).await,
+        Statement::CreateType { name, representation } => {
+            enums::create(session, name, representation.as_ref()).await
+        }
+        Statement::AlterType(alter) => {
+            enums::alter(session, &alter.name, &alter.operation, sink).await
+        }
         Statement::CreateSchema { .. } => schema::create_schema(session, statement, sink).await,
         Statement::CreateDatabase { .. } => schema::create_database(session, statement).await,
         Statement::Comment { .. } => schema::comment(session, statement).await,
@@ -127,6 +138,7 @@ impl OwnDdl {
             OwnDdl::AlterRelation { kind, .. } => kind.verb(),
             OwnDdl::AlterTable { .. } => "ALTER TABLE",
             OwnDdl::AlterIndex { .. } => "ALTER INDEX",
+            OwnDdl::AlterType { .. } => "ALTER TYPE",
             OwnDdl::AlterSchema { .. } => "ALTER SCHEMA",
             OwnDdl::AlterDatabase { .. } => "ALTER DATABASE",
             OwnDdl::CommentOnConstraint { .. } => "COMMENT",
@@ -157,6 +169,7 @@ pub(crate) async fn run_own(
         OwnDdl::AlterIndex { if_exists, name, new } => {
             alter::rename_index(session, *if_exists, name, &crate::bind::fold(new), sink).await
         }
+        OwnDdl::AlterType { name, change } => enums::change(session, name, change).await,
         OwnDdl::AlterSchema { name, change } => {
             namespace::alter_schema(session, &crate::bind::fold(name), change).await
         }
@@ -370,11 +383,11 @@ pub(crate) async fn check_tables(
 
 /// The type that a definition names.
 fn column_type(
-    _: &Ddl,
-    _: &Session,
+    ddl: &Ddl,
+    session: &Session,
     data_type: &ast::DataType,
 ) -> Result<pgtypes::PgType, SqlError> {
-    crate::bind::type_of(data_type)
+    crate::bind::type_in(data_type, &session.view(&ddl.catalog))
 }
 
 /// `count` new oids, consecutive.

@@ -9,7 +9,7 @@ use crate::session::{Session, Tag};
 use crate::{SqlError, SqlState};
 
 /// The role that a clause names.
-fn role(
+pub(super) fn role(
     session: &Session,
     catalog: &CatalogSnapshot,
     ident: &sqlparser::ast::Ident,

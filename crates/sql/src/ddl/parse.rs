@@ -18,6 +18,8 @@ pub(crate) enum OwnDdl {
     AlterTable { if_exists: bool, table: ObjectName, actions: Vec<Action> },
     /// ALTER INDEX … RENAME TO.
     AlterIndex { if_exists: bool, name: ObjectName, new: Ident },
+    /// ALTER TYPE … SET SCHEMA and OWNER TO.
+    AlterType { name: ObjectName, change: RelationChange },
     /// ALTER SCHEMA.
     AlterSchema { name: Ident, change: RelationChange },
     /// ALTER DATABASE.
@@ -88,6 +90,7 @@ pub(crate) fn is_own(first: &[String], words: &[String]) -> bool {
     match (word(0), word(1)) {
         ("create" | "alter", "sequence") => true,
         ("alter", "index") => words.iter().any(|w| w == "rename"),
+        ("alter", "type") => words.iter().any(|w| w == "schema" || w == "owner"),
         ("alter", "schema" | "database") => words.iter().any(|w| w == "rename" || w == "owner"),
         ("alter", "view") => !words.iter().any(|w| w == "as"),
         ("alter", "table") => {
@@ -136,6 +139,16 @@ pub(crate) fn parse_own(p: &mut Parser<'_>) -> Result<OwnDdl, ParserError> {
         let name = p.parse_object_name(false)?;
         p.expect_keywords(&[Keyword::RENAME, Keyword::TO])?;
         return Ok(OwnDdl::AlterIndex { if_exists, name, new: p.parse_identifier()? });
+    }
+    if p.parse_keyword(Keyword::TYPE) {
+        let name = p.parse_object_name(false)?;
+        let change = if p.parse_keywords(&[Keyword::SET, Keyword::SCHEMA]) {
+            RelationChange::Schema(p.parse_identifier()?)
+        } else {
+            p.expect_keywords(&[Keyword::OWNER, Keyword::TO])?;
+            RelationChange::Owner(p.parse_identifier()?)
+        };
+        return Ok(OwnDdl::AlterType { name, change });
     }
     if p.parse_keyword(Keyword::SCHEMA) {
         let name = p.parse_identifier()?;
@@ -196,7 +209,7 @@ fn namespace_change(p: &mut Parser<'_>) -> Result<RelationChange, ParserError> {
 fn action(p: &mut Parser<'_>) -> Result<Action, ParserError> {
     let found = p.maybe_parse(|p| {
         p.expect_keyword(Keyword::ALTER)?;
-        let _: bool = p.parse_keyword(Keyword::COLUMN);
+        is_word(p, "column");
         let column = p.parse_identifier()?;
         let change = generated_change(p)?;
         Ok(Action::Generated { column, change })

@@ -85,6 +85,37 @@ impl SessionNames {
         }
     }
 
+    /// The oid of an enumeration, or of an array of it.
+    fn type_oid(&self, text: &str) -> Option<u32> {
+        let (text, array) = match text.trim().strip_suffix("[]") {
+            Some(element) => (element, true),
+            None => (text, false),
+        };
+        let mut parts = split_name(text);
+        let name = parts.pop()?;
+        let find = |schema: &str| {
+            let schema = self.catalog.schema(self.database, schema)?;
+            self.catalog.enum_type(schema.id, &name).map(|ty| ty.id + u32::from(array))
+        };
+        match parts.pop() {
+            Some(schema) => find(&schema),
+            None => self.path.iter().find_map(|schema| find(schema)),
+        }
+    }
+
+    /// The name of an enumeration, or of an array of it, as `regtype` prints it.
+    fn type_shown(&self, oid: u32) -> Option<String> {
+        let (ty, suffix) = match self.catalog.enum_by_id(oid) {
+            Some(ty) => (ty, ""),
+            None => (self.catalog.enum_by_id(oid.checked_sub(1)?)?, "[]"),
+        };
+        let schema = self.schema_name(ty.schema);
+        Some(match self.is_visible(schema) {
+            true => format!("{}{suffix}", quote(&ty.name)),
+            false => format!("{}.{}{suffix}", quote(schema), quote(&ty.name)),
+        })
+    }
+
     fn is_visible(&self, schema: &str) -> bool {
         schema == "pg_catalog" || self.path.iter().any(|s| s == schema)
     }
@@ -192,8 +223,25 @@ impl SystemNames for SessionNames {
         })
     }
 
+    fn enum_value(&self, ty: u32, label: &str) -> Option<i64> {
+        let labels = &self.catalog.enum_by_id(ty)?.labels;
+        labels.iter().find(|l| l.label == label).map(|l| l.value)
+    }
+
+    fn enum_label(&self, ty: u32, value: i64) -> Option<Arc<str>> {
+        let labels = &self.catalog.enum_by_id(ty)?.labels;
+        labels.iter().find(|l| l.value == value).map(|l| l.label.as_str().into())
+    }
+
+    fn enum_labels(&self, ty: u32) -> Vec<(i64, Arc<str>)> {
+        let found = self.catalog.enum_by_id(ty);
+        let labels = found.iter().flat_map(|ty| &ty.labels);
+        labels.map(|l| (l.value, l.label.as_str().into())).collect()
+    }
+
     fn oid_of(&self, kind: TypeId, name: &str) -> Option<u32> {
         match kind {
+            TypeId::Regtype => self.type_oid(name),
             TypeId::Regclass => self.relation_oid(name),
             TypeId::Regnamespace => {
                 let name = split_name(name).pop()?;
@@ -213,6 +261,7 @@ impl SystemNames for SessionNames {
 
     fn name_of(&self, kind: TypeId, oid: u32) -> Option<String> {
         match kind {
+            TypeId::Regtype => self.type_shown(oid),
             TypeId::Regclass => self.shown(oid),
             TypeId::Regnamespace => self.catalog.schema_by_id(oid).map(|s| quote(&s.name)),
             TypeId::Regrole => self.catalog.roles().find(|r| r.id == oid).map(|r| quote(&r.name)),

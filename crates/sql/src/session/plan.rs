@@ -265,6 +265,20 @@ impl Session {
         View { catalog, database: self.database, path: self.settings.search_path() }
     }
 
+    /// The type that a name stands for, as the transaction sees it.
+    pub(super) fn type_named(&self, name: &ast::DataType) -> Result<PgType, SqlError> {
+        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        bind::type_in(name, &self.view(&catalog))
+    }
+
+    /// The type of an oid that a client has named.
+    #[must_use]
+    pub fn type_of_oid(&self, oid: u32) -> Option<PgType> {
+        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let of = |oid: u32| catalog.enum_by_id(oid).map(|_| PgType::enumeration(oid));
+        PgType::from_oid(oid).or_else(|| of(oid)).or_else(|| of(oid - 1).map(PgType::to_array))
+    }
+
     /// The plan of a prepared statement under `catalog`.
     pub(super) fn plan_for(
         &mut self,

@@ -236,7 +236,7 @@ async fn prepare(
     statement: &Statement,
 ) -> Result<Tag, SqlError> {
     let declared: Result<Vec<Option<PgType>>, SqlError> =
-        types.iter().map(|t| crate::bind::type_of(t).map(Some)).collect();
+        types.iter().map(|t| session.type_named(t).map(Some)).collect();
     let text = statement.to_string();
     let prepared = session.prepare(&text, &declared?).await?;
     session.put_prepared(name, prepared)?;

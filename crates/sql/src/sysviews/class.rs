@@ -236,7 +236,7 @@ fn attribute_row(
         Datum::Int2(i16::try_from(number).unwrap_or(0)),
         Datum::Int4(i32::from(ty.array)),
         Datum::Int4(-1),
-        Datum::Int4(ty.typmod),
+        Datum::Int4(ty.modifier()),
         b(by_value),
         text("i"),
         text(if ty.len() == -1 { "x" } else { "p" }),

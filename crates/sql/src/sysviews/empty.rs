@@ -51,7 +51,6 @@ const TABLES: &[(&str, &str)] = &[
         "pg_foreign_server",
         "oid:o srvname:n srvowner:o srvfdw:o srvtype:t srvversion:t srvoptions:T",
     ),
-    ("pg_enum", "oid:o enumtypid:o enumsortorder:f enumlabel:n"),
     (
         "pg_range",
         "rngtypid:o rngsubtype:o rngmultitypid:o rngcollation:o rngsubopc:o rngcanonical:o \

@@ -6,8 +6,8 @@ use pgtypes::{Datum, PgType, TypeId};
 use super::class::quote;
 
 /// The expression of a computed column, as SQL.
-fn expression(table: &Table, position: usize) -> &str {
-    table.column_at(position).generated.as_deref().unwrap_or("NULL")
+fn expression(table: &Table, position: usize) -> String {
+    crate::ddl::enums_shown(table.column_at(position).generated.as_deref().unwrap_or("NULL"))
 }
 
 /// Whether it reads as the call of a function, all of it.
@@ -52,9 +52,9 @@ fn key(table: &Table, position: usize, is_pretty: bool) -> String {
         return quote(&table.column_at(position).name);
     }
     let sql = expression(table, position);
-    match is_call(sql) {
-        true => sql.to_owned(),
-        false => format!("({})", if is_pretty { pretty(sql) } else { sql }),
+    match is_call(&sql) {
+        true => sql,
+        false => format!("({})", if is_pretty { pretty(&sql) } else { &sql }),
     }
 }
 
@@ -124,13 +124,13 @@ pub(crate) fn index_column(table: &Table, index: &Index, n: usize, is_pretty: bo
 /// The condition of a partial index.
 pub(super) fn index_predicate(table: &Table, index: &Index) -> Option<String> {
     let position = table.position_of(index.predicate?)?;
-    Some(expression(table, position).to_owned())
+    Some(expression(table, position))
 }
 
 /// The expressions of an index, a comma between each two; NULL if it has none.
 pub(super) fn index_expressions(table: &Table, index: &Index) -> Datum {
     let positions = table.index_positions(index);
-    let expressions: Vec<&str> = positions
+    let expressions: Vec<String> = positions
         .into_iter()
         .filter(|p| table.is_computed(*p))
         .map(|p| expression(table, p))
