@@ -21,6 +21,7 @@ mod relation;
 mod row;
 mod snapshot;
 pub mod store;
+pub mod temporary;
 mod type_serde;
 
 pub use constraint::{Action, Constraint, ConstraintKind, ForeignKey};

@@ -5,6 +5,7 @@
 //!   08 | d s r t e w y | id  -> descriptor, JSON
 //!   08 | q | id        -> where a sequence is ([`SequenceState`]); no descriptor, not transactional
 //!   08 | x | span      -> a dropped span ([`crate::garbage`])
+//!   08 | z | table     -> a temporary table ([`crate::temporary`])
 //! ```
 //!
 //! # The rule
@@ -30,6 +31,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::garbage::GARBAGE;
+use crate::temporary::TEMPORARY;
 use crate::{CatalogError, CatalogSnapshot, Change, PUBLIC_SCHEMA_ID};
 
 const VERSION: u8 = b'v';
@@ -219,7 +221,7 @@ fn decode(key: &Key, value: &Bytes) -> Result<Option<Change>, CatalogError> {
             .map_err(|e| CatalogError::Corrupt { key: key.clone(), detail: e.to_string() })
     }
     Ok(Some(match key.as_bytes().get(1) {
-        Some(&VERSION | &SEQUENCE_VALUES | &GARBAGE) => return Ok(None),
+        Some(&VERSION | &SEQUENCE_VALUES | &GARBAGE | &TEMPORARY) => return Ok(None),
         Some(&DATABASE) => Change::PutDatabase(json(key, value)?),
         Some(&SCHEMA) if value.is_empty() => Change::DropSchema(PUBLIC_SCHEMA_ID),
         Some(&SCHEMA) => Change::PutSchema(json(key, value)?),

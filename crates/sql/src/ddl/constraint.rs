@@ -213,6 +213,7 @@ fn foreign_key(
         Some(other) if other.id != table.id => other,
         _ => table,
     };
+    super::temporary::check_reference(session, ddl, table, to)?;
     let resolve = |table: &Table, names: &[String]| -> Result<Vec<usize>, SqlError> {
         names
             .iter()

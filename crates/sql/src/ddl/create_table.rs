@@ -7,7 +7,7 @@ use sqlparser::ast::{CreateTable, CreateTableOptions, Expr, SqlOption, TableCons
 use super::column::{ColumnDef, IndexColumnDef, KeyDef, column, column_sequence, generation};
 use super::constraint::{self, CheckDef, Def, ForeignDef};
 use super::parse::SequenceOption;
-use super::{Ddl, duplicate_relation, free_name, new_oids, notice};
+use super::{Ddl, duplicate_relation, free_name, new_oids, notice, temporary};
 use crate::bind::fold;
 use crate::session::api::Sink;
 use crate::session::{Session, Tag};
@@ -18,9 +18,6 @@ pub(super) const COLUMNS_MAX: usize = 1_600;
 
 /// Refuses every clause that is not carried out.
 pub(super) fn check_supported(create: &CreateTable) -> Result<(), SqlError> {
-    if create.temporary {
-        return Err(SqlError::unsupported("CREATE TEMPORARY TABLE"));
-    }
     if create.like.is_some() {
         return Err(SqlError::unsupported("CREATE TABLE … LIKE"));
     }
@@ -32,6 +29,9 @@ pub(super) fn check_supported(create: &CreateTable) -> Result<(), SqlError> {
     }
     let mut rest = create.clone();
     rest.if_not_exists = false;
+    rest.temporary = false;
+    rest.global = None;
+    rest.on_commit = None;
     rest.columns.clear();
     rest.constraints.clear();
     rest.query = None;
@@ -176,8 +176,13 @@ pub(super) async fn run(
     }
     check_supported(create)?;
     let options = options(&create.table_options)?;
-    let mut ddl = Ddl::begin(session).await?;
-    let (schema, name) = ddl.target(session, &create.name)?;
+    let temporary = temporary::is_temporary(session, create.temporary, &create.name)?;
+    let on_commit = temporary::on_commit(create, temporary)?;
+    let mut ddl = Ddl::begin_for(session, temporary).await?;
+    let (schema, name) = match temporary {
+        true => ddl.target(session, &temporary::qualified(&create.name))?,
+        false => ddl.target(session, &create.name)?,
+    };
     if ddl.catalog.relation_exists(schema.id, &name) {
         if create.if_not_exists {
             let message = format!("relation \"{name}\" already exists, skipping");
@@ -269,8 +274,12 @@ pub(super) async fn run(
         table.indexes.push(index);
     }
     session.mark_fresh(&table);
+    let id = table.id;
     changes.push(Change::PutTable(Box::new(table)));
     ddl.write(session, changes).await?;
+    if temporary {
+        session.set_on_commit(id, on_commit);
+    }
     Ok(Tag::Text("CREATE TABLE"))
 }
 

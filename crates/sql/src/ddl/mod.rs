@@ -38,6 +38,7 @@ mod relation;
 mod schema;
 mod sequence;
 mod split;
+mod temporary;
 mod truncate;
 mod view;
 
@@ -52,6 +53,7 @@ use crate::session::api::{Severity, Sink};
 use crate::session::{Session, Tag, catalog_error};
 use crate::{SqlError, SqlState};
 
+pub(crate) use alter::new_storage;
 pub(crate) use bulk::BulkWriter;
 pub(crate) use create_as::{into_of, select_into};
 pub(crate) use enums::enums_shown;
@@ -269,8 +271,31 @@ impl Ddl {
         let version = store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
         let catalog =
             session.engine().catalog.at_version(&txn, version).await.map_err(catalog_error)?;
+        let catalog = session.with_temp(catalog);
         session.set_names(&catalog);
         Ok(Ddl { txn, catalog })
+    }
+
+    /// Reads the catalog, for changes of temporary objects alone: nobody else is concerned.
+    pub(crate) async fn begin_temporary(session: &mut Session) -> Result<Ddl, SqlError> {
+        let txn = session.statement_txn().await?;
+        let mut catalog = session.visible_catalog(&txn).await?;
+        if !session.has_temp_schema() {
+            let id = new_oids(session, 1).await?;
+            let schema = session.temp_schema(id);
+            catalog = Arc::new(catalog.with(catalog.version(), [Change::PutSchema(schema)]));
+            session.set_temp_catalog(catalog.clone());
+        }
+        session.set_names(&catalog);
+        Ok(Ddl { txn, catalog })
+    }
+
+    /// Begins with or without others in mind, as the target says.
+    pub(crate) async fn begin_for(session: &mut Session, temporary: bool) -> Result<Ddl, SqlError> {
+        match temporary {
+            true => Ddl::begin_temporary(session).await,
+            false => Ddl::begin(session).await,
+        }
     }
 
     /// Writes changes. The session sees them from here on, others when the transaction commits.
@@ -279,10 +304,18 @@ impl Ddl {
         session: &mut Session,
         changes: Vec<Change>,
     ) -> Result<(), SqlError> {
-        let next = store::write(&self.txn, &self.catalog, changes).await.map_err(catalog_error)?;
-        self.catalog = next.clone();
+        let (temp, others) = session.take_temp_changes(changes)?;
+        let mut next = self.catalog.clone();
+        if !temp.is_empty() {
+            next = Arc::new(next.with(next.version(), temp));
+            session.set_temp_catalog(next.clone());
+        }
+        if !others.is_empty() {
+            next = store::write(&self.txn, &next, others).await.map_err(catalog_error)?;
+            session.set_own_catalog(next.clone());
+        }
         session.set_names(&next);
-        session.set_own_catalog(next);
+        self.catalog = next;
         Ok(())
     }
 
@@ -301,7 +334,7 @@ impl Ddl {
                 )
             })?,
             None => session
-                .search_path()
+                .creation_path()
                 .iter()
                 .find_map(|s| self.catalog.schema(session.database(), s))
                 .ok_or_else(|| {

@@ -45,6 +45,7 @@ mod sequence_calls;
 mod set;
 mod simple;
 mod startup;
+mod temp;
 mod transaction;
 mod utility;
 mod view;
@@ -74,6 +75,7 @@ pub(crate) use sequence::{Sequences, next_of, state as sequence_state};
 pub(crate) use sequence_calls::{
     SequenceCalls, SessionSequences, has_sequence_call, is_sequence_call, is_sequence_function,
 };
+pub(crate) use temp::{OnCommit, TEMP_SCHEMA};
 pub(crate) use view::{SessionInfo, View, ViewContext};
 pub(crate) use xact::XactId;
 
@@ -113,6 +115,8 @@ pub struct Session {
     /// Settings that every statement asks for.
     hot: Hot,
     tx: Transaction,
+    temp: Arc<temp::TempObjects>,
+    overlay: temp::Overlay,
     prepared: HashMap<String, Arc<Prepared>>,
     cursors: BTreeMap<String, SqlCursor>,
     cancel: CancelHandle,
@@ -228,6 +232,8 @@ impl Session {
             database: database.id,
             engine,
             tx: Transaction::new(hot.modes),
+            temp: Arc::default(),
+            overlay: temp::Overlay::default(),
             settings,
             env: Arc::new(env),
             env_generation: 0,
@@ -322,6 +328,7 @@ impl Session {
     /// Ends the session: what is open is rolled back.
     pub async fn close(mut self) {
         self.rollback_transaction().await;
+        self.drop_temp().await;
         self.advisory.release_all().await;
     }
 
@@ -363,8 +370,9 @@ impl Session {
         env.schemas.retain(known);
         self.hot = Hot::new(&self.settings);
         self.context = format!(
-            "{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}",
+            "{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}",
             self.database,
+            self.temp().generation(),
             self.settings.known("search_path"),
             self.settings.known("timezone"),
             self.settings.known("datestyle"),

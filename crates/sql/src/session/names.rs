@@ -329,7 +329,7 @@ impl Session {
             catalog: catalog.clone(),
             info: self.info.clone(),
             database: self.database,
-            path: self.settings.search_path(),
+            path: self.search_path(),
         };
         let env: &mut EvalEnv = Arc::make_mut(&mut self.env);
         env.names = Names(Some(Arc::new(names)));

@@ -218,7 +218,7 @@ impl Session {
         if let Some(catalog) = &self.tx.catalog {
             return Ok(catalog.clone());
         }
-        super::current_catalog(&self.engine).await
+        super::current_catalog(&self.engine).await.map(|catalog| self.with_temp(catalog))
     }
 
     /// Plans a statement under a catalog.
@@ -249,7 +249,7 @@ impl Session {
 
     /// A statement that has a point plan, without it.
     pub(super) fn bind_again(&mut self, job: &Job<'_>) -> Result<Statement, SqlError> {
-        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let catalog = self.known_catalog();
         self.set_names(&catalog);
         let Some(statement) = job.parsed.statement() else {
             return Err(SqlError::internal("a utility statement has no plan"));
@@ -262,21 +262,23 @@ impl Session {
 
     /// Names as this session sees them.
     pub(crate) fn view<'a>(&self, catalog: &'a CatalogSnapshot) -> View<'a> {
-        View { catalog, database: self.database, path: self.settings.search_path() }
+        View { catalog, database: self.database, path: self.search_path() }
     }
 
     /// The type that a name stands for, as the transaction sees it.
     pub(super) fn type_named(&self, name: &ast::DataType) -> Result<PgType, SqlError> {
-        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let catalog = self.known_catalog();
         bind::type_in(name, &self.view(&catalog))
     }
 
     /// The type of an oid that a client has named.
     #[must_use]
     pub fn type_of_oid(&self, oid: u32) -> Option<PgType> {
-        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let catalog = self.known_catalog();
         let of = |oid: u32| catalog.enum_by_id(oid).map(|_| PgType::enumeration(oid));
-        PgType::from_oid(oid).or_else(|| of(oid)).or_else(|| of(oid - 1).map(PgType::to_array))
+        PgType::from_oid(oid)
+            .or_else(|| of(oid))
+            .or_else(|| of(oid.checked_sub(1)?).map(PgType::to_array))
     }
 
     /// The plan of a prepared statement under `catalog`.

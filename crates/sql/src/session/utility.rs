@@ -194,6 +194,7 @@ async fn discard(
             session.prepared.clear();
             session.cursors.clear();
             session.info.sequences.discard();
+            session.drop_temp().await;
             session.settings.reset_all();
             session.refresh_env();
             set::report_all(session, sink);
@@ -205,8 +206,11 @@ async fn discard(
             session.info.sequences.discard();
             Ok(Tag::Text("DISCARD SEQUENCES"))
         }
-        // There are no temporary tables, so none are left.
-        ast::DiscardObject::TEMP => Ok(Tag::Text("DISCARD TEMP")),
+        ast::DiscardObject::TEMP => {
+            session.refuse_in_block("DISCARD TEMP")?;
+            session.drop_temp().await;
+            Ok(Tag::Text("DISCARD TEMP"))
+        }
     }
 }
 
@@ -302,7 +306,7 @@ impl Session {
         ty: PgType,
         text: &str,
     ) -> Result<pgtypes::Datum, SqlError> {
-        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let catalog = self.known_catalog();
         let view = self.view(&catalog);
         let scalar =
             crate::bind::Binder::new(&view, &self.env, text).bind_expr_over(expr, &[], Some(ty))?;

@@ -96,6 +96,7 @@ struct Class<'a> {
     options: Datum,
     checks: usize,
     has_rules: bool,
+    temporary: bool,
     /// Foreign keys are triggers to PostgreSQL; psql looks for them only where there are some.
     has_triggers: bool,
 }
@@ -119,7 +120,7 @@ fn class_row(class: Class<'_>) -> Row {
         oid(0),
         b(has_index),
         b(false),
-        text("p"),
+        text(if class.temporary { "t" } else { "p" }),
         text(kind),
         Datum::Int2(i16::try_from(attributes).unwrap_or(0)),
         Datum::Int2(i16::try_from(class.checks).unwrap_or(0)),
@@ -140,7 +141,8 @@ fn class_row(class: Class<'_>) -> Row {
 
 fn pg_class(cx: &ViewContext) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (_, table) in tables(cx) {
+    for (schema, table) in tables(cx) {
+        let temporary = schema == crate::session::TEMP_SCHEMA;
         let options = if table.options.is_empty() {
             Datum::Null
         } else {
@@ -154,6 +156,7 @@ fn pg_class(cx: &ViewContext) -> Vec<Row> {
             checks: table.constraints.iter().filter(|c| c.check().is_some()).count(),
             has_triggers: foreign || cx.catalog.references_to(table.id).next().is_some(),
             options,
+            temporary,
             ..Class::of(table.id, &table.name, table.schema, table.columns.len())
         }));
         for index in indexes(table) {
@@ -161,6 +164,7 @@ fn pg_class(cx: &ViewContext) -> Vec<Row> {
             rows.push(class_row(Class {
                 kind: "i",
                 am: BTREE,
+                temporary,
                 ..Class::of(index.oid, &index.name, table.schema, width)
             }));
         }
@@ -206,6 +210,7 @@ impl<'a> Class<'a> {
             checks: 0,
             has_rules: false,
             has_triggers: false,
+            temporary: false,
         }
     }
 }
@@ -326,7 +331,8 @@ pub(super) fn relation_shown(cx: &ViewContext, id: u32) -> Option<String> {
     let schema = &catalog.schema_by_id(schema)?.name;
     let path = cx.settings.iter().find(|(name, ..)| *name == "search_path");
     let path = path.map_or("", |(_, value, _)| value.as_str());
-    let visible = path.split(',').any(|s| s.trim().trim_matches('"') == schema);
+    let visible = *schema == crate::session::TEMP_SCHEMA
+        || path.split(',').any(|s| s.trim().trim_matches('"') == schema);
     Some(match visible {
         true => quote(name),
         false => format!("{}.{}", quote(schema), quote(name)),

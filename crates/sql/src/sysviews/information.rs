@@ -98,10 +98,17 @@ fn list_tables(cx: &ViewContext) -> Vec<Row> {
         ]
     };
     let mut rows: Vec<Row> =
-        tables(cx).map(|(schema, t)| row(schema, &t.name, "BASE TABLE", "YES")).collect();
+        tables(cx).map(|(schema, t)| row(schema, &t.name, kind_of(schema), "YES")).collect();
     rows.extend(stored_views(cx).map(|(schema, v)| row(schema, &v.name, "VIEW", "NO")));
     rows.extend(super::all().map(|(schema, name, _)| row(schema, name, "VIEW", "NO")));
     rows
+}
+
+fn kind_of(schema: &str) -> &'static str {
+    match schema {
+        crate::session::TEMP_SCHEMA => "LOCAL TEMPORARY",
+        _ => "BASE TABLE",
+    }
 }
 
 fn optional(value: Option<i32>) -> Datum {
