@@ -226,7 +226,7 @@ pub(crate) fn int_datum(value: i64, ty: PgType) -> Result<Datum, CodecError> {
     Ok(match ty.id {
         TypeId::Int2 => Datum::Int2(value.try_into().map_err(|_| WIDE)?),
         TypeId::Int4 => Datum::Int4(value.try_into().map_err(|_| WIDE)?),
-        TypeId::Int8 | TypeId::Xid8 => Datum::Int8(value),
+        TypeId::Int8 | TypeId::Xid8 | TypeId::Enum => Datum::Int8(value),
         TypeId::Date => Datum::Date(value.try_into().map_err(|_| WIDE)?),
         TypeId::Time => Datum::Time(value),
         TypeId::Timestamp => Datum::Timestamp(value),

@@ -11,7 +11,9 @@
 //! - **D2** `primary` is always there. A table without a primary key has one without columns: its
 //!   rows are keyed by a hidden row id.
 //! - **D3** Columns of the primary key are not nullable.
+//! - **D4** The primary index has no computed column, no condition, and includes nothing.
 
+use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
 use pgtypes::PgType;
@@ -113,6 +115,26 @@ pub struct IndexColumn {
     /// Whether the index is descending in it (NULLs first, then).
     #[serde(default)]
     pub descending: bool,
+    /// NULLs are at the other end: first in an ascending column, last in a descending one.
+    #[serde(default)]
+    pub nulls_reversed: bool,
+    /// Declared with one of the operator classes for patterns. The order is bytewise either way.
+    #[serde(default)]
+    pub pattern: bool,
+}
+
+impl IndexColumn {
+    /// An ascending column.
+    #[must_use]
+    pub fn ascending(column: ColumnId) -> Self {
+        IndexColumn { column, descending: false, nulls_reversed: false, pattern: false }
+    }
+
+    /// Whether NULLs come before all values.
+    #[must_use]
+    pub fn nulls_first(&self) -> bool {
+        self.descending != self.nulls_reversed
+    }
 }
 
 /// How far an index has come into being (F1's states).
@@ -139,6 +161,15 @@ pub struct Index {
     pub unique: bool,
     /// Columns, most significant first.
     pub columns: Vec<IndexColumn>,
+    /// INCLUDE: columns whose values entries carry besides.
+    #[serde(default)]
+    pub include: Vec<ColumnId>,
+    /// WHERE: the computed column that is true of the rows which have an entry.
+    #[serde(default)]
+    pub predicate: Option<ColumnId>,
+    /// NULLS NOT DISTINCT: a unique index in which NULL equals NULL.
+    #[serde(default)]
+    pub nulls_not_distinct: bool,
     /// Whether it can be read.
     pub state: IndexState,
     /// Whether it came from a UNIQUE or PRIMARY KEY constraint of the same name.
@@ -150,6 +181,35 @@ pub struct Index {
     /// What COMMENT ON CONSTRAINT says of the constraint it came from.
     #[serde(default)]
     pub constraint_comment: Option<String>,
+}
+
+impl Index {
+    /// An index without columns, whose id is its oid.
+    #[must_use]
+    pub fn new(oid: u32, name: String, unique: bool) -> Self {
+        Index {
+            id: oid,
+            oid,
+            name,
+            unique,
+            columns: Vec::new(),
+            include: Vec::new(),
+            predicate: None,
+            nulls_not_distinct: false,
+            state: IndexState::Public,
+            constraint: false,
+            comment: None,
+            constraint_comment: None,
+        }
+    }
+
+    /// Whether it mentions a column as key, included or as its condition.
+    #[must_use]
+    pub fn mentions(&self, column: ColumnId) -> bool {
+        self.columns.iter().any(|c| c.column == column)
+            || self.include.contains(&column)
+            || self.predicate == Some(column)
+    }
 }
 
 /// A table.
@@ -169,6 +229,10 @@ pub struct Table {
     pub acl: Option<Acl>,
     /// Columns in the order of `SELECT *`.
     pub columns: Vec<Column>,
+    /// What indexes hold besides columns: values computed of the row (`generated`), which are stored
+    /// in entries only. Their positions follow those of the columns.
+    #[serde(default)]
+    pub computed: Vec<Column>,
     /// Where the rows are: key columns of the primary key, or none for a hidden row id (D2).
     pub primary: Index,
     /// Secondary indexes.
@@ -186,6 +250,8 @@ pub struct Table {
     pub comments: Vec<(ColumnId, String)>,
     #[serde(skip)]
     codec: CodecCell,
+    #[serde(skip)]
+    compiled: CompiledCell,
 }
 
 impl Table {
@@ -207,6 +273,7 @@ impl Table {
             owner,
             acl: None,
             columns,
+            computed: Vec::new(),
             primary,
             indexes: Vec::new(),
             constraints: Vec::new(),
@@ -214,6 +281,7 @@ impl Table {
             options: Vec::new(),
             comments: Vec::new(),
             codec: CodecCell::default(),
+            compiled: CompiledCell::default(),
         }
     }
 
@@ -229,10 +297,38 @@ impl Table {
         self.columns.iter().position(|c| c.name == name)
     }
 
-    /// The position of the column with that id.
+    /// The position of the column with that id, a computed one behind the others.
     #[must_use]
     pub fn position_of(&self, id: ColumnId) -> Option<usize> {
-        self.columns.iter().position(|c| c.id == id)
+        self.columns.iter().chain(&self.computed).position(|c| c.id == id)
+    }
+
+    /// The column at a position, a computed one behind the others.
+    #[must_use]
+    pub fn column_at(&self, position: usize) -> &Column {
+        match position.checked_sub(self.columns.len()) {
+            None => &self.columns[position],
+            Some(computed) => &self.computed[computed],
+        }
+    }
+
+    /// Whether a position is that of a computed column.
+    #[must_use]
+    pub fn is_computed(&self, position: usize) -> bool {
+        position >= self.columns.len()
+    }
+
+    /// Whether an index is made of columns alone and has an entry for every row.
+    #[must_use]
+    pub fn is_plain(&self, index: &Index) -> bool {
+        index.predicate.is_none()
+            && index.columns.iter().all(|c| self.columns.iter().any(|own| own.id == c.column))
+    }
+
+    /// Forgets computed columns that no index mentions.
+    pub fn drop_unused_computed(&mut self) {
+        let indexes = &self.indexes;
+        self.computed.retain(|c| indexes.iter().any(|index| index.mentions(c.id)));
     }
 
     /// Positions of an index's columns, in the order of the index.
@@ -265,6 +361,12 @@ impl Table {
         columns.iter().map(|c| self.position_of(*c).expect("a column of the table")).collect()
     }
 
+    /// What others have made of the descriptor's expressions, kept with it.
+    #[must_use]
+    pub fn compiled(&self) -> &OnceLock<Arc<dyn Any + Send + Sync>> {
+        &self.compiled.0
+    }
+
     /// How rows of this table are encoded. Computed once per descriptor.
     #[must_use]
     pub fn codec(&self) -> &Arc<RowCodec> {
@@ -291,5 +393,27 @@ impl PartialEq for CodecCell {
 impl std::fmt::Debug for CodecCell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("CodecCell")
+    }
+}
+
+/// What the descriptor's expressions are to those who evaluate them. Empty in a clone, as the codec is.
+#[derive(Default)]
+struct CompiledCell(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl Clone for CompiledCell {
+    fn clone(&self) -> Self {
+        CompiledCell::default()
+    }
+}
+
+impl PartialEq for CompiledCell {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for CompiledCell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CompiledCell")
     }
 }

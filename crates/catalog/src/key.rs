@@ -4,8 +4,8 @@
 //!   integers, dates, times    8 bytes, sign flipped
 //!   floats                    8 bytes (codec::put_f64)
 //!   text, bytea, numeric, ... codec::put_bytes of bytes that order as the values do
-//!   nullable                  10 before a value, F0 alone for NULL: NULLs last
-//!   descending                everything inverted: NULLs first
+//!   nullable                  10 before a value, F0 alone for NULL: NULLs last (01: NULLs first)
+//!   descending                everything inverted: NULLs first (last)
 //! ```
 //!
 //! Text is ordered bytewise (COLLATE "C"). Some types do not come back from a key exactly (a
@@ -21,6 +21,8 @@ use crate::cell::int_datum;
 
 const NOT_NULL: u8 = 0x10;
 const NULL: u8 = 0xF0;
+/// NULL where it comes before the values.
+const NULL_BEFORE: u8 = 0x01;
 
 /// One column of a key.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,7 @@ pub(crate) struct KeyColumn {
     pub(crate) ty: PgType,
     pub(crate) nullable: bool,
     pub(crate) descending: bool,
+    pub(crate) nulls_reversed: bool,
 }
 
 /// Whether a value decoded from a key is the value that was encoded.
@@ -43,6 +46,7 @@ pub(crate) fn is_exact(ty: PgType) -> bool {
                 | TypeId::Int8
                 | TypeId::Oid
                 | TypeId::Xid8
+                | TypeId::Enum
                 | TypeId::Text
                 | TypeId::Varchar
                 | TypeId::Name
@@ -77,7 +81,7 @@ pub(crate) fn put(out: &mut BytesMut, column: &KeyColumn, datum: &Datum) -> Resu
         if !column.nullable {
             return Err(CodecError::NullInKey);
         }
-        out.put_u8(NULL);
+        out.put_u8(if column.nulls_reversed { NULL_BEFORE } else { NULL });
     } else {
         if column.nullable {
             out.put_u8(NOT_NULL);
@@ -138,7 +142,7 @@ pub(crate) fn take(input: &mut &[u8], column: &KeyColumn) -> Result<Datum, Codec
             input.split_first().ok_or(CodecError::Corrupt("key without its column"))?;
         *input = rest;
         match marker {
-            NULL => return Ok(Datum::Null),
+            NULL | NULL_BEFORE => return Ok(Datum::Null),
             NOT_NULL => {}
             _ => return Err(CodecError::Corrupt("marker in a key")),
         }

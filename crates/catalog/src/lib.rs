@@ -15,6 +15,7 @@ mod binary;
 mod cell;
 mod constraint;
 mod descriptor;
+mod entry;
 mod error;
 pub mod garbage;
 mod key;
@@ -24,6 +25,7 @@ pub mod role;
 mod row;
 mod snapshot;
 pub mod store;
+pub mod temporary;
 mod type_serde;
 
 pub use acl::{Acl, AclItem, RoleId};
@@ -32,10 +34,11 @@ pub use descriptor::{
     Column, ColumnId, Database, DatabaseId, Identity, Index, IndexColumn, IndexId, IndexState,
     Schema, SchemaId, Table, TableId,
 };
+pub use entry::EntryDecoder;
 pub use error::{CatalogError, CodecError};
 pub use key::is_indexable;
 pub use privileges::{ObjectKind, Privileges};
-pub use relation::{Sequence, View, ViewColumn};
+pub use relation::{EnumLabel, EnumType, Sequence, View, ViewColumn};
 pub use role::{DefaultAcl, Membership, Role};
 pub use row::{
     Entry, IndexCodec, MAX_KEY_BYTES, MAX_ROW_BYTES, RowCodec, RowDecoder, decode_single,

@@ -1,4 +1,4 @@
-//! Relations that hold no rows of their own: sequences and views.
+//! What has a name in a schema but holds no rows: sequences, views, types.
 
 use pgtypes::{PgType, TypeId};
 use serde::{Deserialize, Serialize};
@@ -119,4 +119,38 @@ pub struct ViewColumn {
     /// Type.
     #[serde(with = "crate::type_serde")]
     pub ty: PgType,
+}
+
+/// An enumeration. The oid of its array type is the next one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnumType {
+    /// Identity and oid.
+    pub id: u32,
+    /// The schema it is in.
+    pub schema: SchemaId,
+    /// Name, unique among the types of the schema.
+    pub name: String,
+    /// The owning role.
+    pub owner: RoleId,
+    /// Its labels, in order.
+    pub labels: Vec<EnumLabel>,
+    /// What COMMENT ON says of it.
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+/// A label of an enumeration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnumLabel {
+    /// Oid in `pg_enum`.
+    pub oid: u32,
+    /// What is stored for it; greater for later labels.
+    pub value: i64,
+    /// The label.
+    pub label: String,
+}
+
+impl EnumType {
+    /// Distance of the values of two labels given together: so often can it be halved.
+    pub const STEP: i64 = 1 << 40;
 }

@@ -3,13 +3,16 @@
 //! ```text
 //!   row, primary key   10 | table | index | key columns          ->  01 | cells of the others
 //!   row, hidden id     10 | table | index | row id u64           ->  01 | cells of all columns
-//!   unique entry       10 | table | index | columns              ->  01 | suffix length, suffix
-//!   other entry        10 | table | index | columns | suffix     ->  01 | 0
+//!   unique entry       10 | table | index | columns              ->  01 | suffix length, suffix | cells
+//!   other entry        10 | table | index | columns | suffix     ->  01 | 0 | cells
 //! ```
 //!
 //! The *suffix* is what follows the index id in the row's own key. A unique entry with a NULL among
 //! its columns conflicts with nothing, so it carries the suffix in its key as well. Values begin
-//! with a format byte; covering columns would follow the suffix as cells.
+//! with a format byte; included columns follow the suffix as cells ([`crate::EntryDecoder`]).
+//!
+//! A row given to have its entries made has the table's computed columns behind the others; of a
+//! partial index it has an entry if the index's condition is true.
 //!
 //! # Invariants
 //!
@@ -30,7 +33,7 @@ use crate::{CodecError, Column, ColumnId, Index, IndexId, Table};
 /// First byte of every value.
 const FORMAT: u8 = 1;
 /// Bytes of `10 | table | index`.
-const PREFIX_LEN: usize = 9;
+pub(crate) const PREFIX_LEN: usize = 9;
 /// A key larger than this is refused (54000): every page of every index would suffer.
 pub const MAX_KEY_BYTES: usize = 8 * 1024;
 /// A row larger than this is refused (54000): it has to fit a Raft entry several times over.
@@ -64,7 +67,13 @@ pub struct IndexCodec {
     /// Whether entries must differ in their columns.
     pub unique: bool,
     prefix: Bytes,
-    columns: Vec<KeyColumn>,
+    pub(crate) columns: Vec<KeyColumn>,
+    /// Included columns, in the order of ids (C3): id, position, type.
+    pub(crate) include: Vec<(ColumnId, usize, PgType)>,
+    /// Position of the computed column that says whether a row has an entry.
+    predicate: Option<usize>,
+    /// NULL equals NULL.
+    nulls_not_distinct: bool,
 }
 
 /// One index entry of a row.
@@ -150,7 +159,7 @@ impl RowCodec {
 
     /// The value of a row. `row` has all columns, in the table's order.
     pub fn value(&self, row: &[Datum]) -> Result<Bytes, CodecError> {
-        debug_assert_eq!(row.len(), self.columns.len(), "a row has all columns");
+        debug_assert!(row.len() >= self.columns.len(), "a row has all columns");
         let mut out = BytesMut::with_capacity(16 * self.cells.len() + 1);
         out.put_u8(FORMAT);
         let mut last = 0;
@@ -168,13 +177,17 @@ impl RowCodec {
         Ok(out.freeze())
     }
 
-    /// The entries of a row in one secondary index.
+    /// The entry of a row in one secondary index; `None` if a partial index has none for it. `row` has
+    /// the computed columns behind the others.
     pub fn entry(
         &self,
         index: &IndexCodec,
         row_key: &Key,
         row: &[Datum],
-    ) -> Result<Entry, CodecError> {
+    ) -> Result<Option<Entry>, CodecError> {
+        if !index.covers(row) {
+            return Ok(None);
+        }
         let suffix = row_key.as_bytes().get(PREFIX_LEN..).ok_or(CodecError::Corrupt("row key"))?;
         let mut key = BytesMut::with_capacity(PREFIX_LEN + 16 + suffix.len());
         key.put_slice(&index.prefix);
@@ -184,7 +197,7 @@ impl RowCodec {
             has_null |= matches!(datum, Datum::Null);
             key::put(&mut key, column, datum)?;
         }
-        let claims = index.unique && !has_null;
+        let claims = index.unique && (!has_null || index.nulls_not_distinct);
         let mut value = BytesMut::with_capacity(suffix.len() + 3);
         value.put_u8(FORMAT);
         if claims {
@@ -194,8 +207,15 @@ impl RowCodec {
             key.put_slice(suffix);
             cell::put_varint(&mut value, 0);
         }
+        let mut last = 0;
+        for (id, position, ty) in &index.include {
+            if !row[*position].is_null() {
+                cell::put(&mut value, id - last, *ty, &row[*position])?;
+                last = *id;
+            }
+        }
         check_key(&key)?;
-        Ok(Entry { key: Key(key.freeze()), value: value.freeze(), claims })
+        Ok(Some(Entry { key: Key(key.freeze()), value: value.freeze(), claims }))
     }
 
     /// The key of the row that an index entry points to.
@@ -205,6 +225,16 @@ impl RowCodec {
         entry: &Key,
         value: &Bytes,
     ) -> Result<Key, CodecError> {
+        self.open_entry(index, entry, value).map(|(key, _)| key)
+    }
+
+    /// The key of the row that an index entry points to, and the entry's cells.
+    pub(crate) fn open_entry<'v>(
+        &self,
+        index: &IndexCodec,
+        entry: &Key,
+        value: &'v Bytes,
+    ) -> Result<(Key, Cells<'v>), CodecError> {
         let mut cells = open(value)?;
         let len = usize::try_from(cells.varint()?).map_err(|_| CodecError::Corrupt("suffix"))?;
         let suffix = if len > 0 {
@@ -219,7 +249,7 @@ impl RowCodec {
         let mut key = BytesMut::with_capacity(PREFIX_LEN + suffix.len());
         key.put_slice(&self.primary.prefix);
         key.put_slice(&suffix);
-        Ok(Key(key.freeze()))
+        Ok((Key(key.freeze()), cells))
     }
 
     /// A plan to decode the columns at `wanted` positions, in that order. Made once, used per row.
@@ -244,7 +274,7 @@ impl IndexCodec {
             .iter()
             .map(|c| {
                 let position = table.position_of(c.column).expect("an index names columns it has");
-                let column = &table.columns[position];
+                let column = table.column_at(position);
                 KeyColumn {
                     position,
                     ty: column.ty,
@@ -252,11 +282,46 @@ impl IndexCodec {
                     // key (D3) does without the marker.
                     nullable: !primary,
                     descending: c.descending,
+                    nulls_reversed: c.nulls_reversed,
                 }
             })
             .collect();
         let prefix = keyspace::index_prefix(table.id, index.id).0;
-        IndexCodec { id: index.id, unique: index.unique, prefix, columns }
+        let position = |id: ColumnId| table.position_of(id).expect("an index names columns it has");
+        let mut include: Vec<(ColumnId, usize, PgType)> = index
+            .include
+            .iter()
+            .map(|&id| (id, position(id), table.column_at(position(id)).ty))
+            .collect();
+        include.sort_by_key(|(id, ..)| *id);
+        include.dedup_by_key(|(id, ..)| *id);
+        IndexCodec {
+            id: index.id,
+            unique: index.unique,
+            prefix,
+            columns,
+            include,
+            predicate: index.predicate.map(position),
+            nulls_not_distinct: index.nulls_not_distinct,
+        }
+    }
+
+    /// Whether a row has an entry. `row` has the computed columns behind the others.
+    #[must_use]
+    pub fn covers(&self, row: &[Datum]) -> bool {
+        self.predicate.is_none_or(|position| row[position] == Datum::Bool(true))
+    }
+
+    /// Whether a key with NULL in it must be new like any other.
+    #[must_use]
+    pub fn nulls_not_distinct(&self) -> bool {
+        self.nulls_not_distinct
+    }
+
+    /// Positions of all columns that an entry depends on.
+    pub fn depends_on(&self) -> impl Iterator<Item = usize> + '_ {
+        let include = self.include.iter().map(|(_, position, _)| *position);
+        self.positions().chain(include).chain(self.predicate)
     }
 
     /// All entries.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use crate::acl::{Acl, AclItem, PUBLIC, RoleId};
 use crate::role::{DATABASE_OWNER_ROLE_ID, DefaultAcl, Role};
 use crate::{
-    Constraint, Database, DatabaseId, ForeignKey, ObjectKind, Privileges, Schema, SchemaId,
-    Sequence, Table, TableId, View,
+    Constraint, Database, DatabaseId, EnumType, ForeignKey, ObjectKind, Privileges, Schema,
+    SchemaId, Sequence, Table, TableId, View,
 };
 
 /// The database every cluster is born with.
@@ -50,6 +50,8 @@ pub enum Change {
     PutView(Box<View>),
     /// New or changed default privileges.
     PutDefaultAcl(DefaultAcl),
+    /// A new or changed enumeration.
+    PutType(Box<EnumType>),
     /// The database goes.
     DropDatabase(DatabaseId),
     /// The schema goes.
@@ -64,6 +66,8 @@ pub enum Change {
     DropView(u32),
     /// The default privileges go.
     DropDefaultAcl(u32),
+    /// The enumeration goes.
+    DropType(u32),
 }
 
 /// All descriptors at one version.
@@ -78,6 +82,7 @@ pub struct CatalogSnapshot {
     sequences: Named<Sequence>,
     views: Named<View>,
     default_acls: BTreeMap<u32, Arc<DefaultAcl>>,
+    types: Named<EnumType>,
     /// Tables whose rows refer to those of a table.
     referencing: BTreeMap<TableId, BTreeSet<TableId>>,
 }
@@ -166,6 +171,7 @@ impl CatalogSnapshot {
             sequences: Named::default(),
             views: Named::default(),
             default_acls: BTreeMap::new(),
+            types: Named::default(),
             referencing: BTreeMap::new(),
         };
         for role in Role::predefined() {
@@ -249,6 +255,12 @@ impl CatalogSnapshot {
             Change::DropTable(id) => self.forget_table(id),
             Change::DropSequence(id) => self.sequences.remove(id),
             Change::DropView(id) => self.views.remove(id),
+            Change::PutType(ty) => {
+                let labels = ty.labels.iter().map(|l| (l.value, l.label.as_str().into()));
+                pgtypes::enums::note(ty.id, &ty.name, labels);
+                self.types.put(ty.id, (ty.schema, ty.name.clone()), *ty);
+            }
+            Change::DropType(id) => self.types.remove(id),
         }
     }
 
@@ -439,6 +451,23 @@ impl CatalogSnapshot {
     /// All views, by id.
     pub fn views(&self) -> impl Iterator<Item = &Arc<View>> {
         self.views.by_id.values()
+    }
+
+    /// The enumeration of that name.
+    #[must_use]
+    pub fn enum_type(&self, schema: SchemaId, name: &str) -> Option<&Arc<EnumType>> {
+        self.types.get(schema, name)
+    }
+
+    /// The enumeration of that oid.
+    #[must_use]
+    pub fn enum_by_id(&self, id: u32) -> Option<&Arc<EnumType>> {
+        self.types.by_id.get(&id)
+    }
+
+    /// The enumerations of a schema, by name.
+    pub fn enums_of(&self, schema: SchemaId) -> impl Iterator<Item = &Arc<EnumType>> {
+        self.types.of(schema)
     }
 
     /// The references to rows of a table, with the tables that make them.

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   08 | v             -> version u64: raised by every transaction that changes a descriptor
-//!   08 | d s r t e w a | id  -> descriptor, JSON
+//!   08 | d s r t e w a y | id  -> descriptor, JSON
 //!   08 | q | id        -> where a sequence is ([`SequenceState`]); no descriptor, not transactional
 //!   08 | x | span      -> a dropped span ([`crate::garbage`])
+//!   08 | z | table     -> a temporary table ([`crate::temporary`])
 //! ```
 //!
 //! # The rule
@@ -30,7 +31,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::garbage::GARBAGE;
-use crate::{CatalogError, CatalogSnapshot, Change};
+use crate::temporary::TEMPORARY;
+use crate::{CatalogError, CatalogSnapshot, Change, PUBLIC_SCHEMA_ID};
 
 const VERSION: u8 = b'v';
 const DATABASE: u8 = b'd';
@@ -40,6 +42,7 @@ const TABLE: u8 = b't';
 const SEQUENCE: u8 = b'e';
 const VIEW: u8 = b'w';
 const DEFAULT_ACL: u8 = b'a';
+const TYPE: u8 = b'y';
 const SEQUENCE_VALUES: u8 = b'q';
 
 /// Older snapshots kept.
@@ -219,14 +222,16 @@ fn decode(key: &Key, value: &Bytes) -> Result<Option<Change>, CatalogError> {
             .map_err(|e| CatalogError::Corrupt { key: key.clone(), detail: e.to_string() })
     }
     Ok(Some(match key.as_bytes().get(1) {
-        Some(&VERSION | &SEQUENCE_VALUES | &GARBAGE) => return Ok(None),
+        Some(&VERSION | &SEQUENCE_VALUES | &GARBAGE | &TEMPORARY) => return Ok(None),
         Some(&DATABASE) => Change::PutDatabase(json(key, value)?),
+        Some(&SCHEMA) if value.is_empty() => Change::DropSchema(PUBLIC_SCHEMA_ID),
         Some(&SCHEMA) => Change::PutSchema(json(key, value)?),
         Some(&ROLE) => Change::PutRole(json(key, value)?),
         Some(&TABLE) => Change::PutTable(Box::new(json(key, value)?)),
         Some(&SEQUENCE) => Change::PutSequence(Box::new(json(key, value)?)),
         Some(&VIEW) => Change::PutView(Box::new(json(key, value)?)),
         Some(&DEFAULT_ACL) => Change::PutDefaultAcl(json(key, value)?),
+        Some(&TYPE) => Change::PutType(Box::new(json(key, value)?)),
         _ => {
             return Err(CatalogError::Corrupt {
                 key: key.clone(),
@@ -266,12 +271,18 @@ fn write_one(txn: &Txn, change: &Change) -> Result<(), kv::KvError> {
         Change::PutSequence(s) => txn.put(descriptor_key(SEQUENCE, s.id), json(s)),
         Change::PutView(v) => txn.put(descriptor_key(VIEW, v.id), json(v)),
         Change::PutDefaultAcl(d) => txn.put(descriptor_key(DEFAULT_ACL, d.id), json(d)),
+        Change::PutType(t) => txn.put(descriptor_key(TYPE, t.id), json(t)),
         Change::DropDatabase(id) => txn.delete(descriptor_key(DATABASE, *id)),
+        // It is there from birth: what is stored says that it is gone.
+        Change::DropSchema(PUBLIC_SCHEMA_ID) => {
+            txn.put(descriptor_key(SCHEMA, PUBLIC_SCHEMA_ID), Bytes::new())
+        }
         Change::DropSchema(id) => txn.delete(descriptor_key(SCHEMA, *id)),
         Change::DropRole(id) => txn.delete(descriptor_key(ROLE, *id)),
         Change::DropTable(id) => txn.delete(descriptor_key(TABLE, *id)),
         Change::DropSequence(id) => txn.delete(descriptor_key(SEQUENCE, *id)),
         Change::DropView(id) => txn.delete(descriptor_key(VIEW, *id)),
         Change::DropDefaultAcl(id) => txn.delete(descriptor_key(DEFAULT_ACL, *id)),
+        Change::DropType(id) => txn.delete(descriptor_key(TYPE, *id)),
     }
 }

@@ -33,7 +33,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if !name.is_empty() && self.session.prepared(name).is_some() {
             return Err(self.failed(sqlstate::statement_exists(name)));
         }
-        let types = parse.type_oids.iter().map(|&oid| parameter_type(oid));
+        let types = parse.type_oids.iter().map(|&oid| self.parameter_type(oid));
         let types = match types.collect::<Result<Vec<_>, _>>() {
             Ok(types) => types,
             Err(error) => return Err(self.failed(error)),
@@ -156,11 +156,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.session.fail_statement();
         error
     }
-}
 
-fn parameter_type(oid: u32) -> Result<Option<PgType>, SqlError> {
-    match oid {
-        UNSPECIFIED | UNKNOWN => Ok(None),
-        oid => PgType::from_oid(oid).map(Some).ok_or_else(|| sqlstate::unknown_type(oid)),
+    fn parameter_type(&self, oid: u32) -> Result<Option<PgType>, SqlError> {
+        match oid {
+            UNSPECIFIED | UNKNOWN => Ok(None),
+            oid => match self.session.type_of_oid(oid) {
+                Some(ty) => Ok(Some(ty)),
+                None => Err(sqlstate::unknown_type(oid)),
+            },
+        }
     }
 }

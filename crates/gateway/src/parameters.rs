@@ -21,6 +21,9 @@ pub(crate) fn decode(
     }
     let decoded = values.into_iter().zip(types).enumerate().map(|(at, (value, &ty))| match value {
         None => Ok(Datum::Null),
+        Some(bytes) if formats.is_binary(at) && ty.enum_oid().is_some() => {
+            Ok(pgtypes::enums::parse_wire(bytes, ty, env)?)
+        }
         Some(bytes) if formats.is_binary(at) => Ok(pgtypes::parse_binary(bytes, ty)?),
         Some(bytes) => text(&bytes, ty, env),
     });

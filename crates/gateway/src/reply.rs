@@ -229,7 +229,10 @@ fn encode_row(
         out.put_u32(0);
         let (ty, binary) = shape.column(at);
         if binary {
-            pgtypes::to_binary(value, ty, out);
+            match pgtypes::enums::to_wire(value, ty, env) {
+                Some(label) => pgtypes::to_binary(&label, ty, out),
+                None => pgtypes::to_binary(value, ty, out),
+            }
         } else {
             pgtypes::to_text(value, ty, env, out);
         }

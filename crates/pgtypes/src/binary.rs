@@ -105,6 +105,8 @@ pub fn parse_binary(bytes: Bytes, ty: PgType) -> Result<Datum> {
         | TypeId::Xid => Datum::Oid(u32::from_be_bytes(exact(&bytes)?)),
         TypeId::Xid8 => xid8::datum(u64::from_be_bytes(exact(&bytes)?)),
         TypeId::Void => Datum::text(""),
+        // As it is stored: see `enums` for the wire.
+        TypeId::Enum => Datum::Int8(i64::from_be_bytes(exact(&bytes)?)),
         TypeId::Record | TypeId::Int2vector | TypeId::Oidvector => {
             return Err(TypeError::not_supported(
                 "input of anonymous composite types is not implemented",
@@ -154,10 +156,10 @@ fn parse_array(mut bytes: &[u8], element: PgType) -> Result<Datum> {
         return Err(bad(format!("invalid array flags: {flags}")));
     }
     let oid = bytes.get_u32();
-    if oid != element.id.oid() {
+    if oid != element.oid() {
         return Err(TypeError::new(
             sqlstate::DATATYPE_MISMATCH,
-            format!("binary data has array element type {oid} (expected {})", element.id.oid()),
+            format!("binary data has array element type {oid} (expected {})", element.oid()),
         ));
     }
     let mut dims = Vec::new();
@@ -265,7 +267,7 @@ pub fn put_field(datum: &Datum, ty: PgType, out: &mut BytesMut) {
 fn put_array(value: &ArrayValue, element: PgType, out: &mut BytesMut) {
     out.put_i32(i32::try_from(value.dims.len()).expect("at most 6"));
     out.put_i32(i32::from(value.items.iter().any(Datum::is_null)));
-    out.put_u32(element.id.oid());
+    out.put_u32(element.oid());
     for dim in &value.dims {
         out.put_i32(dim.len);
         out.put_i32(dim.lower);

@@ -70,6 +70,20 @@ pub trait SystemNames: Send + Sync {
     fn set_config(&self, name: &str, value: Option<&str>, local: bool) -> crate::Result<String>;
     /// `pg_cancel_backend`, `pg_terminate_backend`: whether there is such a session.
     fn signal(&self, pid: i32, terminate: bool) -> crate::Result<bool>;
+    /// The value that a label of an enumeration stands for.
+    fn enum_value(&self, ty: u32, label: &str) -> Option<i64> {
+        let found = self.enum_labels(ty).into_iter().find(|(_, known)| **known == *label);
+        found.map(|(value, _)| value)
+    }
+    /// The label of a value of an enumeration.
+    fn enum_label(&self, ty: u32, value: i64) -> Option<std::sync::Arc<str>> {
+        let found = self.enum_labels(ty).into_iter().find(|(known, _)| *known == value);
+        found.map(|(_, label)| label)
+    }
+    /// Values and labels of an enumeration, in order.
+    fn enum_labels(&self, _ty: u32) -> Vec<(i64, std::sync::Arc<str>)> {
+        Vec::new()
+    }
     /// `currval` of the sequence with that oid; `lastval` without one.
     fn current_value(&self, sequence: Option<u32>) -> crate::Result<i64>;
 }

@@ -20,6 +20,7 @@ pub mod cast;
 pub mod compare;
 pub mod datetime;
 pub mod datum;
+pub mod enums;
 pub mod env;
 pub mod error;
 mod format;

@@ -11,7 +11,8 @@ pub struct PgType {
     pub id: TypeId,
     /// Is it an array of `id`, of any number of dimensions?
     pub array: bool,
-    /// PostgreSQL's modifier (of the element, for arrays); -1 is none.
+    /// PostgreSQL's modifier (of the element, for arrays); -1 is none. Of an enumeration, whose values
+    /// have no modifier, the oid of its type.
     pub typmod: i32,
 }
 
@@ -26,22 +27,35 @@ impl PgType {
         Self { id, array: true, typmod: -1 }
     }
 
+    /// The enumeration of this oid.
+    pub const fn enumeration(oid: u32) -> Self {
+        Self { id: TypeId::Enum, array: false, typmod: oid as i32 }
+    }
+
+    /// The oid of the enumeration that it is, or is an array of.
+    pub fn enum_oid(self) -> Option<u32> {
+        (self.id == TypeId::Enum && self.typmod >= 0).then_some(self.typmod.unsigned_abs())
+    }
+
     /// The same type with this modifier.
     #[must_use]
     pub const fn with_typmod(self, typmod: i32) -> Self {
-        Self { typmod, ..self }
+        match self.id {
+            TypeId::Enum => self,
+            _ => Self { typmod, ..self },
+        }
     }
 
     /// The same type without modifier. That of a row stays: it says what the fields are.
     #[must_use]
     pub const fn base(self) -> Self {
-        if matches!(self.id, TypeId::Record) { self } else { Self { typmod: -1, ..self } }
+        if matches!(self.id, TypeId::Record) { self } else { self.with_typmod(-1) }
     }
 
-    /// What the protocol and catalogs give as modifier: that of a row type is none.
+    /// What the protocol and catalogs give as modifier: that of a row type, and of an enumeration, is none.
     pub const fn modifier(self) -> i32 {
         match self.id {
-            TypeId::Record => -1,
+            TypeId::Record | TypeId::Enum => -1,
             _ => self.typmod,
         }
     }
@@ -64,7 +78,9 @@ impl PgType {
 
     /// The same type, modifiers apart?
     pub fn same(self, other: Self) -> bool {
-        self.id == other.id && self.array == other.array
+        self.id == other.id
+            && self.array == other.array
+            && (self.id != TypeId::Enum || self.typmod == other.typmod)
     }
 
     /// Is this an untyped literal, NULL or parameter?
@@ -72,8 +88,11 @@ impl PgType {
         self.id == TypeId::Unknown && !self.array
     }
 
-    /// The object id, of the array type for arrays.
+    /// The object id, of the array type for arrays. That of an enumeration's array follows its own.
     pub fn oid(self) -> u32 {
+        if let Some(oid) = self.enum_oid() {
+            return oid + u32::from(self.array);
+        }
         if self.is_plain_array() { self.id.array_oid() } else { self.id.oid() }
     }
 
@@ -117,6 +136,10 @@ impl PgType {
 
     /// `pg_type.typname`: `int4`, `_int4`.
     pub fn type_name(self) -> String {
+        if let Some(oid) = self.enum_oid() {
+            let name = crate::enums::name(oid);
+            return if self.array { format!("_{name}") } else { name };
+        }
         if self.is_plain_array() {
             format!("_{}", self.id.name())
         } else {
@@ -126,6 +149,10 @@ impl PgType {
 
     /// SQL spelling without modifier, as error messages and `pg_typeof` print: `integer[]`.
     pub fn sql_name(self) -> String {
+        if let Some(oid) = self.enum_oid() {
+            let name = crate::registry::quote_ident(&crate::enums::name(oid));
+            return if self.array { format!("{name}[]") } else { name };
+        }
         if self.is_plain_array() {
             format!("{}[]", self.id.sql_name())
         } else {

@@ -87,6 +87,8 @@ pub enum TypeId {
     Record,
     /// `void`
     Void,
+    /// An enumeration; which one, [`PgType::enum_oid`] says.
+    Enum,
     /// A literal or parameter whose type is not known yet.
     Unknown,
 }
@@ -100,6 +102,8 @@ pub enum Category {
     Boolean,
     /// `D`
     DateTime,
+    /// `E`
+    Enum,
     /// `N`
     Numeric,
     /// `P`
@@ -123,6 +127,7 @@ impl Category {
             Self::Array => 'A',
             Self::Boolean => 'B',
             Self::DateTime => 'D',
+            Self::Enum => 'E',
             Self::Numeric => 'N',
             Self::Pseudo => 'P',
             Self::String => 'S',
@@ -200,6 +205,7 @@ rows! {
     Oidvector 30 0 "oidvector" "oidvector" -1 Array false;
     Record 2249 2287 "record" "record" -1 Pseudo false;
     Void 2278 0 "void" "void" 4 Pseudo false;
+    Enum 3500 0 "anyenum" "anyenum" 4 Enum false;
     Unknown 705 0 "unknown" "unknown" -2 Unknown false;
 }
 

@@ -167,6 +167,7 @@ fn element_name(ty: PgType) -> String {
                 precision => format!("interval{fields}({precision})"),
             }
         }
+        TypeId::Enum => PgType { array: false, ..ty }.sql_name(),
         _ => ty.id.sql_name().to_owned(),
     }
 }

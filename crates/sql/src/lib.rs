@@ -16,6 +16,7 @@ mod dml;
 mod error;
 pub mod exec;
 pub mod explain;
+mod indexed;
 pub mod ir;
 mod lower;
 mod point;

@@ -239,6 +239,26 @@ impl Db {
         true
     }
 
+    /// The process that this is: its node, and a number that the node's next process has not.
+    #[must_use]
+    pub fn process(&self) -> (NodeId, u64) {
+        self.shared.router.transport.local_node()
+    }
+
+    /// Whether a process has ended, and its sessions with it: another one of its node answers, or no node
+    /// of the cluster hears of that one.
+    pub async fn is_over(&self, process: (NodeId, u64)) -> bool {
+        let (node, incarnation) = process;
+        if node == self.process().0 {
+            return process != self.process();
+        }
+        let inspect = kv::Inspect { what: What::Alive as i32, txn_id: node.0, key: Bytes::new() };
+        match self.ask(node, inspect, REASSERT_WITHIN).await {
+            Some(answer) => answer.incarnation != incarnation,
+            None => self.is_gone(node).await,
+        }
+    }
+
     /// Whether no node of the cluster has heard of a node for so long that its transactions are over.
     pub(crate) async fn is_gone(&self, node: NodeId) -> bool {
         let transport = &self.shared.router.transport;

@@ -6,6 +6,7 @@ mod explain;
 mod jdbc;
 mod levels;
 mod locks;
+mod migrations;
 mod past;
 mod round_trips;
 mod secure;

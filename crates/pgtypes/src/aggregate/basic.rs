@@ -137,6 +137,7 @@ pub(super) fn register(r: &mut Aggregates) {
         ("min(oid) oid", "max(oid) oid"),
         ("min(xid8) xid8", "max(xid8) xid8"),
         ("min(anyarray) anyarray", "max(anyarray) anyarray"),
+        ("min(anyenum) anyenum", "max(anyenum) anyenum"),
     ];
     for (low, high) in ORDERED {
         r.add(low, state_result, |call| fold(call, min));

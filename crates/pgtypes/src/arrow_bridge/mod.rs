@@ -12,6 +12,7 @@
 //! | text types, `json`, `jsonb` | Utf8 |
 //! | `bytea` | Binary |
 //! | `date` | Int32, PostgreSQL's days |
+//! | enumerations | Int64, the values of [`crate::enums`] |
 //! | `time`, `timestamp`, `timestamptz` | Int64, PostgreSQL's microseconds |
 //! | `interval` | FixedSizeBinary(16): microseconds, days, months |
 //! | `uuid` | FixedSizeBinary(16) |
@@ -50,9 +51,12 @@ pub fn to_arrow_type(ty: PgType) -> DataType {
         TypeId::Bool => DataType::Boolean,
         TypeId::Int2 => DataType::Int16,
         TypeId::Int4 | TypeId::Date => DataType::Int32,
-        TypeId::Int8 | TypeId::Xid8 | TypeId::Time | TypeId::Timestamp | TypeId::Timestamptz => {
-            DataType::Int64
-        }
+        TypeId::Int8
+        | TypeId::Xid8
+        | TypeId::Time
+        | TypeId::Timestamp
+        | TypeId::Timestamptz
+        | TypeId::Enum => DataType::Int64,
         TypeId::Float4 => DataType::Float32,
         TypeId::Float8 => DataType::Float64,
         TypeId::Numeric | TypeId::Bytea | TypeId::Record => DataType::Binary,

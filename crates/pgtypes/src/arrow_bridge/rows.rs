@@ -68,8 +68,15 @@ pub(super) fn load(mut bytes: &[u8], ty: PgType) -> Datum {
 fn load_row(mut bytes: &[u8]) -> Datum {
     let fields = bytes.get_u32();
     let fields = (0..fields).map(|_| {
-        let ty = PgType::from_oid(bytes.get_u32()).expect("a stored type exists");
-        let ty = ty.with_typmod(bytes.get_i32());
+        let (oid, typmod) = (bytes.get_u32(), bytes.get_i32());
+        let ty = match PgType::from_oid(oid) {
+            Some(ty) => ty.with_typmod(typmod),
+            // Its modifier is the oid of the enumeration; that of the array type follows.
+            None => {
+                let ty = PgType::enumeration(typmod.unsigned_abs());
+                PgType { array: oid != ty.oid(), ..ty }
+            }
+        };
         (ty, take(&mut bytes, ty))
     });
     Datum::Record(Arc::new(fields.collect()))

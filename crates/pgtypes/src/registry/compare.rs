@@ -67,7 +67,7 @@ fn mixed_floats(r: &mut Registry) {
 pub(super) fn register(r: &mut Registry) {
     family!(r, true;
         "bool" "int2" "int4" "int8" "text" "name" "qchar" "bytea" "date" "time" "timestamp"
-        "timestamptz" "uuid" "oid" "xid8");
+        "timestamptz" "uuid" "oid" "xid8" "anyenum");
     family!(r, false;
         "float4" "float8" "numeric" "interval" "jsonb" "record" "anyarray");
     mixed_floats(r);

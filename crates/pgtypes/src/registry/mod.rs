@@ -14,6 +14,7 @@ mod compare;
 mod date_fn;
 mod date_op;
 mod encode;
+mod enum_fn;
 mod form;
 mod format;
 mod json;
@@ -204,6 +205,7 @@ pub(crate) fn registry() -> &'static Registry {
         json::register(r);
         json_fn::register(r);
         array::register(r);
+        enum_fn::register(r);
         system::register(r);
         catalog_fn::register(r);
         client_fn::register(r);

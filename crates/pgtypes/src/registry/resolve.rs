@@ -69,8 +69,9 @@ pub fn resolve_operator(name: &str, types: &[PgType]) -> Result<Resolved> {
 /// 42804 where `anyelement` and its kind have nothing to stand for.
 pub(crate) fn check_polymorphic(signature: &Signature, types: &[PgType]) -> Result<()> {
     let Some(specs) = signature.expand(types.len()) else { return Ok(()) };
-    let is_element =
-        |spec: &ArgSpec| matches!(spec, ArgSpec::Element | ArgSpec::NonArray | ArgSpec::Array);
+    let is_element = |spec: &ArgSpec| {
+        matches!(spec, ArgSpec::Element | ArgSpec::NonArray | ArgSpec::Array | ArgSpec::Enum)
+    };
     let bound = bind_polymorphic(&specs, types).unwrap_or_default();
     if specs.iter().any(is_element) && bound.element.is_none() {
         return Err(TypeError::new(
@@ -192,9 +193,14 @@ fn takes(args: &[ArgSpec], types: &[PgType]) -> bool {
         }
         ArgSpec::Any | ArgSpec::Element | ArgSpec::Compatible => true,
         ArgSpec::NonArray => !ty.array,
+        ArgSpec::Enum => ty.is_unknown() || (ty.id == TypeId::Enum && !ty.array),
         ArgSpec::Array | ArgSpec::CompatibleArray => ty.array || ty.is_unknown(),
     });
-    each && bind_polymorphic(args, types).is_some()
+    // Of literals alone nothing says which enumeration is meant.
+    let is_enum = |arg: &ArgSpec| *arg == ArgSpec::Enum;
+    let enum_known = !args.iter().any(is_enum)
+        || args.iter().zip(types).any(|(arg, ty)| is_enum(arg) && !ty.is_unknown());
+    each && enum_known && bind_polymorphic(args, types).is_some()
 }
 
 fn exact_matches(args: &[ArgSpec], types: &[PgType]) -> usize {
@@ -307,7 +313,7 @@ fn bind_polymorphic(args: &[ArgSpec], types: &[PgType]) -> Option<Bound> {
         let ty = ty.base();
         match arg {
             ArgSpec::Type(_) | ArgSpec::Any => {}
-            ArgSpec::Element | ArgSpec::NonArray => {
+            ArgSpec::Element | ArgSpec::NonArray | ArgSpec::Enum => {
                 if *bound.element.get_or_insert(ty) != ty {
                     return None;
                 }
@@ -354,7 +360,7 @@ pub(crate) fn concrete_types(signature: &Signature, types: &[PgType]) -> (Vec<Pg
         ArgSpec::Type(declared) => *declared,
         ArgSpec::Any if ty.is_unknown() => PgType::TEXT,
         ArgSpec::Any => ty,
-        ArgSpec::Element | ArgSpec::NonArray => element,
+        ArgSpec::Element | ArgSpec::NonArray | ArgSpec::Enum => element,
         ArgSpec::Array => element.to_array(),
         ArgSpec::Compatible => compatible,
         ArgSpec::CompatibleArray => compatible.to_array(),

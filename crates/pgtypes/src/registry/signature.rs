@@ -13,6 +13,8 @@ pub(crate) enum ArgSpec {
     Element,
     /// `anynonarray`
     NonArray,
+    /// `anyenum`
+    Enum,
     /// `anyarray`: array of the type of `anyelement`.
     Array,
     /// `anycompatible`: the common type of its places.
@@ -27,6 +29,7 @@ impl ArgSpec {
             "any" => Self::Any,
             "anyelement" => Self::Element,
             "anynonarray" => Self::NonArray,
+            "anyenum" => Self::Enum,
             "anyarray" => Self::Array,
             "anycompatible" => Self::Compatible,
             "anycompatiblearray" => Self::CompatibleArray,
@@ -52,6 +55,7 @@ impl ArgSpec {
             Self::Any => "\"any\"".to_owned(),
             Self::Element => "anyelement".to_owned(),
             Self::NonArray => "anynonarray".to_owned(),
+            Self::Enum => "anyenum".to_owned(),
             Self::Array => "anyarray".to_owned(),
             Self::Compatible => "anycompatible".to_owned(),
             Self::CompatibleArray => "anycompatiblearray".to_owned(),

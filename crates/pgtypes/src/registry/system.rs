@@ -8,7 +8,7 @@ use super::{Call, Registry};
 use crate::datum::Datum;
 use crate::env::{FOLLOWER_READ_LAG_MILLIS, UNIX_EPOCH_MICROS};
 use crate::error::{Result, TypeError, sqlstate};
-use crate::ty::PgType;
+use crate::ty::{PgType, TypeId};
 use crate::typmod::format_type;
 use crate::xid8;
 
@@ -176,8 +176,13 @@ pub(super) fn register(r: &mut Registry) {
     r.f("pg_typeof(any) regtype", |call, _| Ok(Datum::Oid(call.args[0].oid())))
         .nonstrict()
         .stable();
-    let type_text = |_: &Call<'_>, a: &[Datum]| {
+    let type_text = |call: &Call<'_>, a: &[Datum]| {
         let Datum::Oid(oid) = a[0] else { return Ok(Datum::Null) };
+        if let Some(names) = &call.env.names.0
+            && let Some(name) = names.name_of(TypeId::Regtype, oid)
+        {
+            return Ok(Datum::text(name));
+        }
         let typmod = match a.get(1) {
             Some(Datum::Int4(typmod)) => *typmod,
             // Without a modifier known, the bare name.

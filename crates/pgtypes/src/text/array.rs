@@ -6,7 +6,7 @@ use super::{parse_text, print as print_datum, scalar::trim, text_of};
 use crate::datum::{ArrayValue, Datum, Dim};
 use crate::env::EvalEnv;
 use crate::error::{Result, TypeError, sqlstate};
-use crate::ty::PgType;
+use crate::ty::{PgType, TypeId};
 use std::sync::Arc;
 
 /// PostgreSQL's `MAXDIM`.
@@ -325,6 +325,9 @@ fn print_level<W: Write>(
 fn print_item<W: Write>(item: &Datum, element: PgType, env: &EvalEnv, out: &mut W) -> fmt::Result {
     match item {
         Datum::Null => out.write_str("NULL"),
+        Datum::Int8(_) if element.id == TypeId::Enum => {
+            quote_element(&text_of(item, element, env), out)
+        }
         // These never need quotes.
         Datum::Bool(_)
         | Datum::Int2(_)

@@ -13,6 +13,7 @@ use std::fmt::{self, Write};
 
 use crate::datetime;
 use crate::datum::{Datum, Str};
+use crate::enums;
 use crate::env::EvalEnv;
 use crate::error::Result;
 use crate::json;
@@ -62,7 +63,7 @@ pub fn parse_text(text: &str, ty: PgType, env: &EvalEnv) -> Result<Datum> {
         TypeId::Jsonb => Datum::Jsonb(Str::from(json::parse(text, true)?.canonical().to_string())),
         TypeId::Oid | TypeId::Xid => Datum::Oid(parse_oid(text, ty.id.name())?),
         TypeId::Xid8 => xid8::datum(xid8::parse(text)),
-        TypeId::Regtype => Datum::Oid(scalar::parse_regtype(text)?),
+        TypeId::Regtype => Datum::Oid(scalar::parse_regtype(text, env)?),
         TypeId::Regclass
         | TypeId::Regproc
         | TypeId::Regnamespace
@@ -74,6 +75,7 @@ pub fn parse_text(text: &str, ty: PgType, env: &EvalEnv) -> Result<Datum> {
         | TypeId::Regconfig
         | TypeId::Regdictionary => Datum::Oid(scalar::parse_reg(text, ty.id, env)?),
         TypeId::Void => Datum::text(""),
+        TypeId::Enum => enums::parse(text, ty, env)?,
         TypeId::Record | TypeId::Int2vector | TypeId::Oidvector => {
             return Err(crate::TypeError::not_supported(
                 "input of anonymous composite types is not implemented",
@@ -102,6 +104,9 @@ fn print<W: Write>(datum: &Datum, ty: PgType, env: &EvalEnv, out: &mut W) -> fmt
         Datum::Int2(value) => write_int(i64::from(*value), out),
         Datum::Int4(value) => write_int(i64::from(*value), out),
         Datum::Int8(value) if ty.id == TypeId::Xid8 => write!(out, "{}", xid8::number(*value)),
+        Datum::Int8(value) if ty.id == TypeId::Enum => {
+            out.write_str(&enums::label(*value, ty, env))
+        }
         Datum::Int8(value) => write_int(*value, out),
         Datum::Float4(value) => print_f32(*value, env.extra_float_digits, out),
         Datum::Float8(value) => print_f64(*value, env.extra_float_digits, out),

@@ -95,14 +95,15 @@ pub(super) fn parse_reg(text: &str, id: TypeId, env: &EvalEnv) -> Result<u32> {
     })
 }
 
-pub(super) fn parse_regtype(text: &str) -> Result<u32> {
+pub(super) fn parse_regtype(text: &str, env: &EvalEnv) -> Result<u32> {
     if text == "-" {
         return Ok(0);
     }
     if let Ok(oid) = parse_oid(text, "regtype") {
         return Ok(oid);
     }
-    typmod::parse_type(text).map(PgType::oid).ok_or_else(|| {
+    let named = || env.names.0.as_ref()?.oid_of(TypeId::Regtype, text);
+    typmod::parse_type(text).map(PgType::oid).or_else(named).ok_or_else(|| {
         TypeError::new(sqlstate::UNDEFINED_OBJECT, format!("type \"{text}\" does not exist"))
     })
 }
@@ -118,7 +119,10 @@ pub(super) fn print_oid<W: Write>(
         _ if value == 0 => out.write_str("-"),
         TypeId::Regtype => match PgType::from_oid(value) {
             Some(ty) => out.write_str(&ty.sql_name()),
-            None => write!(out, "{value}"),
+            None => match env.names.0.as_ref().and_then(|names| names.name_of(id, value)) {
+                Some(name) => out.write_str(&name),
+                None => write!(out, "{value}"),
+            },
         },
         _ => match env.names.0.as_ref().and_then(|names| names.name_of(id, value)) {
             Some(name) => out.write_str(&name),

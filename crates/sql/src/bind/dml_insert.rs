@@ -6,6 +6,7 @@ use catalog::Privileges;
 use sqlparser::ast::{self, Expr, OnInsert, SetExpr, Spanned, TableObject};
 use sqlparser::tokenizer::Span;
 
+use super::conflict_target;
 use super::dml::{is_default, target_item};
 use super::resolve::Context;
 use super::rewrite::{Overriding, take_overriding};
@@ -332,21 +333,12 @@ impl Binder<'_> {
                 for column in columns {
                     indexes.push(self.column_of(&target.table, &fold(column), column.span)?);
                 }
-                let unique = |index: &catalog::Index| {
-                    let positions = target.table.index_positions(index);
-                    index.unique
-                        && positions.len() == indexes.len()
-                        && positions.iter().all(|at| indexes.contains(at))
-                };
-                let table = &target.table;
-                if !std::iter::once(&table.primary).chain(&table.indexes).any(unique) {
-                    return Err(SqlError::new(
-                        SqlState::INVALID_COLUMN_REFERENCE,
-                        "there is no unique or exclusion constraint matching the ON CONFLICT \
-                         specification",
-                    ));
-                }
-                ConflictTarget::Columns(indexes)
+                conflict_target::arbiters(target, &indexes, None)?
+            }
+            Some(ast::ConflictTarget::OnConstraint(name))
+                if conflict_target::of(name).is_some() =>
+            {
+                self.inferred(name, target, scope)?
             }
             Some(ast::ConflictTarget::OnConstraint(name)) => {
                 let name = name_parts(name)?.pop().unwrap_or_default();

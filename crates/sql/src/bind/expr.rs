@@ -8,7 +8,7 @@ use super::Binder;
 use super::literal::string_of;
 use super::resolve::Context;
 use super::scope::{Clause, Collected, Scope};
-use super::typename::type_of;
+use super::typename::type_in;
 use super::types::no_cast;
 use crate::error::{SqlError, SqlState};
 use crate::ir::Scalar;
@@ -127,7 +127,7 @@ impl Binder<'_> {
             }
             Expr::TypedString(ast::TypedString { data_type, value, uses_odbc_syntax: _ }) => {
                 let text = self.value(value)?;
-                let ty = type_of(data_type)?;
+                let ty = type_in(data_type, self.catalog)?;
                 self.explicit(text, ty, value.span)
             }
             Expr::Interval(interval) => self.interval(interval, cx),
@@ -138,7 +138,9 @@ impl Binder<'_> {
             Expr::Exists { subquery, negated } => self.exists(subquery, *negated, cx),
             Expr::Subquery(query) => self.scalar_subquery(query, cx),
             Expr::Array(ast::Array { elem, named: _ }) => self.array(elem, expr.span(), cx),
-            Expr::CompoundFieldAccess { root, access_chain } => self.field_access(root, access_chain, cx),
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                self.field_access(root, access_chain, cx)
+            }
             Expr::AtTimeZone { timestamp, time_zone } => {
                 self.named_call("timezone", &[time_zone, timestamp], expr.span(), cx)
             }
@@ -218,7 +220,13 @@ impl Binder<'_> {
         data_type: &ast::DataType,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
-        let ty = type_of(data_type)?;
+        let ty = type_in(data_type, self.catalog)?;
+        // A label, as expressions are stored.
+        if super::typename::stored_enum(data_type).is_some()
+            && let Ok(value) = super::expr_forms::unnested(expr).to_string().parse()
+        {
+            return Ok(Scalar::Literal(pgtypes::Datum::Int8(value), ty));
+        }
         // An array constructor learns its element type from the cast around it.
         if let (Expr::Array(array), true) = (expr, ty.array) {
             return self.array_of(&array.elem, ty, cx);

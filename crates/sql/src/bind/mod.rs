@@ -5,7 +5,7 @@
 //!   parse    text -> tree, positions                    group    aggregates and GROUP BY
 //!   as_of    AS OF SYSTEM TIME, before parsing
 //!   grouping GROUPING SETS, ROLLUP, CUBE
-//!   rewrite  clauses in words that sqlparser knows
+//!   rewrite, conflict_target  clauses in words that sqlparser knows
 //!   scope    who is called what                         order    ORDER BY, DISTINCT, LIMIT
 //!   types    names of types, coercion, common types     window   OVER
 //!   expr…    expressions                                from     FROM, joins, functions
@@ -27,6 +27,7 @@ mod as_of;
 mod call;
 mod call_args;
 mod composite;
+mod conflict_target;
 mod dml;
 mod dml_insert;
 mod explain;
@@ -80,9 +81,11 @@ use crate::privilege::{Access, Accessed};
 
 pub(crate) use as_of::take_as_of;
 pub use mention::mentioned_tables;
+pub(crate) use parse::LOCK_MARK;
 pub use parse::{STATEMENT_BYTES_MAX, parse, position, syntax_error, tokenize};
 pub(crate) use resolve::is_function;
 pub(crate) use rewrite::{is_untyped, like_of};
+pub(crate) use typename::type_in;
 pub use typename::type_of;
 
 use scope::Scope;

@@ -7,7 +7,7 @@
 //!   CREATE TABLE t (LIKE s INCLUDING ALL, …)    ->  … CONSTRAINT "mark like 0 including all" CHECK (s)
 //! ```
 //!
-//! No identifier of a user's begins with the mark: see [`LOCK_MARK`].
+//! `conflict_target` does the same for ON CONFLICT. No identifier of a user's begins with the mark: see [`LOCK_MARK`].
 
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use sqlparser::keywords::Keyword;
@@ -81,6 +81,9 @@ pub(super) fn rewritten(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut tokens = tokens;
     if insert && tokens.iter().any(|t| is_word(t, "overriding")) {
         tokens = overriding(tokens);
+    }
+    if insert && tokens.iter().any(|t| is_word(t, "conflict")) {
+        tokens = super::conflict_target::rewritten(tokens);
     }
     if create {
         if tokens.iter().any(|t| is_word(t, "identity")) {

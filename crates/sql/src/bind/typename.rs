@@ -8,9 +8,51 @@ use sqlparser::ast::{
 };
 
 use super::name_parts;
+use super::parse::LOCK_MARK;
 use crate::error::{SqlError, SqlState};
+use crate::ir::CatalogView;
 
-/// The type a name stands for.
+/// The type a name stands for, those of the catalog among them.
+pub(crate) fn type_in(name: &DataType, catalog: &dyn CatalogView) -> Result<PgType, SqlError> {
+    match name {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
+            let element = type_in(element, catalog)?;
+            Ok(if element.array { element } else { element.to_array() })
+        }
+        DataType::Custom(custom, args) => {
+            let known = type_of(name);
+            if known.is_ok() || !args.is_empty() {
+                return known;
+            }
+            let mut parts = name_parts(custom)?;
+            let last = parts.pop().unwrap_or_default();
+            let find = |name: &str| catalog.enum_type(parts.last().map(String::as_str), name);
+            let array = || find(last.strip_prefix('_')?).map(PgType::to_array);
+            match find(&last).or_else(array) {
+                Some(found) => Ok(found),
+                None if parts.is_empty() => known,
+                None => Err(unknown(&format!("{}.{last}", parts.join(".")))),
+            }
+        }
+        other => type_of(other),
+    }
+}
+
+/// The enumeration that stored text names ([`LOCK_MARK`]).
+pub(super) fn stored_enum(name: &DataType) -> Option<PgType> {
+    match name {
+        DataType::Custom(name, _) => match name.0.as_slice() {
+            [ast::ObjectNamePart::Identifier(only)] => {
+                let oid = only.value.strip_prefix(LOCK_MARK)?.strip_prefix("enum ")?;
+                oid.parse().ok().map(PgType::enumeration)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The type a name stands for, if it is a built-in one.
 pub fn type_of(name: &DataType) -> Result<PgType, SqlError> {
     let plain = |id: TypeId| Ok(PgType::new(id));
     match name {
@@ -49,6 +91,7 @@ pub fn type_of(name: &DataType) -> Result<PgType, SqlError> {
         DataType::JSONB => plain(TypeId::Jsonb),
         DataType::Regclass => plain(TypeId::Regclass),
         DataType::Array(element) => array(element),
+        stored if stored_enum(stored).is_some() => Ok(stored_enum(stored).expect("it is one")),
         DataType::Custom(name, args) => custom(name, args),
         other => Err(unknown(&other.to_string())),
     }
@@ -156,7 +199,7 @@ fn custom(name: &ast::ObjectName, args: &[String]) -> Result<PgType, SqlError> {
     // Quoted "char" is the one-byte type; the keyword never comes this way.
     let id = match last.as_str() {
         "char" => Some(TypeId::Char),
-        "unknown" | "void" | "record" => None,
+        "unknown" | "void" | "record" | "anyenum" => None,
         other => TypeId::from_name(other),
     };
     let array = last.strip_prefix('_').and_then(TypeId::from_name);

@@ -461,9 +461,11 @@ impl Target {
                     Some(id) => codec.hidden_key(id),
                     None => codec.key(&row).map_err(|e| codec_error(&e, table))?,
                 };
+                let whole = crate::indexed::with_computed(table, &row)?;
                 for index in codec.indexes() {
                     let entry =
-                        codec.entry(index, &key, &row).map_err(|e| codec_error(&e, table))?;
+                        codec.entry(index, &key, &whole).map_err(|e| codec_error(&e, table))?;
+                    let Some(entry) = entry else { continue };
                     writer.put(entry.key, entry.value).await.map_err(failed)?;
                 }
                 let value = codec.value(&row).map_err(|e| codec_error(&e, table))?;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use catalog::{Change, Index, IndexState, Table};
+use catalog::{Change, Index, Table};
 use sqlparser::ast::{
-    AlterIndexOperation, AlterTable, AlterTableOperation, ConstraintUsingIndex, ObjectName,
+    AlterColumnOperation, AlterTable, AlterTableOperation, ConstraintUsingIndex, ObjectName,
     RenameTableNameKind, TableConstraint,
 };
 
 use super::column::{IndexColumnDef, KeyDef};
 use super::create_table::{TableDef, resolve, storage_parameter, table_constraint};
 use super::depend::{Drop, Object};
+use super::parse::Action;
 use super::{
     Ddl, alter_column, constraint, duplicate_relation, free_name, new_oids, notice, rebuild,
 };
@@ -39,26 +40,114 @@ pub(super) async fn run(
         return Err(ddl.table(session, &alter.name).expect_err("it was not found"));
     };
     session.authority().must_own(&*table)?;
-    for operation in &alter.operations {
-        if let AlterTableOperation::AddColumn { .. } = operation {
-            alter_column::add(session, &mut ddl, &table, operation, text, sink).await?;
-        } else if let AlterTableOperation::DropColumn { .. } = operation {
-            alter_column::drop(session, &mut ddl, &table, operation, sink).await?;
-        } else if let AlterTableOperation::DropConstraint { if_exists, name, drop_behavior } =
-            operation
-        {
-            let cascade = *drop_behavior == Some(sqlparser::ast::DropBehavior::Cascade);
-            drop_constraint(session, &mut ddl, &table, &fold(name), *if_exists, cascade, sink)
-                .await?;
-        } else if let AlterTableOperation::OwnerTo { new_owner } = operation {
-            let owner = super::owner::named(new_owner);
-            super::owner::change(session, &mut ddl, table.id, &owner).await?;
-        } else if let Some(next) = apply(session, &ddl, &table, operation, text).await? {
-            ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
-        }
-        table = ddl.catalog.table_by_id(table.id).expect("it is being altered").clone();
+    for operation in in_passes(&alter.operations) {
+        operate(session, &mut ddl, &mut table, operation, text, sink).await?;
     }
     Ok(Tag::Text("ALTER TABLE"))
+}
+
+/// The same with actions that sqlparser does not know among them, in the order they are written.
+pub(super) async fn run_mixed(
+    session: &mut Session,
+    if_exists: bool,
+    name: &ObjectName,
+    actions: &[Action],
+    text: &str,
+    sink: &mut dyn Sink,
+) -> Result<Tag, SqlError> {
+    let mut ddl = Ddl::begin(session).await?;
+    let Some(mut table) = ddl.find_table(session, name)? else {
+        if if_exists {
+            let shown = super::view::said(name);
+            let message = format!("relation \"{shown}\" does not exist, skipping");
+            notice(sink, SqlState::UNDEFINED_TABLE, message);
+            return Ok(Tag::Text("ALTER TABLE"));
+        }
+        return Err(ddl.table(session, name).expect_err("it was not found"));
+    };
+    session.authority().must_own(&*table)?;
+    for action in actions {
+        match action {
+            Action::Generated { column, change } => {
+                let ddl = &mut ddl;
+                super::alter_generated::alter(session, ddl, &table, column, change, sink).await?;
+                table = ddl.catalog.table_by_id(table.id).expect("it is being altered").clone();
+            }
+            Action::Other(operation) => {
+                operate(session, &mut ddl, &mut table, operation, text, sink).await?;
+            }
+        }
+    }
+    Ok(Tag::Text("ALTER TABLE"))
+}
+
+/// In PostgreSQL's order: what goes, types, new columns, what is said of columns, keys, constraints.
+fn in_passes(operations: &[AlterTableOperation]) -> Vec<&AlterTableOperation> {
+    use sqlparser::ast::AlterColumnOperation as Column;
+    let pass = |operation: &&AlterTableOperation| match operation {
+        AlterTableOperation::DropColumn { .. } | AlterTableOperation::DropConstraint { .. } => 0,
+        AlterTableOperation::AlterColumn { op, .. } => match op {
+            Column::DropNotNull | Column::DropDefault => 0,
+            Column::SetDataType { .. } => 1,
+            Column::SetNotNull | Column::AddGenerated { .. } => 3,
+            Column::SetDefault { .. } => 5,
+        },
+        AlterTableOperation::AddColumn { .. } => 2,
+        AlterTableOperation::AddConstraint { constraint, .. } => match constraint {
+            TableConstraint::PrimaryKey(_)
+            | TableConstraint::Unique(_)
+            | TableConstraint::PrimaryKeyUsingIndex(_)
+            | TableConstraint::UniqueUsingIndex(_) => 4,
+            _ => 5,
+        },
+        _ => 6,
+    };
+    let mut ordered: Vec<&AlterTableOperation> = operations.iter().collect();
+    ordered.sort_by_key(pass);
+    ordered
+}
+
+/// Carries one operation out; `table` is the descriptor before and then after it.
+pub(super) async fn operate(
+    session: &mut Session,
+    ddl: &mut Ddl,
+    table: &mut Arc<Table>,
+    operation: &AlterTableOperation,
+    text: &str,
+    sink: &mut dyn Sink,
+) -> Result<(), SqlError> {
+    match operation {
+        AlterTableOperation::AddColumn { .. } => {
+            alter_column::add(session, ddl, table, operation, text, sink).await?;
+        }
+        AlterTableOperation::DropColumn { .. } => {
+            alter_column::drop(session, ddl, table, operation, sink).await?;
+        }
+        AlterTableOperation::AlterColumn {
+            column_name,
+            op: AlterColumnOperation::SetDataType { data_type, using, .. },
+        } => {
+            let at = alter_column::position(table, &fold(column_name))?;
+            let using = using.as_ref();
+            super::alter_type::set_type(session, ddl, table, at, data_type, using, text).await?;
+        }
+        AlterTableOperation::DropConstraint { if_exists, name, drop_behavior } => {
+            let cascade = *drop_behavior == Some(sqlparser::ast::DropBehavior::Cascade);
+            let name = fold(name);
+            drop_constraint(session, ddl, table, &name, *if_exists, cascade, sink).await?;
+        }
+        AlterTableOperation::OwnerTo { new_owner } => {
+            let owner = super::owner::named(new_owner);
+            super::owner::change(session, ddl, table.id, &owner).await?;
+        }
+        other => {
+            if let Some(next) = apply(session, ddl, table, other, text).await? {
+                ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
+            }
+        }
+    }
+    *table = ddl.catalog.table_by_id(table.id).expect("it is being altered").clone();
+    Ok(())
 }
 
 /// The table after an operation; `None` if nothing changes.
@@ -157,7 +246,7 @@ fn rename_key(ddl: &Ddl, table: &Arc<Table>, old: &str, new: &str) -> Result<Tab
 /// Gives every index of `table` a new id: its data is about to be somewhere else. Ids come from the
 /// cluster's counter and not from the descriptor, because a descriptor rolls back: an id must not be
 /// met again by those who find there what a failed attempt has left.
-pub(super) async fn new_storage(session: &Session, table: &mut Table) -> Result<(), SqlError> {
+pub(crate) async fn new_storage(session: &Session, table: &mut Table) -> Result<(), SqlError> {
     let first = new_oids(session, 1 + table.indexes.len() as u64).await?;
     table.primary.id = first;
     for (id, index) in (first + 1..).zip(&mut table.indexes) {
@@ -219,15 +308,10 @@ pub(super) async fn add_unique(
     }
     let oid = new_oids(session, 1).await?;
     next.indexes.push(Index {
-        id: oid,
-        oid,
-        name,
-        unique: true,
         columns,
-        state: IndexState::Public,
+        nulls_not_distinct: key.nulls_not_distinct,
         constraint: true,
-        comment: None,
-        constraint_comment: None,
+        ..Index::new(oid, name, true)
     });
     rebuild::fill_indexes(session, ddl, table, &next, next.indexes.len() - 1).await?;
     Ok(next)
@@ -316,9 +400,17 @@ async fn use_index(
     if !index.unique {
         return Err(refused(format!("\"{name}\" is not a unique index")));
     }
-    if index.columns.iter().any(|c| c.descending) {
+    if index.predicate.is_some() {
+        return Err(refused(format!("\"{name}\" is a partial index")));
+    }
+    if !table.is_plain(index) {
+        return Err(refused(format!("index \"{name}\" contains expressions")));
+    }
+    let other = |c: &catalog::IndexColumn| c.descending || c.nulls_reversed || c.pattern;
+    if let Some(at) = index.columns.iter().position(other) {
         return Err(refused(format!(
-            "index \"{name}\" column number 1 does not have default sorting behavior"
+            "index \"{name}\" column number {} does not have default sorting behavior",
+            at + 1
         )));
     }
     let new_name = using.name.as_ref().map_or_else(|| name.clone(), fold);
@@ -335,7 +427,12 @@ async fn use_index(
         .index_positions(index)
         .into_iter()
         .map(|p| IndexColumnDef { name: table.columns[p].name.clone(), descending: false });
-    let key = KeyDef { name: Some(new_name), columns: columns.collect(), primary: true };
+    let key = KeyDef {
+        name: Some(new_name),
+        columns: columns.collect(),
+        primary: true,
+        nulls_not_distinct: false,
+    };
     let gone = next.indexes.remove(at);
     let referenced = ddl.catalog.references_to(table.id).any(|(.., key)| key.index == gone.oid);
     if referenced {
@@ -393,7 +490,7 @@ async fn drop_constraint(
 }
 
 /// Rows move from the key to a hidden row id.
-async fn drop_primary_key(
+pub(super) async fn drop_primary_key(
     session: &mut Session,
     ddl: &Ddl,
     table: &Arc<Table>,
@@ -413,25 +510,29 @@ async fn drop_primary_key(
 /// ALTER INDEX … RENAME TO.
 pub(super) async fn rename_index(
     session: &mut Session,
+    if_exists: bool,
     name: &ObjectName,
-    operation: &AlterIndexOperation,
+    new: &str,
+    sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
-    let AlterIndexOperation::RenameIndex { index_name } = operation;
     let mut ddl = Ddl::begin(session).await?;
-    let (table, index) = super::drop::find_index(session, &ddl, name)?.ok_or_else(|| {
-        SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
-    })?;
+    let Some((table, index)) = super::drop::find_index(session, &ddl, name)? else {
+        let message = format!("relation \"{}\" does not exist", super::view::said(name));
+        if if_exists {
+            notice(sink, SqlState::UNDEFINED_TABLE, format!("{message}, skipping"));
+            return Ok(Tag::Text("ALTER INDEX"));
+        }
+        return Err(SqlError::new(SqlState::UNDEFINED_TABLE, message));
+    };
     super::owner::must_own_index(session, &table, index)?;
-    let new = name_parts(index_name)?.join(".");
-    if ddl.catalog.relation_exists(table.schema, &new) {
-        return Err(duplicate_relation(&new));
+    if ddl.catalog.relation_exists(table.schema, new) {
+        return Err(duplicate_relation(new));
     }
     let mut next = Table::clone(&table);
-    std::iter::once(&mut next.primary)
-        .chain(&mut next.indexes)
-        .find(|i| i.id == index)
-        .expect("just found")
-        .name = new;
+    let all = std::iter::once(&mut next.primary).chain(&mut next.indexes);
+    for index in all.filter(|i| i.id == index) {
+        new.clone_into(&mut index.name);
+    }
     ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
     Ok(Tag::Text("ALTER INDEX"))
 }

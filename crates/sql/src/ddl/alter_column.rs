@@ -6,8 +6,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Change, Constraint, ConstraintKind, Table};
-use pgtypes::cast::{self, Context};
+use catalog::{Change, ConstraintKind, Table};
 use sqlparser::ast::{AlterColumnOperation, AlterTableOperation};
 
 use super::alter::new_storage;
@@ -16,7 +15,7 @@ use super::create_table::COLUMNS_MAX;
 use super::depend::{Drop, Object};
 use super::expression::Use;
 use super::{Ddl, expression, new_oids, notice, rebuild};
-use crate::bind::{fold, type_of};
+use crate::bind::fold;
 use crate::session::Session;
 use crate::session::api::Sink;
 use crate::{SqlError, SqlState};
@@ -60,6 +59,11 @@ pub(super) async fn apply(
             for column in &mut next.columns {
                 if let Some(sql) = &mut column.generated {
                     *sql = renamed(sql, Some(column.ty), Use::Generated)?;
+                }
+            }
+            for column in &mut next.computed {
+                if let Some(sql) = &mut column.generated {
+                    *sql = renamed(sql, None, Use::IndexExpression)?;
                 }
             }
             for constraint in &mut next.constraints {
@@ -314,11 +318,13 @@ pub(super) async fn drop(
             return Err(position(table, &name).expect_err("it was not found"));
         };
         let id = table.columns[at].id;
-        if table.primary.columns.iter().any(|c| c.column == id) {
-            return Err(SqlError::unsupported("dropping a column of the primary key"));
-        }
         let drop = Drop::of(&ddl.catalog, &[Object::Column(table.id, id)]);
         drop.allow(session, &ddl.catalog, cascade, sink)?;
+        if table.primary.columns.iter().any(|c| c.column == id) {
+            let current = ddl.catalog.table_by_id(table.id).expect("it is altered").clone();
+            let next = super::alter::drop_primary_key(session, ddl, &current).await?;
+            ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
+        }
         let changes = drop.changes(session, &ddl.catalog)?;
         ddl.write(session, changes).await?;
     }
@@ -366,78 +372,12 @@ async fn alter(
             column.default = None;
             column.sequence = None;
         }
-        AlterColumnOperation::SetDataType { data_type, using: None, .. } => {
-            let ty = type_of(data_type)?;
-            return set_type(session, ddl, table, at, ty).await.map(Some);
-        }
-        AlterColumnOperation::SetDataType { using: Some(_), .. } => {
-            return Err(SqlError::unsupported("ALTER COLUMN … TYPE … USING"));
+        AlterColumnOperation::SetDataType { .. } => {
+            return Err(SqlError::internal("the type of a column is changed elsewhere"));
         }
         AlterColumnOperation::AddGenerated { .. } => {
             return Err(SqlError::unsupported("identity columns"));
         }
     }
     Ok(Some(next))
-}
-
-async fn set_type(
-    session: &mut Session,
-    ddl: &Ddl,
-    table: &Arc<Table>,
-    at: usize,
-    ty: pgtypes::PgType,
-) -> Result<Table, SqlError> {
-    let from = table.columns[at].ty;
-    let id = table.columns[at].id;
-    super::view::refuse_if_viewed(ddl, table.id, Some(id), "changing the type of a column")?;
-    let constrained = |c: &Constraint| match &c.kind {
-        ConstraintKind::Check { expression } => {
-            expression::columns_of_stored(expression, table).contains(&at)
-        }
-        ConstraintKind::ForeignKey(key) => key.columns.contains(&id),
-    };
-    let generated = |c: &catalog::Column| {
-        let mentions = |sql: &str| expression::columns_of_stored(sql, table).contains(&at);
-        c.generated.as_deref().is_some_and(mentions)
-    };
-    let referenced =
-        ddl.catalog.references_to(table.id).any(|(.., key)| key.referenced.contains(&id));
-    if table.constraints.iter().any(constrained)
-        || table.columns.iter().any(generated)
-        || table.columns[at].generated.is_some()
-        || table.columns[at].identity.is_some()
-        || referenced
-    {
-        return Err(SqlError::unsupported(
-            "changing the type of a column that a constraint or generated column uses",
-        ));
-    }
-    let cast = cast::lookup(from, ty).filter(|c| c.context <= Context::Assignment);
-    if cast.is_none() && !from.same(ty) {
-        return Err(SqlError::new(
-            SqlState::DATATYPE_MISMATCH,
-            format!(
-                "column \"{}\" cannot be cast automatically to type {}",
-                table.columns[at].name, ty
-            ),
-        ));
-    }
-    let mut next = Table::clone(table);
-    new_storage(session, &mut next).await?;
-    next.columns[at].ty = ty;
-    next.columns[at].missing = None;
-    let env = session.env().clone();
-    let convert = |mut row: Vec<pgtypes::Datum>| {
-        let value = std::mem::take(&mut row[at]);
-        row[at] = match cast {
-            _ if value.is_null() => value,
-            Some(cast) => cast.apply(&env, value, from, ty, false)?,
-            None => cast::apply_typmod(value, ty, false)?,
-        };
-        Ok(row)
-    };
-    rebuild::move_rows(session, ddl, table, &next, convert).await?;
-    session.note_dropped(table)?;
-    session.mark_fresh(&next);
-    Ok(next)
 }

@@ -1,38 +1,29 @@
 //! ALTER TABLE … ALTER COLUMN of identity and generated columns.
 
+use std::sync::Arc;
+
 use catalog::{Change, Identity, Sequence, Table};
-use sqlparser::ast::{Ident, ObjectName};
+use sqlparser::ast::Ident;
 
 use super::column::{check_identity_type, column_sequence};
 use super::parse::GeneratedChange;
-use super::{Ddl, new_oids, notice, sequence, view};
+use super::{Ddl, new_oids, notice, sequence};
 use crate::bind::fold;
+use crate::session::Session;
 use crate::session::api::Sink;
-use crate::session::{Session, Tag};
 use crate::{SqlError, SqlState};
 
 pub(super) async fn alter(
     session: &mut Session,
-    if_exists: bool,
-    name: &ObjectName,
+    ddl: &mut Ddl,
+    table: &Arc<Table>,
     column: &Ident,
     change: &GeneratedChange,
     sink: &mut dyn Sink,
-) -> Result<Tag, SqlError> {
-    let tag = Tag::Text("ALTER TABLE");
-    let mut ddl = Ddl::begin(session).await?;
-    let Some(table) = ddl.find_table(session, name)? else {
-        if if_exists {
-            let message = format!("relation \"{}\" does not exist, skipping", view::said(name));
-            notice(sink, SqlState::UNDEFINED_TABLE, message);
-            return Ok(tag);
-        }
-        return Err(ddl.table(session, name).expect_err("it was not found"));
-    };
-    session.authority().must_own(&*table)?;
+) -> Result<(), SqlError> {
     let column = fold(column);
-    let at = super::alter_column::position(&table, &column)?;
-    let mut next = Table::clone(&table);
+    let at = super::alter_column::position(table, &column)?;
+    let mut next = Table::clone(table);
     let of = |what: &str| format!("column \"{column}\" of relation \"{}\" {what}", table.name);
     let not_identity = || {
         SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, of("is not an identity column"))
@@ -61,7 +52,7 @@ pub(super) async fn alter(
             }
             check_identity_type(column.ty)?;
             let id = new_oids(session, 1).await?;
-            let made = column_sequence(&ddl, &table, &mut Vec::new(), id, column, options)?;
+            let made = column_sequence(ddl, table, &mut Vec::new(), id, column, options)?;
             changes.push(Change::PutSequence(Box::new(made)));
             next.columns[at].sequence = Some(id);
             next.columns[at].identity = Some(match always {
@@ -91,7 +82,7 @@ pub(super) async fn alter(
                 if *if_exists {
                     let message = of("is not an identity column, skipping");
                     notice(sink, SqlState("00000"), message);
-                    return Ok(tag);
+                    return Ok(());
                 }
                 return Err(not_identity());
             };
@@ -104,7 +95,7 @@ pub(super) async fn alter(
                 if *if_exists {
                     let message = of("is not a stored generated column, skipping");
                     notice(sink, SqlState("00000"), message);
-                    return Ok(tag);
+                    return Ok(());
                 }
                 return Err(SqlError::new(
                     SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -114,6 +105,5 @@ pub(super) async fn alter(
         }
     }
     changes.push(Change::PutTable(Box::new(next)));
-    ddl.write(session, changes).await?;
-    Ok(tag)
+    ddl.write(session, changes).await
 }

@@ -7,7 +7,7 @@ use super::constraint::{CheckDef, Def, ForeignDef};
 use super::expression::{self, Use};
 use super::parse::SequenceOption;
 use super::{Ddl, free_name};
-use crate::bind::{fold, type_of};
+use crate::bind::fold;
 use crate::session::Session;
 use crate::{SqlError, SqlState};
 
@@ -16,6 +16,8 @@ pub(super) struct KeyDef {
     pub(super) name: Option<String>,
     pub(super) columns: Vec<IndexColumnDef>,
     pub(super) primary: bool,
+    /// NULL equals NULL.
+    pub(super) nulls_not_distinct: bool,
 }
 
 /// A column of an index as written.
@@ -67,7 +69,7 @@ pub(super) fn column(
     let serial = serial_type(&definition.data_type);
     let ty = match serial {
         Some(ty) => ty,
-        None => type_of(&definition.data_type)?,
+        None => super::column_type(ddl, session, &definition.data_type)?,
     };
     let column = Column {
         id,
@@ -91,6 +93,7 @@ pub(super) fn column(
         name: option_name.as_ref().map(fold),
         columns: vec![IndexColumnDef { name: name.clone(), descending: false }],
         primary,
+        nulls_not_distinct: false,
     };
     let mut null = false;
     for option in &definition.options {
@@ -112,7 +115,9 @@ pub(super) fn column(
                 made.keys.push(key(&option.name, true));
             }
             ColumnOption::Unique(c) if c.characteristics.is_none() => {
-                made.keys.push(key(&option.name, false));
+                let nulls_not_distinct =
+                    c.nulls_distinct == sqlparser::ast::NullsDistinctOption::NotDistinct;
+                made.keys.push(KeyDef { nulls_not_distinct, ..key(&option.name, false) });
             }
             ColumnOption::Collation(name) => collation(&name.to_string())?,
             ColumnOption::Check(check) if check.enforced.is_none() => {

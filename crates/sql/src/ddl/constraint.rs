@@ -214,6 +214,7 @@ fn foreign_key(
         _ => table,
     };
     session.authority().demand(to, Privileges::REFERENCES)?;
+    super::temporary::check_reference(session, ddl, table, to)?;
     let resolve = |table: &Table, names: &[String]| -> Result<Vec<usize>, SqlError> {
         names
             .iter()
@@ -251,6 +252,7 @@ fn foreign_key(
     let unique = |index: &&catalog::Index| {
         let positions = to.index_positions(index);
         index.unique
+            && to.is_plain(index)
             && !positions.is_empty()
             && positions.len() == their.len()
             && positions.iter().all(|p| their.contains(p))

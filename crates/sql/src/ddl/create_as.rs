@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use catalog::{Change, Column, Index, IndexState, ObjectKind, Table};
+use catalog::{Change, Column, Index, ObjectKind, Table};
 use sqlparser::ast::{CreateTable, ObjectName, Query, SelectInto, SetExpr};
 
 use super::create_table::{COLUMNS_MAX, check_supported, options};
-use super::{Ddl, duplicate_relation, new_oids, notice};
+use super::{Ddl, duplicate_relation, new_oids, notice, temporary};
 use crate::bind::fold;
 use crate::ir::{self, InsertSource};
 use crate::session::api::Sink;
-use crate::session::{Session, Tag};
+use crate::session::{OnCommit, Session, Tag};
 use crate::{SqlError, SqlState, dml, privilege};
 
 pub(super) async fn create_table(
@@ -28,11 +28,14 @@ pub(super) async fn create_table(
     }
     let names: Vec<String> = create.columns.iter().map(|c| fold(&c.name)).collect();
     let query = create.query.as_deref().expect("the caller has seen it");
+    let temporary = temporary::is_temporary(session, create.temporary, &create.name)?;
     let made = Made {
         name: &create.name,
         names,
         options: options(&create.table_options)?,
         if_not_exists: create.if_not_exists,
+        temporary,
+        on_commit: temporary::on_commit(create, temporary)?,
     };
     make(session, made, query, text, sink).await
 }
@@ -57,14 +60,17 @@ pub(crate) async fn select_into(
         return Err(SqlError::internal("INTO of no SELECT"));
     };
     let into = select.into.take().ok_or_else(|| SqlError::internal("no INTO"))?;
-    if into.temporary {
-        return Err(SqlError::unsupported("SELECT INTO TEMPORARY"));
-    }
     if into.unlogged {
         return Err(SqlError::unsupported("SELECT INTO UNLOGGED"));
     }
-    let made =
-        Made { name: &into.name, names: Vec::new(), options: Vec::new(), if_not_exists: false };
+    let made = Made {
+        name: &into.name,
+        names: Vec::new(),
+        options: Vec::new(),
+        if_not_exists: false,
+        temporary: temporary::is_temporary(session, into.temporary, &into.name)?,
+        on_commit: OnCommit::Preserve,
+    };
     make(session, made, &query, text, sink).await
 }
 
@@ -75,6 +81,8 @@ struct Made<'a> {
     names: Vec<String>,
     options: Vec<(String, String)>,
     if_not_exists: bool,
+    temporary: bool,
+    on_commit: OnCommit,
 }
 
 async fn make(
@@ -84,8 +92,11 @@ async fn make(
     text: &str,
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
-    let mut ddl = Ddl::begin(session).await?;
-    let (schema, name) = ddl.target(session, made.name)?;
+    let mut ddl = Ddl::begin_for(session, made.temporary).await?;
+    let (schema, name) = match made.temporary {
+        true => ddl.target(session, &temporary::qualified(made.name))?,
+        false => ddl.target(session, made.name)?,
+    };
     if ddl.catalog.relation_exists(schema.id, &name) {
         if made.if_not_exists {
             let message = format!("relation \"{name}\" already exists, skipping");
@@ -121,23 +132,16 @@ async fn make(
         })
         .collect();
     let oid = new_oids(session, 2).await?;
-    let primary = Index {
-        id: oid + 1,
-        oid: oid + 1,
-        name: format!("{name}_rows"),
-        unique: true,
-        columns: Vec::new(),
-        state: IndexState::Public,
-        constraint: false,
-        comment: None,
-        constraint_comment: None,
-    };
+    let primary = Index::new(oid + 1, format!("{name}_rows"), true);
     let owner = session.authority().user();
     let mut table = Table::new(oid, schema.id, name, owner, columns, primary);
     table.acl = ddl.catalog.acl_of_new(ObjectKind::Table, owner, schema.id);
     table.options = made.options;
     session.mark_fresh(&table);
     ddl.write(session, vec![Change::PutTable(Box::new(table))]).await?;
+    if made.temporary {
+        session.set_on_commit(oid, made.on_commit);
+    }
     let table = ddl.catalog.table_by_id(oid).expect("just written").clone();
     let insert = insert_all(&table, bound);
     let none: Arc<[pgtypes::Datum]> = Arc::new([]);

@@ -1,13 +1,13 @@
 //! CREATE TABLE.
 
-use catalog::{Change, Column, Index, IndexColumn, IndexState, ObjectKind, Table, is_indexable};
+use catalog::{Change, Column, Index, IndexColumn, ObjectKind, Table, is_indexable};
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use sqlparser::ast::{CreateTable, CreateTableOptions, Expr, SqlOption, TableConstraint};
 
 use super::column::{ColumnDef, IndexColumnDef, KeyDef, column, column_sequence, generation};
 use super::constraint::{self, CheckDef, Def, ForeignDef};
 use super::parse::SequenceOption;
-use super::{Ddl, duplicate_relation, free_name, new_oids, notice};
+use super::{Ddl, duplicate_relation, free_name, new_oids, notice, temporary};
 use crate::bind::fold;
 use crate::session::api::Sink;
 use crate::session::{Session, Tag};
@@ -18,9 +18,6 @@ pub(super) const COLUMNS_MAX: usize = 1_600;
 
 /// Refuses every clause that is not carried out.
 pub(super) fn check_supported(create: &CreateTable) -> Result<(), SqlError> {
-    if create.temporary {
-        return Err(SqlError::unsupported("CREATE TEMPORARY TABLE"));
-    }
     if create.like.is_some() {
         return Err(SqlError::unsupported("CREATE TABLE … LIKE"));
     }
@@ -32,6 +29,9 @@ pub(super) fn check_supported(create: &CreateTable) -> Result<(), SqlError> {
     }
     let mut rest = create.clone();
     rest.if_not_exists = false;
+    rest.temporary = false;
+    rest.global = None;
+    rest.on_commit = None;
     rest.columns.clear();
     rest.constraints.clear();
     rest.query = None;
@@ -91,17 +91,16 @@ pub(super) enum TableDef {
 
 /// What a table constraint says.
 pub(super) fn table_constraint(constraint: &TableConstraint) -> Result<TableDef, SqlError> {
+    let mut nulls_not_distinct = false;
     let (name, columns, primary) = match constraint {
         TableConstraint::PrimaryKey(c)
             if c.characteristics.is_none() && c.index_options.is_empty() =>
         {
             (&c.name, &c.columns, true)
         }
-        TableConstraint::Unique(c)
-            if c.characteristics.is_none()
-                && c.index_options.is_empty()
-                && c.nulls_distinct != sqlparser::ast::NullsDistinctOption::NotDistinct =>
-        {
+        TableConstraint::Unique(c) if c.characteristics.is_none() && c.index_options.is_empty() => {
+            nulls_not_distinct =
+                c.nulls_distinct == sqlparser::ast::NullsDistinctOption::NotDistinct;
             (&c.name, &c.columns, false)
         }
         TableConstraint::ForeignKey(foreign) => {
@@ -121,7 +120,8 @@ pub(super) fn table_constraint(constraint: &TableConstraint) -> Result<TableDef,
     };
     let columns: Result<Vec<IndexColumnDef>, SqlError> =
         columns.iter().map(super::index::index_column).collect();
-    Ok(TableDef::Key(KeyDef { name: name.as_ref().map(fold), columns: columns?, primary }))
+    let name = name.as_ref().map(fold);
+    Ok(TableDef::Key(KeyDef { name, columns: columns?, primary, nulls_not_distinct }))
 }
 
 /// Index columns by name: they exist, once each, and have an order.
@@ -153,7 +153,8 @@ pub(super) fn resolve(
                 format!("column \"{}\" appears twice in {what} constraint", def.name),
             ));
         }
-        resolved.push(IndexColumn { column: column.id, descending: def.descending });
+        let descending = def.descending;
+        resolved.push(IndexColumn { descending, ..IndexColumn::ascending(column.id) });
     }
     if resolved.len() > 32 {
         return Err(SqlError::new(
@@ -175,8 +176,13 @@ pub(super) async fn run(
     }
     check_supported(create)?;
     let options = options(&create.table_options)?;
-    let mut ddl = Ddl::begin(session).await?;
-    let (schema, name) = ddl.target(session, &create.name)?;
+    let temporary = temporary::is_temporary(session, create.temporary, &create.name)?;
+    let on_commit = temporary::on_commit(create, temporary)?;
+    let mut ddl = Ddl::begin_for(session, temporary).await?;
+    let (schema, name) = match temporary {
+        true => ddl.target(session, &temporary::qualified(&create.name))?,
+        false => ddl.target(session, &create.name)?,
+    };
     if ddl.catalog.relation_exists(schema.id, &name) {
         if create.if_not_exists {
             let message = format!("relation \"{name}\" already exists, skipping");
@@ -213,17 +219,7 @@ pub(super) async fn run(
         taken.push(chosen.clone());
         chosen
     };
-    let mut primary = Index {
-        id: oid + 1,
-        oid: oid + 1,
-        name: format!("{name}_rows"),
-        unique: true,
-        columns: Vec::new(),
-        state: IndexState::Public,
-        constraint: false,
-        comment: None,
-        constraint_comment: None,
-    };
+    let mut primary = Index::new(oid + 1, format!("{name}_rows"), true);
     let mut secondary = Vec::new();
     for (n, key) in (0u32..).zip(&*keys) {
         let what = if key.primary { "primary key" } else { "unique" };
@@ -241,15 +237,10 @@ pub(super) async fn run(
             primary.constraint = true;
         } else {
             secondary.push(Index {
-                id: oid + 2 + n,
-                oid: oid + 2 + n,
-                name: chosen,
-                unique: true,
                 columns: index_columns,
-                state: IndexState::Public,
+                nulls_not_distinct: key.nulls_not_distinct,
                 constraint: true,
-                comment: None,
-                constraint_comment: None,
+                ..Index::new(oid + 2 + n, chosen, true)
             });
         }
     }
@@ -275,9 +266,8 @@ pub(super) async fn run(
         changes.push(Change::PutSequence(Box::new(sequence)));
     }
     for mut index in elements.indexes {
-        let names: Vec<String> =
-            table.index_positions(&index).iter().map(|&p| table.columns[p].name.clone()).collect();
-        let base = format!("{}_{}", table.name, names.join("_"));
+        super::like::place_computed(&mut table, &elements.computed, &mut index);
+        let base = super::index::default_base(&table, &index);
         index.oid = new_oids(session, 1).await?;
         index.id = index.oid;
         index.name = free_name(&ddl.catalog, table.schema, &taken, &base, "idx");
@@ -285,8 +275,12 @@ pub(super) async fn run(
         table.indexes.push(index);
     }
     session.mark_fresh(&table);
+    let id = table.id;
     changes.push(Change::PutTable(Box::new(table)));
     ddl.write(session, changes).await?;
+    if temporary {
+        session.set_on_commit(id, on_commit);
+    }
     Ok(Tag::Text("CREATE TABLE"))
 }
 
@@ -302,6 +296,8 @@ pub(super) struct Elements {
     pub(super) generated: Vec<(usize, Expr)>,
     /// Indexes copied by LIKE; names and ids are still those of the other table.
     pub(super) indexes: Vec<Index>,
+    /// Their expressions, under ids of their own.
+    pub(super) computed: Vec<Column>,
     pub(super) comments: Vec<(u32, String)>,
 }
 

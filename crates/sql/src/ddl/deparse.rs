@@ -39,7 +39,12 @@ impl Printer<'_> {
                     return self.literal(&value, *ty);
                 }
                 let ty = if cast.explicit { *ty } else { ty.base() };
-                format!("({})::{}", self.print(arg)?, format_type(ty))
+                let name = match ty.enum_oid() {
+                    Some(_) if ty.array => return None,
+                    Some(oid) => super::enums::stored_name(oid),
+                    None => format_type(ty),
+                };
+                format!("({})::{name}", self.print(arg)?)
             }
             Scalar::Relabel(arg, ty) => match &**arg {
                 Scalar::Literal(datum, _) => self.literal(datum, *ty)?,
@@ -95,6 +100,14 @@ impl Printer<'_> {
     }
 
     fn literal(&self, datum: &Datum, ty: PgType) -> Option<String> {
+        if let Some(oid) = ty.enum_oid() {
+            let name = super::enums::stored_name(oid);
+            return match datum {
+                Datum::Null if !ty.array => Some(format!("NULL::{name}")),
+                Datum::Int8(value) => Some(format!("({value})::{name}")),
+                _ => None,
+            };
+        }
         let base = format_type(ty.base());
         let mut text = String::new();
         pgtypes::to_text(datum, ty, &EvalEnv::default(), &mut text);

@@ -33,13 +33,15 @@ pub(super) enum Object {
     Constraint(u32, u32),
     /// An index, constraint or not, by the table and its oid.
     Index(u32, u32),
+    /// An enumeration.
+    Type(u32),
 }
 
 impl Object {
     /// A number by which later objects come later.
     pub(super) fn oid(self) -> u32 {
         match self {
-            Object::Table(id) | Object::View(id) | Object::Sequence(id) => id,
+            Object::Table(id) | Object::View(id) | Object::Sequence(id) | Object::Type(id) => id,
             Object::Column(id, _) | Object::Default(id, _) => id,
             Object::Constraint(_, oid) | Object::Index(_, oid) => oid,
         }
@@ -85,7 +87,7 @@ impl Drop {
             | Object::Default(table, _)
             | Object::Constraint(table, _)
             | Object::Index(table, _) => self.gone.contains(&Object::Table(table)),
-            Object::Table(_) | Object::View(_) | Object::Sequence(_) => false,
+            Object::Table(_) | Object::View(_) | Object::Sequence(_) | Object::Type(_) => false,
         }
     }
 
@@ -154,6 +156,7 @@ impl Drop {
                 }
                 Object::View(id) => changes.push(Change::DropView(id)),
                 Object::Sequence(id) => changes.push(Change::DropSequence(id)),
+                Object::Type(id) => changes.push(Change::DropType(id)),
                 Object::Column(id, _)
                 | Object::Default(id, _)
                 | Object::Constraint(id, _)
@@ -223,12 +226,13 @@ fn take_from(
                 session.note_dropped_index(table, index)?;
             }
             next.indexes.retain(|i| i.oid != oid);
+            next.drop_unused_computed();
         }
         Object::Column(_, column) => {
             next.columns.retain(|c| c.id != column);
             next.comments.retain(|(c, _)| *c != column);
         }
-        Object::Table(_) | Object::View(_) | Object::Sequence(_) => {}
+        Object::Table(_) | Object::View(_) | Object::Sequence(_) | Object::Type(_) => {}
     }
     Ok(())
 }
@@ -276,9 +280,36 @@ fn dependents(catalog: &CatalogSnapshot, object: Object) -> Vec<(Object, bool)> 
             let keys = catalog.references_to(id).filter(|(.., key)| key.index == oid);
             found.extend(keys.map(|(from, c, _)| (Object::Constraint(from.id, c.oid), false)));
         }
+        Object::Type(id) => type_dependents(catalog, id, &mut found),
         Object::Default(..) | Object::Constraint(..) => {}
     }
     found
+}
+
+fn type_dependents(catalog: &CatalogSnapshot, id: u32, found: &mut Vec<(Object, bool)>) {
+    let mentions = |sql: &str| super::enums::mentions(sql, id);
+    for table in catalog.tables() {
+        for column in &table.columns {
+            let generated = column.generated.as_deref().is_some_and(mentions);
+            if column.ty.enum_oid() == Some(id) || generated {
+                found.push((Object::Column(table.id, column.id), false));
+            } else if column.default.as_deref().is_some_and(mentions) {
+                found.push((Object::Default(table.id, column.id), false));
+            }
+        }
+        for constraint in &table.constraints {
+            if constraint.check().is_some_and(mentions) {
+                found.push((Object::Constraint(table.id, constraint.oid), false));
+            }
+        }
+        let expressions = table.computed.iter();
+        for computed in expressions.filter(|c| c.generated.as_deref().is_some_and(mentions)) {
+            let indexes = table.indexes.iter().filter(|i| i.mentions(computed.id));
+            found.extend(indexes.map(|i| (Object::Index(table.id, i.oid), false)));
+        }
+    }
+    let views = catalog.views().filter(|v| v.columns.iter().any(|c| c.ty.enum_oid() == Some(id)));
+    found.extend(views.map(|view| (Object::View(view.id), false)));
 }
 
 fn column_dependents(
@@ -307,7 +338,16 @@ fn column_dependents(
             found.push((Object::Constraint(id, constraint.oid), true));
         }
     }
-    let indexes = table.indexes.iter().filter(|i| i.columns.iter().any(|c| c.column == column));
+    let expressions: Vec<u32> = table
+        .computed
+        .iter()
+        .filter(|c| c.generated.as_deref().is_some_and(mentions))
+        .map(|c| c.id)
+        .collect();
+    let indexes = table
+        .indexes
+        .iter()
+        .filter(|i| i.mentions(column) || expressions.iter().any(|id| i.mentions(*id)));
     found.extend(indexes.map(|i| (Object::Index(id, i.oid), true)));
     let keys = catalog.references_to(id).filter(|(.., key)| key.referenced.contains(&column));
     found.extend(keys.map(|(from, c, _)| (Object::Constraint(from.id, c.oid), from.id == id)));
@@ -326,6 +366,7 @@ fn describe(session: &Session, catalog: &CatalogSnapshot, object: Object) -> Str
     match object {
         Object::Table(id) => table(id),
         Object::View(id) => format!("view {}", relation(id)),
+        Object::Type(id) => format!("type {}", pgtypes::PgType::enumeration(id).sql_name()),
         Object::Sequence(id) => format!("sequence {}", relation(id)),
         Object::Column(id, c) => format!("column {} of {}", column(id, c), table(id)),
         Object::Default(id, c) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{BOOTSTRAP_DATABASE_ID, Change, IndexId, PUBLIC_SCHEMA_ID, Table};
+use catalog::{BOOTSTRAP_DATABASE_ID, Change, IndexId, Table};
 use sqlparser::ast::{ObjectName, ObjectType, Statement};
 
 use super::depend::{Drop, Object};
@@ -55,6 +55,7 @@ pub(super) async fn run(
         ObjectType::Database => ("DROP DATABASE", "database"),
         ObjectType::View => ("DROP VIEW", "view"),
         ObjectType::Sequence => ("DROP SEQUENCE", "sequence"),
+        ObjectType::Type => ("DROP TYPE", "type"),
         other => return Err(SqlError::unsupported(format!("DROP {other}"))),
     };
     let mut ddl = Ddl::begin(session).await?;
@@ -66,6 +67,8 @@ pub(super) async fn run(
                 relation(session, &ddl, name, kind)?.map(|object| roots.push(object))
             }
             ObjectType::Index => index(session, &ddl, name)?.map(|object| roots.push(object)),
+            ObjectType::Type => super::enums::find(session, &ddl, name)?
+                .map(|found| roots.push(Object::Type(found.id))),
             ObjectType::Schema => {
                 schema(session, &ddl, name, *cascade, sink)?.map(|found| changes.extend(found))
             }
@@ -129,7 +132,7 @@ fn missing(
     let code = match kind {
         "schema" => SqlState::INVALID_SCHEMA_NAME,
         "database" => SqlState::INVALID_CATALOG_NAME,
-        "index" => SqlState::UNDEFINED_OBJECT,
+        "index" | "type" => SqlState::UNDEFINED_OBJECT,
         _ => SqlState::UNDEFINED_TABLE,
     };
     if if_exists {
@@ -216,15 +219,13 @@ fn schema(
         ));
     }
     session.authority().must_own(&*schema)?;
-    if schema.id == PUBLIC_SCHEMA_ID {
-        return Err(SqlError::unsupported("dropping the schema public of the first database"));
-    }
     let catalog = &ddl.catalog;
     let mut objects: Vec<Object> = Vec::new();
     objects.extend(catalog.tables_of(schema.id).map(|t| Object::Table(t.id)));
     objects.extend(catalog.views_of(schema.id).map(|v| Object::View(v.id)));
     let free = |s: &&Arc<catalog::Sequence>| s.owned_by.is_none();
     objects.extend(catalog.sequences_of(schema.id).filter(free).map(|s| Object::Sequence(s.id)));
+    objects.extend(catalog.enums_of(schema.id).map(|t| Object::Type(t.id)));
     objects.sort_by_key(|object| object.oid());
     let drop = Drop::of(catalog, &objects);
     drop.allow_schema(session, catalog, &name, cascade, sink)?;
@@ -264,6 +265,7 @@ fn database(
             changes.push(Change::DropTable(table.id));
         }
         changes.extend(ddl.catalog.views_of(schema).map(|v| Change::DropView(v.id)));
+        changes.extend(ddl.catalog.enums_of(schema).map(|t| Change::DropType(t.id)));
         changes.extend(ddl.catalog.sequences_of(schema).map(|s| Change::DropSequence(s.id)));
         changes.push(Change::DropSchema(schema));
     }

@@ -26,6 +26,9 @@ pub(super) enum Use {
     Default,
     Check,
     Generated,
+    IndexExpression,
+    IndexPredicate,
+    Transform,
 }
 
 impl Use {
@@ -34,6 +37,9 @@ impl Use {
             Use::Default => "DEFAULT expression",
             Use::Check => "check constraint",
             Use::Generated => "column generation expression",
+            Use::IndexExpression => "index expression",
+            Use::IndexPredicate => "index predicate",
+            Use::Transform => "transform expression",
         }
     }
 }
@@ -94,6 +100,24 @@ struct ByOid<'a> {
 }
 
 impl ByOid<'_> {
+    /// Names an enumeration so that the search path does not matter; false if it is another type.
+    fn name_enum(&self, data_type: &mut DataType) -> bool {
+        use sqlparser::ast::ArrayElemTypeDef;
+        match data_type {
+            DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => self.name_enum(element),
+            DataType::Custom(name, args) if args.is_empty() => {
+                let names = self.session.env().names.0.as_ref();
+                let found = names.and_then(|n| n.oid_of(TypeId::Regtype, &name.to_string()));
+                let Some(oid) = found else { return false };
+                let stored = super::enums::stored_name(oid);
+                let ident = Ident::with_quote('"', stored.trim_matches('"'));
+                *data_type = DataType::Custom(vec![ident].into(), Vec::new());
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn replace(&mut self, expr: &mut Expr) {
         let text = match expr {
             Expr::Value(value) => match &value.value {
@@ -146,6 +170,12 @@ impl VisitorMut for ByOid<'_> {
     type Break = Infallible;
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
+        if let Expr::Cast { data_type, .. }
+        | Expr::TypedString(sqlparser::ast::TypedString { data_type, .. }) = expr
+            && self.name_enum(data_type)
+        {
+            return ControlFlow::Continue(());
+        }
         match expr {
             Expr::Cast { expr: inner, data_type: DataType::Regclass, .. } => {
                 self.replace_value(inner);
@@ -242,8 +272,18 @@ pub(super) fn is_immutable(scalar: &Scalar) -> bool {
     !scalar.any(&mut |node| match node {
         Scalar::Call { func, .. } => func.volatility != Volatility::Immutable,
         Scalar::Cast { cast, .. } => {
+            use pgtypes::ty::Category;
             let zoned = |ty: PgType| ty.id == TypeId::Timestamptz || ty.id.is_oid_like();
-            zoned(cast.from) != zoned(cast.to)
+            // How a date is written is a setting.
+            let is_time = |ty: PgType| ty.category() == Category::DateTime;
+            let is_text = |ty: PgType| ty.category() == Category::String;
+            let (from, to) = (cast.from, cast.to);
+            // So is what a label is called.
+            let is_enum = |ty: PgType| ty.id == TypeId::Enum;
+            is_enum(from) != is_enum(to)
+                || zoned(from) != zoned(to)
+                || (is_time(from) && is_text(to))
+                || (is_text(from) && is_time(to))
         }
         _ => false,
     })
@@ -251,8 +291,9 @@ pub(super) fn is_immutable(scalar: &Scalar) -> bool {
 
 /// Stored text for people: relations by name.
 pub(crate) fn shown(sql: &str, name_of: impl Fn(u32) -> Option<String>) -> String {
+    let sql = &super::enums::enums_shown(sql);
     let mut out = String::with_capacity(sql.len());
-    let mut rest = sql;
+    let mut rest = sql.as_str();
     while let Some(at) = rest.find("'::regclass") {
         let (head, tail) = rest.split_at(at);
         let oid = head.rfind('\'').and_then(|open| {

@@ -127,16 +127,49 @@ pub(super) fn copy(
                     descending: c.descending,
                 });
                 let primary = index.id == table.primary.id;
-                elements.keys.push(KeyDef { name: None, columns: columns.collect(), primary });
+                let nulls_not_distinct = index.nulls_not_distinct;
+                let columns = columns.collect();
+                elements.keys.push(KeyDef { name: None, columns, primary, nulls_not_distinct });
                 continue;
             }
             let mut copied = index.clone();
-            for column in &mut copied.columns {
-                column.column = new_id(column.column);
-            }
+            let mut moved = |id: &mut u32| match table.computed.iter().find(|c| c.id == *id) {
+                None => *id = new_id(*id),
+                Some(column) => {
+                    *id = FIRST_COPIED + u32::try_from(elements.computed.len()).unwrap_or(0);
+                    elements.computed.push(Column { id: *id, ..column.clone() });
+                }
+            };
+            copied.columns.iter_mut().for_each(|c| moved(&mut c.column));
+            copied.include.iter_mut().for_each(&mut moved);
+            copied.predicate.iter_mut().for_each(&mut moved);
             copied.comment = None;
             elements.indexes.push(copied);
         }
     }
     Ok(())
+}
+
+/// Ids that copied expressions have until the table has its columns.
+const FIRST_COPIED: u32 = 1 << 30;
+
+/// Gives the expressions of a copied index ids among the table's columns.
+pub(super) fn place_computed(
+    table: &mut catalog::Table,
+    copied: &[Column],
+    index: &mut catalog::Index,
+) {
+    let mut place = |id: &mut u32| {
+        let Some(column) = copied.iter().find(|c| c.id == *id) else { return };
+        let same = |c: &&Column| c.generated == column.generated && c.ty == column.ty;
+        if let Some(known) = table.computed.iter().find(same) {
+            *id = known.id;
+            return;
+        }
+        *id = table.next_column;
+        table.next_column += 1;
+        table.computed.push(Column { id: *id, ..column.clone() });
+    };
+    index.columns.iter_mut().for_each(|c| place(&mut c.column));
+    index.predicate.iter_mut().for_each(&mut place);
 }

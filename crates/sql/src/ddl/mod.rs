@@ -17,6 +17,7 @@
 mod alter;
 mod alter_column;
 mod alter_generated;
+mod alter_type;
 mod bulk;
 mod column;
 mod constraint;
@@ -25,10 +26,12 @@ mod create_table;
 mod deparse;
 mod depend;
 mod drop;
+mod enums;
 mod expression;
 mod grant;
 mod index;
 mod like;
+mod namespace;
 mod owner;
 mod parse;
 mod rebuild;
@@ -38,6 +41,7 @@ mod role;
 mod schema;
 mod sequence;
 mod split;
+mod temporary;
 mod truncate;
 mod view;
 mod view_text;
@@ -53,8 +57,10 @@ use crate::session::api::{Severity, Sink};
 use crate::session::{Session, Tag, catalog_error};
 use crate::{SqlError, SqlState};
 
+pub(crate) use alter::new_storage;
 pub(crate) use bulk::BulkWriter;
 pub(crate) use create_as::{into_of, select_into};
+pub(crate) use enums::enums_shown;
 pub(crate) use expression::{columns_of_stored, shown};
 pub(crate) use parse::{OwnDdl, is_own, parse_own};
 pub use reclaim::Reclaimer;
@@ -78,10 +84,13 @@ pub(crate) fn verb(statement: &Statement) -> &'static str {
             ast::ObjectType::Database => "DROP DATABASE",
             ast::ObjectType::View => "DROP VIEW",
             ast::ObjectType::Sequence => "DROP SEQUENCE",
+            ast::ObjectType::Type => "DROP TYPE",
             _ => "DROP",
         },
         Statement::Truncate(_) => "TRUNCATE TABLE",
         Statement::CreateSchema { .. } => "CREATE SCHEMA",
+        Statement::CreateType { .. } => "CREATE TYPE",
+        Statement::AlterType(_) => "ALTER TYPE",
         Statement::CreateDatabase { .. } => "CREATE DATABASE",
         Statement::Comment { .. } => "COMMENT",
         _ => "this statement",
@@ -97,14 +106,17 @@ pub(crate) async fn run(
 ) -> Result<Tag, SqlError> {
     match statement {
         Statement::CreateTable(create) => create_table::run(session, create, text, sink).await,
-        Statement::CreateIndex(create) => index::run(session, create, sink).await,
+        Statement::CreateIndex(create) => index::run(session, create, text, sink).await,
         Statement::CreateView(create) => view::create(session, create, text).await,
         Statement::AlterTable(alter) => alter::run(session, alter, text, sink).await,
-        Statement::AlterIndex { name, operation } => {
-            alter::rename_index(session, name, operation).await
-        }
         Statement::Drop { .. } => drop::run(session, statement, sink).await,
         Statement::Truncate(truncate) => truncate::run(session, truncate, sink).await,
+        Statement::CreateType { name, representation } => {
+            enums::create(session, name, representation.as_ref()).await
+        }
+        Statement::AlterType(alter) => {
+            enums::alter(session, &alter.name, &alter.operation, sink).await
+        }
         Statement::CreateSchema { .. } => schema::create_schema(session, statement, sink).await,
         Statement::CreateDatabase { .. } => schema::create_database(session, statement).await,
         Statement::Comment { .. } => schema::comment(session, statement).await,
@@ -132,7 +144,11 @@ impl OwnDdl {
             OwnDdl::CreateSequence { .. } => "CREATE SEQUENCE",
             OwnDdl::AlterSequence { .. } => "ALTER SEQUENCE",
             OwnDdl::AlterRelation { kind, .. } => kind.verb(),
-            OwnDdl::AlterGenerated { .. } => "ALTER TABLE",
+            OwnDdl::AlterTable { .. } => "ALTER TABLE",
+            OwnDdl::AlterIndex { .. } => "ALTER INDEX",
+            OwnDdl::AlterType { .. } => "ALTER TYPE",
+            OwnDdl::AlterSchema { .. } => "ALTER SCHEMA",
+            OwnDdl::AlterDatabase { .. } => "ALTER DATABASE",
             OwnDdl::CommentOnConstraint { .. } => "COMMENT",
         }
     }
@@ -142,6 +158,7 @@ impl OwnDdl {
 pub(crate) async fn run_own(
     session: &mut Session,
     statement: &OwnDdl,
+    text: &str,
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
     match statement {
@@ -154,8 +171,18 @@ pub(crate) async fn run_own(
         OwnDdl::AlterRelation { kind, if_exists, name, change } => {
             relation::alter(session, *kind, *if_exists, name, change, sink).await
         }
-        OwnDdl::AlterGenerated { if_exists, table, column, change } => {
-            alter_generated::alter(session, *if_exists, table, column, change, sink).await
+        OwnDdl::AlterTable { if_exists, table, actions } => {
+            alter::run_mixed(session, *if_exists, table, actions, text, sink).await
+        }
+        OwnDdl::AlterIndex { if_exists, name, new } => {
+            alter::rename_index(session, *if_exists, name, &crate::bind::fold(new), sink).await
+        }
+        OwnDdl::AlterType { name, change } => enums::change(session, name, change).await,
+        OwnDdl::AlterSchema { name, change } => {
+            namespace::alter_schema(session, &crate::bind::fold(name), change).await
+        }
+        OwnDdl::AlterDatabase { name, change } => {
+            namespace::alter_database(session, &crate::bind::fold(name), change).await
         }
         OwnDdl::CommentOnConstraint { name, table, comment } => {
             schema::comment_on_constraint(session, name, table, comment.as_deref()).await
@@ -250,8 +277,31 @@ impl Ddl {
         let version = store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
         let catalog =
             session.engine().catalog.at_version(&txn, version).await.map_err(catalog_error)?;
+        let catalog = session.with_temp(catalog);
         session.set_names(&catalog);
         Ok(Ddl { txn, catalog })
+    }
+
+    /// Reads the catalog, for changes of temporary objects alone: nobody else is concerned.
+    pub(crate) async fn begin_temporary(session: &mut Session) -> Result<Ddl, SqlError> {
+        let txn = session.statement_txn().await?;
+        let mut catalog = session.visible_catalog(&txn).await?;
+        if !session.has_temp_schema() {
+            let id = new_oids(session, 1).await?;
+            let schema = session.temp_schema(id);
+            catalog = Arc::new(catalog.with(catalog.version(), [Change::PutSchema(schema)]));
+            session.set_temp_catalog(catalog.clone());
+        }
+        session.set_names(&catalog);
+        Ok(Ddl { txn, catalog })
+    }
+
+    /// Begins with or without others in mind, as the target says.
+    pub(crate) async fn begin_for(session: &mut Session, temporary: bool) -> Result<Ddl, SqlError> {
+        match temporary {
+            true => Ddl::begin_temporary(session).await,
+            false => Ddl::begin(session).await,
+        }
     }
 
     /// Writes changes. The session sees them from here on, others when the transaction commits.
@@ -260,10 +310,18 @@ impl Ddl {
         session: &mut Session,
         changes: Vec<Change>,
     ) -> Result<(), SqlError> {
-        let next = store::write(&self.txn, &self.catalog, changes).await.map_err(catalog_error)?;
-        self.catalog = next.clone();
+        let (temp, others) = session.take_temp_changes(changes)?;
+        let mut next = self.catalog.clone();
+        if !temp.is_empty() {
+            next = Arc::new(next.with(next.version(), temp));
+            session.set_temp_catalog(next.clone());
+        }
+        if !others.is_empty() {
+            next = store::write(&self.txn, &next, others).await.map_err(catalog_error)?;
+            session.set_own_catalog(next.clone());
+        }
         session.set_names(&next);
-        session.set_own_catalog(next);
+        self.catalog = next;
         Ok(())
     }
 
@@ -282,7 +340,7 @@ impl Ddl {
                 )
             })?,
             None => session
-                .search_path()
+                .creation_path()
                 .iter()
                 .find_map(|s| self.catalog.schema(session.database(), s))
                 .ok_or_else(|| {
@@ -369,6 +427,15 @@ pub(crate) async fn check_tables(
         session.authority().must_own(&*table)?;
     }
     Ok(())
+}
+
+/// The type that a definition names.
+fn column_type(
+    ddl: &Ddl,
+    session: &Session,
+    data_type: &ast::DataType,
+) -> Result<pgtypes::PgType, SqlError> {
+    crate::bind::type_in(data_type, &session.view(&ddl.catalog))
 }
 
 /// `count` new oids, consecutive.

@@ -59,6 +59,16 @@ pub(super) fn may_drop(
             }
             Err(not_owner("index", table.index_by_oid(oid).map_or("", |i| i.name.as_str())))
         }
+        Object::Type(id) => match catalog.enum_by_id(id) {
+            Some(ty) => {
+                let of_schema = catalog.schema_by_id(ty.schema).map(|s| s.owner);
+                match of_schema.is_some_and(|owner| authority.has(owner)) {
+                    true => Ok(()),
+                    false => super::enums::must_own(session, ty),
+                }
+            }
+            None => Ok(()),
+        },
         // Parts of a table, which the statement has asked for already.
         Object::Column(..) | Object::Default(..) | Object::Constraint(..) => Ok(()),
     }

@@ -14,10 +14,27 @@ pub(crate) enum OwnDdl {
     AlterSequence { if_exists: bool, name: ObjectName, options: Vec<SequenceOption> },
     /// ALTER TABLE, SEQUENCE or VIEW … RENAME TO, SET SCHEMA, OWNER TO.
     AlterRelation { kind: RelationKind, if_exists: bool, name: ObjectName, change: RelationChange },
-    /// ALTER TABLE … ALTER COLUMN …, of identity and generated columns.
-    AlterGenerated { if_exists: bool, table: ObjectName, column: Ident, change: GeneratedChange },
+    /// ALTER TABLE with actions on identity and generated columns among others.
+    AlterTable { if_exists: bool, table: ObjectName, actions: Vec<Action> },
+    /// ALTER INDEX … RENAME TO.
+    AlterIndex { if_exists: bool, name: ObjectName, new: Ident },
+    /// ALTER TYPE … SET SCHEMA and OWNER TO.
+    AlterType { name: ObjectName, change: RelationChange },
+    /// ALTER SCHEMA.
+    AlterSchema { name: Ident, change: RelationChange },
+    /// ALTER DATABASE.
+    AlterDatabase { name: Ident, change: RelationChange },
     /// COMMENT ON CONSTRAINT … ON ….
     CommentOnConstraint { name: Ident, table: ObjectName, comment: Option<String> },
+}
+
+/// One action of ALTER TABLE.
+#[derive(Debug, Clone)]
+pub(crate) enum Action {
+    /// On an identity or generated column.
+    Generated { column: Ident, change: GeneratedChange },
+    /// One that sqlparser knows.
+    Other(Box<sqlparser::ast::AlterTableOperation>),
 }
 
 /// What is renamed or moved.
@@ -72,6 +89,9 @@ pub(crate) fn is_own(first: &[String], words: &[String]) -> bool {
     let word = |n: usize| first.get(n).map_or("", String::as_str);
     match (word(0), word(1)) {
         ("create" | "alter", "sequence") => true,
+        ("alter", "index") => words.iter().any(|w| w == "rename"),
+        ("alter", "type") => words.iter().any(|w| w == "schema" || w == "owner"),
+        ("alter", "schema" | "database") => words.iter().any(|w| w == "rename" || w == "owner"),
         ("alter", "view") => !words.iter().any(|w| w == "as"),
         ("alter", "table") => {
             let pair = |a: &str, b: &[&str]| {
@@ -79,10 +99,9 @@ pub(crate) fn is_own(first: &[String], words: &[String]) -> bool {
             };
             let options =
                 ["generated", "increment", "minvalue", "maxvalue", "start", "cache", "cycle", "no"];
-            let plain = !words.iter().any(|w| w == "add") || pair("add", &["generated"]);
             pair("set", &["schema"])
                 || pair("drop", &["identity", "expression"])
-                || (plain && words.iter().any(|w| w == "alter"))
+                || words.iter().skip(1).any(|w| w == "alter")
                     && (pair("add", &["generated"])
                         || pair("set", &options)
                         || words.iter().any(|w| w == "restart"))
@@ -115,6 +134,30 @@ pub(crate) fn parse_own(p: &mut Parser<'_>) -> Result<OwnDdl, ParserError> {
         return Ok(OwnDdl::CommentOnConstraint { name, table, comment });
     }
     p.expect_keyword(Keyword::ALTER)?;
+    if p.parse_keyword(Keyword::INDEX) {
+        let if_exists = p.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+        let name = p.parse_object_name(false)?;
+        p.expect_keywords(&[Keyword::RENAME, Keyword::TO])?;
+        return Ok(OwnDdl::AlterIndex { if_exists, name, new: p.parse_identifier()? });
+    }
+    if p.parse_keyword(Keyword::TYPE) {
+        let name = p.parse_object_name(false)?;
+        let change = if p.parse_keywords(&[Keyword::SET, Keyword::SCHEMA]) {
+            RelationChange::Schema(p.parse_identifier()?)
+        } else {
+            p.expect_keywords(&[Keyword::OWNER, Keyword::TO])?;
+            RelationChange::Owner(p.parse_identifier()?)
+        };
+        return Ok(OwnDdl::AlterType { name, change });
+    }
+    if p.parse_keyword(Keyword::SCHEMA) {
+        let name = p.parse_identifier()?;
+        return Ok(OwnDdl::AlterSchema { name, change: namespace_change(p)? });
+    }
+    if p.parse_keyword(Keyword::DATABASE) {
+        let name = p.parse_identifier()?;
+        return Ok(OwnDdl::AlterDatabase { name, change: namespace_change(p)? });
+    }
     let kind = if is_word(p, "sequence") {
         RelationKind::Sequence
     } else if p.parse_keyword(Keyword::VIEW) {
@@ -146,14 +189,34 @@ pub(crate) fn parse_own(p: &mut Parser<'_>) -> Result<OwnDdl, ParserError> {
         }
         (RelationKind::View, None) => p.expected("RENAME, SET SCHEMA or OWNER", p.peek_token()),
         (RelationKind::Table, None) => {
-            p.expect_keyword(Keyword::ALTER)?;
-            if p.peek_keyword(Keyword::COLUMN) {
-                p.advance_token();
+            let mut actions = vec![action(p)?];
+            while p.consume_token(&Token::Comma) {
+                actions.push(action(p)?);
             }
-            let column = p.parse_identifier()?;
-            let change = generated_change(p)?;
-            Ok(OwnDdl::AlterGenerated { if_exists, table: name, column, change })
+            Ok(OwnDdl::AlterTable { if_exists, table: name, actions })
         }
+    }
+}
+
+fn namespace_change(p: &mut Parser<'_>) -> Result<RelationChange, ParserError> {
+    if p.parse_keywords(&[Keyword::RENAME, Keyword::TO]) {
+        return Ok(RelationChange::Rename(p.parse_identifier()?));
+    }
+    p.expect_keywords(&[Keyword::OWNER, Keyword::TO])?;
+    Ok(RelationChange::Owner(p.parse_identifier()?))
+}
+
+fn action(p: &mut Parser<'_>) -> Result<Action, ParserError> {
+    let found = p.maybe_parse(|p| {
+        p.expect_keyword(Keyword::ALTER)?;
+        is_word(p, "column");
+        let column = p.parse_identifier()?;
+        let change = generated_change(p)?;
+        Ok(Action::Generated { column, change })
+    })?;
+    match found {
+        Some(action) => Ok(action),
+        None => p.parse_alter_table_operation().map(|other| Action::Other(Box::new(other))),
     }
 }
 

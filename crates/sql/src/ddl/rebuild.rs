@@ -11,6 +11,7 @@ use pgtypes::Datum;
 use super::Ddl;
 use super::bulk::{BulkWriter, duplicated};
 use crate::dml::{Names, codec_error};
+use crate::indexed::with_computed;
 use crate::session::Session;
 use crate::{SqlError, SqlState};
 
@@ -70,8 +71,10 @@ pub(super) async fn fill_indexes(
     while let Some(page) = rows.page().await? {
         for (key, value) in page {
             let row = rows.decode(&key, &value)?;
+            let row = with_computed(next, &row)?;
             for index in &codec.indexes()[from..] {
                 let entry = codec.entry(index, &key, &row).map_err(|e| codec_error(&e, next))?;
+                let Some(entry) = entry else { continue };
                 writer.put(entry.key, entry.value).await.map_err(failed)?;
             }
         }
@@ -116,8 +119,10 @@ pub(super) async fn move_rows(
                 check_key_not_null(next, &row)?;
                 codec.key(&row).map_err(|e| codec_error(&e, next))?
             };
+            let row = with_computed(next, &row)?;
             for index in codec.indexes() {
                 let entry = codec.entry(index, &key, &row).map_err(|e| codec_error(&e, next))?;
+                let Some(entry) = entry else { continue };
                 writer.put(entry.key, entry.value).await.map_err(failed)?;
             }
             let value = codec.value(&row).map_err(|e| codec_error(&e, next))?;

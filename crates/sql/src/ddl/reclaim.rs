@@ -68,6 +68,7 @@ impl Reclaimer {
     /// Clears what has been garbage for long enough. Returns how many spans.
     pub async fn sweep(&mut self) -> Result<usize, KvError> {
         let safe_point = (self.safe_point)();
+        self.drop_orphans().await?;
         let txn = self.engine.db().begin(TxnOptions::default());
         let now = txn.begin_statement().await?;
         let noted = garbage::list(&txn).await?;
@@ -89,6 +90,32 @@ impl Reclaimer {
             cleared += 1;
         }
         Ok(cleared)
+    }
+}
+
+impl Reclaimer {
+    /// Temporary tables of processes that have ended are dropped.
+    async fn drop_orphans(&self) -> Result<(), KvError> {
+        let db = self.engine.db();
+        let txn = db.begin(TxnOptions::default());
+        txn.begin_statement().await?;
+        let noted = catalog::temporary::list(&txn).await?;
+        drop(txn);
+        let mut over = BTreeMap::new();
+        for (table, process) in noted {
+            let gone = match over.get(&process) {
+                Some(gone) => *gone,
+                None => db.is_over(process).await,
+            };
+            over.insert(process, gone);
+            if gone {
+                let txn = db.begin(TxnOptions::default());
+                txn.begin_statement().await?;
+                catalog::temporary::drop_rows(&txn, table)?;
+                txn.commit().await?;
+            }
+        }
+        Ok(())
     }
 }
 

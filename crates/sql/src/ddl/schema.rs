@@ -32,13 +32,7 @@ pub(super) async fn create_schema(
             (name_parts(name)?.join("."), Some(fold(role)))
         }
     };
-    if name.starts_with("pg_") {
-        return Err(SqlError::new(
-            SqlState("42939"),
-            format!("unacceptable schema name \"{name}\""),
-        )
-        .detail("The prefix \"pg_\" is reserved for system schemas."));
-    }
+    check_name(&name)?;
     let mut ddl = Ddl::begin(session).await?;
     let owner = super::owner::of_new_schema(session, &ddl, owner)?;
     if ddl.catalog.schema(session.database(), &name).is_some() {
@@ -57,6 +51,15 @@ pub(super) async fn create_schema(
     let schema = Schema { id, database: session.database(), name, owner, acl, comment: None };
     ddl.write(session, vec![Change::PutSchema(schema)]).await?;
     Ok(Tag::Text("CREATE SCHEMA"))
+}
+
+/// 42939 for a name that system schemas have.
+pub(super) fn check_name(name: &str) -> Result<(), SqlError> {
+    if !name.starts_with("pg_") {
+        return Ok(());
+    }
+    Err(SqlError::new(SqlState("42939"), format!("unacceptable schema name \"{name}\""))
+        .detail("The prefix \"pg_\" is reserved for system schemas."))
 }
 
 pub(super) async fn create_database(

@@ -159,6 +159,9 @@ pub(super) async fn create(
     let given: Vec<String> = create.columns.iter().map(|c| fold(&c.name)).collect();
     let columns = columns_of(&bound, &given, true)?;
     let uses = uses(session, &ddl, &create.query, &bound);
+    if uses.iter().any(|(used, _)| session.temp().has(*used)) {
+        return Err(SqlError::unsupported("a view of a temporary table"));
+    }
     let old = ddl.catalog.view(schema.id, &name).cloned();
     let id = match &old {
         Some(old) if create.or_replace => {
@@ -200,7 +203,7 @@ pub(super) async fn create(
         acl,
         sql: create.query.to_string(),
         columns,
-        path: session.search_path(),
+        path: session.creation_path(),
         uses,
         comments: old.map_or_else(Vec::new, |old| old.comments.clone()),
     };

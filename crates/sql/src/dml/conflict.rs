@@ -12,6 +12,7 @@ use kv::{Strength, WaitPolicy};
 use pgtypes::Datum;
 
 use super::{Event, Names, Rules, Writes, codec_error, update_strength};
+use crate::indexed::with_computed;
 use crate::ir::{self, ColId, ConflictTarget, OnConflict, Scalar};
 use crate::point::{Defaults, row_ids};
 use crate::session::DmlContext;
@@ -46,15 +47,7 @@ impl Conflict {
         };
         let arbiters: Vec<IndexId> = match &on_conflict.target {
             ConflictTarget::Any => unique().map(|i| i.id).collect(),
-            ConflictTarget::Columns(columns) => {
-                let wanted: BTreeSet<usize> = columns.iter().copied().collect();
-                unique()
-                    .filter(|i| {
-                        table.index_positions(i).into_iter().collect::<BTreeSet<_>>() == wanted
-                    })
-                    .map(|i| i.id)
-                    .collect()
-            }
+            ConflictTarget::Indexes(ids) => ids.clone(),
             ConflictTarget::Constraint(name) => {
                 unique().filter(|i| i.constraint && *i.name == **name).map(|i| i.id).collect()
             }
@@ -62,7 +55,7 @@ impl Conflict {
         if arbiters.is_empty() {
             match &on_conflict.target {
                 ConflictTarget::Any => {}
-                ConflictTarget::Columns(_) => {
+                ConflictTarget::Indexes(_) => {
                     return Err(SqlError::new(
                         SqlState::INVALID_COLUMN_REFERENCE,
                         "there is no unique or exclusion constraint matching the ON CONFLICT \
@@ -160,10 +153,12 @@ impl Conflict {
         let codec = table.codec();
         let failed = |e| codec_error(&e, table);
         let mut keys = Vec::with_capacity(self.arbiters.len());
+        let row = with_computed(table, row)?;
         for id in &self.arbiters {
             let index = codec.index(*id).expect("an arbiter is an index of the table");
             let values: Vec<Datum> = index.positions().map(|p| row[p].clone()).collect();
-            if values.iter().any(Datum::is_null) {
+            let distinct = values.iter().any(Datum::is_null) && !index.nulls_not_distinct();
+            if distinct || !index.covers(&row) {
                 continue;
             }
             keys.push((index, index.key_prefix(&values).map_err(failed)?));

@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use base::Key;
 use bytes::Bytes;
-use catalog::{CatalogSnapshot, CodecError, Index, RowCodec, Table};
+use catalog::{CatalogSnapshot, CodecError, Entry, Index, IndexCodec, Table};
 use kv::{KvError, Strength, Txn, WaitPolicy};
 use pgtypes::{Datum, EvalEnv};
 
+use crate::indexed::with_computed;
 use crate::{SqlError, SqlState};
 
 /// Most keys in one lock request.
@@ -45,10 +46,10 @@ impl Writes {
             None => codec.key(row).map_err(|e| codec_error(&e, table))?,
         };
         let value = codec.value(row).map_err(|e| codec_error(&e, table))?;
+        let row = with_computed(table, row)?;
         for index in codec.indexes() {
-            let entry = codec.entry(index, &key, row).map_err(|e| codec_error(&e, table))?;
-            let to = if entry.claims { &mut self.claims } else { &mut self.puts };
-            to.push((entry.key, entry.value));
+            let entry = codec.entry(index, &key, &row).map_err(|e| codec_error(&e, table))?;
+            self.add_entry(entry);
         }
         // A row id is given out once, so nobody else can have it.
         let to = if row_id.is_some() { &mut self.puts } else { &mut self.claims };
@@ -74,9 +75,10 @@ impl Writes {
         row: &[Datum],
     ) -> Result<(), SqlError> {
         let codec = table.codec();
+        let row = with_computed(table, row)?;
         for index in codec.indexes() {
-            let entry = codec.entry(index, &key, row).map_err(|e| codec_error(&e, table))?;
-            self.deletes.push(entry.key);
+            let entry = codec.entry(index, &key, &row).map_err(|e| codec_error(&e, table))?;
+            self.deletes.extend(entry.map(|entry| entry.key));
         }
         self.deletes.push(key);
         Ok(())
@@ -95,12 +97,21 @@ impl Writes {
         let new_key =
             if table.has_hidden_row_id() { key.clone() } else { codec.key(new).map_err(failed)? };
         let value = codec.value(new).map_err(failed)?;
-        for (n, index) in codec.indexes().iter().enumerate() {
-            if new_key == key && !touches(codec, n, old, new) {
+        let (old, new) = (with_computed(table, old)?, with_computed(table, new)?);
+        for index in codec.indexes() {
+            if new_key == key && !touches(index, &old, &new) {
                 continue;
             }
-            let before = codec.entry(index, &key, old).map_err(failed)?;
-            let after = codec.entry(index, &new_key, new).map_err(failed)?;
+            let before = codec.entry(index, &key, &old).map_err(failed)?;
+            let after = codec.entry(index, &new_key, &new).map_err(failed)?;
+            let (before, after) = match (before, after) {
+                (Some(before), Some(after)) => (before, after),
+                (before, after) => {
+                    self.deletes.extend(before.map(|entry| entry.key));
+                    self.add_entry(after);
+                    continue;
+                }
+            };
             if before.key == after.key {
                 if before.value != after.value {
                     self.puts.push((after.key, after.value));
@@ -108,8 +119,7 @@ impl Writes {
                 continue;
             }
             self.deletes.push(before.key);
-            let to = if after.claims { &mut self.claims } else { &mut self.puts };
-            to.push((after.key, after.value));
+            self.add_entry(Some(after));
         }
         if new_key == key {
             self.puts.push((key, value));
@@ -118,6 +128,12 @@ impl Writes {
             self.claims.push((new_key.clone(), value));
         }
         Ok(new_key)
+    }
+
+    fn add_entry(&mut self, entry: Option<Entry>) {
+        let Some(entry) = entry else { return };
+        let to = if entry.claims { &mut self.claims } else { &mut self.puts };
+        to.push((entry.key, entry.value));
     }
 
     /// Hands the writes to the transaction. With `check`, duplicates are noticed now.
@@ -155,7 +171,8 @@ pub(crate) fn update_strength(
     table: &Table,
     mut assigned: impl Iterator<Item = usize>,
 ) -> Strength {
-    let unique = table.indexes.iter().filter(|index| index.unique);
+    // Others can refer to whole columns of all rows only.
+    let unique = table.indexes.iter().filter(|index| index.unique && table.is_plain(index));
     let keys: Vec<usize> = std::iter::once(&table.primary)
         .chain(unique)
         .flat_map(|index| table.index_positions(index))
@@ -167,9 +184,9 @@ pub(crate) fn update_strength(
     }
 }
 
-/// Whether an index has a column whose value changes.
-fn touches(codec: &RowCodec, index: usize, old: &[Datum], new: &[Datum]) -> bool {
-    codec.indexes()[index].positions().any(|p| old[p] != new[p])
+/// Whether an entry depends on a column whose value changes.
+fn touches(index: &IndexCodec, old: &[Datum], new: &[Datum]) -> bool {
+    index.depends_on().any(|p| old[p] != new[p])
 }
 
 /// What is needed to name a key to the user.
@@ -239,12 +256,15 @@ impl Names<'_> {
             table.index_positions(index).into_iter().take(values.len()).collect();
         let names: Vec<String> = positions
             .iter()
-            .map(|&p| pgtypes::registry::quote_ident(&table.columns[p].name))
+            .map(|&p| match table.is_computed(p) {
+                true => crate::sysviews::key_shown(table, p),
+                false => pgtypes::registry::quote_ident(&table.columns[p].name),
+            })
             .collect();
         let values: Vec<String> = positions
             .iter()
             .zip(values)
-            .map(|(&p, v)| print(v, table.columns[p].ty, self.env))
+            .map(|(&p, v)| print(v, table.column_at(p).ty, self.env))
             .collect();
         format!("({})=({})", names.join(", "), values.join(", "))
     }

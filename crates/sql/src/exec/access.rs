@@ -3,7 +3,7 @@
 //! By simple rules until there are statistics: the index with most leading columns bound by
 //! equality wins, a complete unique key beats all, a range on the next column breaks ties, then
 //! the primary index. A secondary index is worth its second visit to the row only with an equality
-//! or a range bounded on both sides.
+//! or a range bounded on both sides, or if it is a partial one.
 
 use std::cmp::Ordering;
 
@@ -53,24 +53,31 @@ struct Fit<'c> {
     complete: bool,
 }
 
-/// Chooses index and spans. No span at all: no row can pass.
-pub(crate) fn choose(table: &Table, conditions: &[Condition]) -> Result<Access, CodecError> {
+/// Chooses index and spans. No span at all: no row can pass. `implied` says of a partial index whether it
+/// has an entry for every row wanted.
+pub(crate) fn choose(
+    table: &Table,
+    conditions: &[Condition],
+    implied: &dyn Fn(&Index) -> bool,
+) -> Result<Access, CodecError> {
     let codec = table.codec();
-    let mut best = (None, fit(codec.primary(), true, conditions));
+    let mut best = (None, fit(codec.primary(), true, conditions), false);
     for (at, (index, codec)) in table.indexes.iter().zip(codec.indexes()).enumerate() {
         if index.state != IndexState::Public {
             continue;
         }
         let candidate = fit(codec, index.unique, conditions);
         let bounded = candidate.lower.is_some() && candidate.upper.is_some();
-        if candidate.equal.is_empty() && !bounded {
+        let partial = index.predicate.is_some();
+        if candidate.equal.is_empty() && !bounded && !partial {
             continue;
         }
-        if score(&candidate) > score(&best.1) {
-            best = (Some(at), candidate);
+        let better = (score(&candidate), partial) > (score(&best.1), best.2);
+        if better && implied(index) {
+            best = (Some(at), candidate, partial);
         }
     }
-    let (index, fit) = best;
+    let (index, fit, _) = best;
     let codec = match index {
         None => codec.primary(),
         Some(at) => &codec.indexes()[at],

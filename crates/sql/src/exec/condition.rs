@@ -37,6 +37,12 @@ pub(crate) enum Test {
 }
 
 impl Test {
+    /// One of these; NULL equals nothing.
+    pub(crate) fn one_of(mut values: Vec<Datum>) -> Test {
+        values.retain(|value| !value.is_null());
+        Test::any(values)
+    }
+
     fn any(mut values: Vec<Datum>) -> Test {
         values.sort_by(pgtypes::compare);
         values.dedup_by(|a, b| pgtypes::compare(a, b) == Ordering::Equal);
@@ -173,7 +179,7 @@ fn literal(value: &datafusion::scalar::ScalarValue, ty: PgType) -> Option<Datum>
 impl Condition {
     /// As EXPLAIN shows it.
     pub(crate) fn shown(&self, table: &catalog::Table) -> String {
-        let column = &table.columns[self.column];
+        let column = table.column_at(self.column);
         let value = |datum: &Datum| {
             if datum.is_null() {
                 return "NULL".to_owned();

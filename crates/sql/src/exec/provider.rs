@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
+use catalog::{Index, IndexId};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::datasource::TableType;
@@ -35,10 +36,20 @@ pub(crate) struct StoredTable {
     scan: Scan,
     schema: SchemaRef,
     sources: Vec<Source>,
+    hints: Hints,
+}
+
+/// What filters above a scan say that DataFusion cannot tell it.
+#[derive(Debug, Default)]
+pub(crate) struct Hints {
+    /// About expressions that an index holds. They are checked above.
+    pub(crate) conditions: Vec<Condition>,
+    /// Partial indexes that have all rows wanted, and all other indexes.
+    pub(crate) implied: Vec<IndexId>,
 }
 
 impl StoredTable {
-    pub(crate) fn new(txn: Arc<Txn>, scan: &Scan) -> Self {
+    pub(crate) fn new(txn: Arc<Txn>, scan: &Scan, hints: Hints) -> Self {
         let mut fields = Vec::with_capacity(scan.columns.len() + 1);
         let mut sources = Vec::with_capacity(scan.columns.len() + 1);
         for (column, at) in &scan.columns {
@@ -49,7 +60,8 @@ impl StoredTable {
             fields.push(Field::new(column.id.to_string(), DataType::Binary, true));
             sources.push(Source::RowKey);
         }
-        StoredTable { txn, scan: scan.clone(), schema: Arc::new(Schema::new(fields)), sources }
+        let schema = Arc::new(Schema::new(fields));
+        StoredTable { txn, scan: scan.clone(), schema, sources, hints }
     }
 
     fn condition(&self, expr: &Expr) -> Option<Condition> {
@@ -106,7 +118,10 @@ impl TableProvider for StoredTable {
             })?;
             conditions.push(condition);
         }
-        let access = access::choose(&self.scan.table, &conditions).map_err(SqlError::from)?;
+        let all: Vec<Condition> =
+            conditions.iter().chain(&self.hints.conditions).cloned().collect();
+        let implied = |index: &Index| self.hints.implied.contains(&index.id);
+        let access = access::choose(&self.scan.table, &all, &implied).map_err(SqlError::from)?;
         let all: Vec<usize> = (0..self.sources.len()).collect();
         let kept = projection.unwrap_or(&all);
         let output = kept.iter().map(|&at| self.sources[at]).collect();

@@ -1,5 +1,6 @@
 //! The rows of one scan, page by page.
 
+use std::borrow::Cow;
 use std::result::Result;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use kv::ScanOptions;
 use pgtypes::{Datum, arrow_bridge::ColumnBuilder};
 
 use super::condition::Condition;
-use super::scan::{Source, TableScanExec};
+use super::scan::{Source, TableScanExec, decoded};
 use crate::error::SqlError;
 
 /// Most rows of one page.
@@ -35,22 +36,13 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(scan: TableScanExec) -> Self {
-        let mut decoded: Vec<usize> = Vec::new();
-        for source in scan.output.iter() {
-            if let Source::Column(at, _) = source {
-                decoded.push(*at);
-            }
-        }
-        for condition in scan.conditions.iter() {
-            if !decoded.contains(&condition.column) {
-                decoded.push(condition.column);
-            }
-        }
+        let decoded = decoded(&scan.output, &scan.conditions);
         let mut spans = scan.access.spans.clone();
         if !scan.reverse {
             spans.reverse();
         }
-        let decoder = scan.table.codec().decoder(&decoded);
+        let codec = scan.table.codec();
+        let decoder = codec.decoder(&decoded);
         let left = scan.fetch;
         Reader { scan, decoder, decoded, spans, left }
     }
@@ -104,6 +96,7 @@ impl Reader {
             self.spans.push(rest);
         }
         match self.scan.access.index {
+            _ if self.scan.alone.is_some() => Ok(page.rows),
             None => Ok(page.rows),
             Some(at) => {
                 let table = Arc::clone(&self.scan.table);
@@ -163,14 +156,24 @@ impl Reader {
                 break;
             }
             row.clear();
-            self.decoder.decode(key, value, &mut row)?;
+            let row_key = match (&self.scan.alone, self.scan.access.index) {
+                (Some(alone), Some(at)) => {
+                    let codec = self.scan.table.codec();
+                    let index = &codec.indexes()[at];
+                    Cow::Owned(alone.decode(codec, index, (key, value), &mut row)?)
+                }
+                _ => {
+                    self.decoder.decode(key, value, &mut row)?;
+                    Cow::Borrowed(key)
+                }
+            };
             if !checks.iter().all(|(slot, condition)| condition.holds(&row[*slot])) {
                 continue;
             }
             let mut slot = 0;
             for column in &mut columns {
                 match column {
-                    Building::Keys(keys) => keys.append_value(key.as_bytes()),
+                    Building::Keys(keys) => keys.append_value(row_key.as_bytes()),
                     Building::Values(values) => {
                         values.push(&row[slot]);
                         slot += 1;

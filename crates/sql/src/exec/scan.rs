@@ -3,6 +3,7 @@
 //! ```text
 //!   primary     span -> page of rows ---------------------> decode -> check -> batch
 //!   secondary   span -> page of entries -> get_many(rows) -> decode -> check -> batch
+//!   that holds all that is wanted  span -> page of entries -> decode -> check -> batch
 //! ```
 //!
 //! At most one page is in memory. The first page of a scan with a limit is as small as the limit.
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
-use catalog::Table;
+use catalog::{EntryDecoder, Table};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -52,6 +53,22 @@ pub(crate) enum Source {
     RowKey,
 }
 
+/// Columns that a scan decodes: those wanted, then those only conditions need.
+pub(super) fn decoded(output: &[Source], conditions: &[Condition]) -> Vec<usize> {
+    let mut decoded: Vec<usize> = Vec::new();
+    for source in output {
+        if let Source::Column(at, _) = source {
+            decoded.push(*at);
+        }
+    }
+    for condition in conditions {
+        if !decoded.contains(&condition.column) {
+            decoded.push(condition.column);
+        }
+    }
+    decoded
+}
+
 /// A leaf of a physical plan that reads a table.
 #[derive(Clone)]
 pub(crate) struct TableScanExec {
@@ -61,6 +78,8 @@ pub(crate) struct TableScanExec {
     pub(crate) access: Arc<Access>,
     pub(crate) conditions: Arc<[Condition]>,
     pub(crate) output: Arc<[Source]>,
+    /// The index read holds all that is wanted: rows are not looked up.
+    pub(crate) alone: Option<Arc<EntryDecoder>>,
     /// Under SKIP LOCKED.
     pub(crate) unchecked: bool,
     /// Under another locking clause: see [`span_lock`].
@@ -89,12 +108,17 @@ impl TableScanExec {
         )
         .with_scheduling_type(SchedulingType::Cooperative);
         let span_lock = span_lock(scan, &access);
+        let codec = scan.table.codec();
+        let alone = access.index.and_then(|at| {
+            EntryDecoder::new(codec, &codec.indexes()[at], &decoded(&output, &conditions))
+        });
         let mut scan = TableScanExec {
             txn,
             table: Arc::clone(&scan.table),
             alias: Arc::clone(&scan.alias),
             unchecked: scan.skips_locked(),
             span_lock,
+            alone: alone.map(Arc::new),
             access: Arc::new(access),
             conditions: conditions.into(),
             output: output.into(),
@@ -124,9 +148,10 @@ impl TableScanExec {
             }
             let name = self.schema().field(at).name().clone();
             let descending = column.descending != self.reverse;
+            let nulls_first = column.nulls_first != self.reverse;
             order.push(PhysicalSortExpr::new(
                 Arc::new(Column::new(&name, at)),
-                SortOptions { descending, nulls_first: descending },
+                SortOptions { descending, nulls_first },
             ));
         }
         let mut equivalence = EquivalenceProperties::new(self.schema());
@@ -151,9 +176,10 @@ impl TableScanExec {
             .zip(self.table.index_positions(index))
             .map(|(column, position)| IndexColumn {
                 position,
-                ty: self.table.columns[position].ty,
-                nullable: self.table.columns[position].nullable,
+                ty: self.table.column_at(position).ty,
+                nullable: self.table.column_at(position).nullable,
                 descending: column.descending,
+                nulls_first: column.nulls_first(),
             })
             .collect()
     }
@@ -187,8 +213,8 @@ impl TableScanExec {
             if reverse.is_some_and(|known| known != wanted) {
                 return None;
             }
-            // NULLs are last in an ascending key, so they come first backwards.
-            if index.nullable && key.options.nulls_first != key.options.descending {
+            // Backwards, NULLs are at the other end.
+            if index.nullable && key.options.nulls_first != (index.nulls_first != wanted) {
                 return None;
             }
             reverse = Some(wanted);
@@ -203,6 +229,7 @@ struct IndexColumn {
     ty: PgType,
     nullable: bool,
     descending: bool,
+    nulls_first: bool,
 }
 
 impl fmt::Debug for TableScanExec {

@@ -239,14 +239,15 @@ impl<'a> Forecast<'a> {
         }
         self.certain &= scan.fetch.is_none();
         let rows = scan.table.codec().span();
-        if scan.access.index.is_some() && !spans.is_empty() {
+        let looks_up = scan.access.index.is_some() && scan.alone.is_none() && !spans.is_empty();
+        if looks_up {
             self.guess(std::slice::from_ref(&rows)).await?;
             self.certain = false;
         }
         let tracked = self.tracks_reads() && !scan.unchecked;
         if tracked {
             self.footprint.reads.extend(spans.iter().cloned());
-            if scan.access.index.is_some() && !spans.is_empty() {
+            if looks_up {
                 self.footprint.reads.push(rows);
             }
         }

@@ -332,7 +332,8 @@ fn scan_node(scan: &TableScanExec, plan: &dyn ExecutionPlan, shown: &Shown<'_>) 
     let name = if whole && !reverse {
         format!("Seq Scan on {table}{alias}")
     } else {
-        format!("Index Scan{back} using {} on {table}{alias}", index.name)
+        let only = if scan.alone.is_some() { " Only" } else { "" };
+        format!("Index{only} Scan{back} using {} on {table}{alias}", index.name)
     };
     let mut node = Node::leaf(&name);
     if shown.explain.verbose {

@@ -73,14 +73,14 @@ pub(super) fn index_name(table: &Table, index: &Index) -> String {
 /// The index with its first columns.
 pub(super) fn columns(table: &Table, index: &Index, width: usize) -> String {
     let positions = table.index_positions(index);
-    let names = positions.iter().take(width).map(|&at| quote_ident(&table.columns[at].name));
+    let names = positions.iter().take(width).map(|&at| crate::sysviews::key_shown(table, at));
     format!("{} ({})", index_name(table, index), names.collect::<Vec<_>>().join(", "))
 }
 
 fn tuple(table: &Table, index: &Index, values: &[Datum], env: &EvalEnv) -> String {
     let positions = table.index_positions(index);
     let values = positions.iter().zip(values);
-    let values = values.map(|(&at, value)| print(value, table.columns[at].ty, env));
+    let values = values.map(|(&at, value)| print(value, table.column_at(at).ty, env));
     format!("({})", values.collect::<Vec<_>>().join(", "))
 }
 

@@ -31,6 +31,10 @@ pub enum Relation {
 pub trait CatalogView {
     /// The relation of that name; without a schema, along the search path. `None`: no such one.
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>, SqlError>;
+    /// The enumeration of that name; without a schema, along the search path.
+    fn enum_type(&self, _schema: Option<&str>, _name: &str) -> Option<PgType> {
+        None
+    }
     /// The same names by another search path: a view's.
     fn under(&self, path: &[String]) -> Box<dyn CatalogView + '_>;
 }

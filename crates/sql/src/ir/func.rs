@@ -61,7 +61,7 @@ impl CastRef {
     pub fn is_immutable(&self) -> bool {
         let depends = |ty: PgType| {
             ty.id.is_oid_like()
-                || ty.id == TypeId::Bytea
+                || matches!(ty.id, TypeId::Bytea | TypeId::Enum)
                 || matches!(ty.category(), Category::DateTime | Category::Timespan)
         };
         !depends(self.from) && !depends(self.to)

@@ -183,8 +183,8 @@ pub struct OnConflict {
 pub enum ConflictTarget {
     /// Any (DO NOTHING only).
     Any,
-    /// The unique index over exactly these columns (indexes in `table.columns`).
-    Columns(Vec<usize>),
+    /// These unique indexes: those over exactly the columns and expressions that were listed.
+    Indexes(Vec<catalog::IndexId>),
     /// The constraint of that name.
     Constraint(Arc<str>),
 }

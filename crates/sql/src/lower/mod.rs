@@ -11,9 +11,11 @@
 //!   mod      names, levels of correlation     group    GROUP BY, DISTINCT, set operations
 //!   scalar   expressions                      window   OVER, DISTINCT ON
 //!   rel      relations                        udf      any expression as a function of its columns
+//!   hints    filters for indexes of expressions and partial ones
 //! ```
 
 mod group;
+mod hints;
 mod rel;
 mod scalar;
 mod series;
@@ -33,7 +35,7 @@ use pgtypes::EvalEnv;
 
 use crate::error::SqlError;
 use crate::exec::{Computed, ExecContext};
-use crate::ir::{ColId, Rel, RelColumn};
+use crate::ir::{ColId, Rel, RelColumn, Scalar};
 
 /// A column as the plan knows it.
 #[derive(Clone, Debug)]
@@ -58,6 +60,8 @@ pub(crate) struct Lowerer<'c> {
     fresh: usize,
     /// Rows that the limit around asks for, on the way down to what locks them.
     wanted: Option<usize>,
+    /// What filters demand of the rows of the relation that is next on the way down.
+    demanded: Vec<Scalar>,
     /// Some subquery mentions columns of the query around it.
     pub(crate) correlated: bool,
 }
@@ -73,6 +77,7 @@ impl<'c> Lowerer<'c> {
             scans: 0,
             fresh: 0,
             wanted: None,
+            demanded: Vec::new(),
             correlated: false,
         }
     }

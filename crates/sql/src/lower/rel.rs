@@ -25,11 +25,13 @@ impl Lowerer<'_> {
     }
 
     fn rel_here(&mut self, rel: &Rel) -> Result<LogicalPlan, SqlError> {
+        let demanded = std::mem::take(&mut self.demanded);
         match rel {
             Rel::OneRow => Ok(one_row()),
             Rel::Empty { columns } => self.rows(columns, &[]),
             Rel::Scan(scan) => {
-                let provider = Arc::new(StoredTable::new(Arc::clone(&self.ctx.txn), scan));
+                let hints = self.hints(scan, &demanded);
+                let provider = Arc::new(StoredTable::new(Arc::clone(&self.ctx.txn), scan, hints));
                 self.source(provider, &rel.columns())
             }
             Rel::Virtual(scan) => {
@@ -56,6 +58,7 @@ impl Lowerer<'_> {
                 None => self.function(one_row(), call, false),
             },
             Rel::Filter { input, predicate } => {
+                self.demand(demanded, predicate);
                 let plan = self.rel(input)?;
                 let predicate = self.scalar(predicate)?;
                 filter(plan, predicate)
@@ -64,7 +67,7 @@ impl Lowerer<'_> {
                 let plan = self.rel(input)?;
                 self.project(plan, exprs)
             }
-            Rel::Join(join) => self.join(join),
+            Rel::Join(join) => self.join(join, demanded),
             Rel::Aggregate { input, group, aggs } => match self.with_input_order(input, aggs) {
                 Some((input, aggs)) => {
                     let plan = self.rel(&input)?;
@@ -220,17 +223,25 @@ impl Lowerer<'_> {
         Ok(plan)
     }
 
-    fn join(&mut self, join: &Join) -> Result<LogicalPlan, SqlError> {
+    fn join(&mut self, join: &Join, demanded: Vec<Scalar>) -> Result<LogicalPlan, SqlError> {
         let Join { kind, left, right, on, lateral } = join;
         // A set-returning function in a select list over no table.
         if let (Rel::OneRow, Rel::Function(_), None) = (left, right, on) {
             return self.rel(right);
         }
+        // Rows of an outer side come without partners too, whatever the conditions say of them.
+        if matches!(kind, JoinKind::Inner | JoinKind::Left) {
+            self.demanded.clone_from(&demanded);
+        }
         let plan = self.rel(left)?;
         if *lateral {
             return self.lateral(plan, *kind, right, on.as_ref());
         }
+        if *kind == JoinKind::Inner {
+            self.demanded = demanded;
+        }
         let right_plan = self.rel(right)?;
+        self.demanded.clear();
         self.joined(plan, right_plan, *kind, on.as_ref())
     }
 

@@ -8,6 +8,7 @@ use pgtypes::{PgType, TypeId};
 use super::{Get, Output, PointPlan, Probe, Range, compile_write};
 use crate::SqlError;
 use crate::exec::waiting_hoist;
+use crate::indexed::{Demands, position_of_expr};
 use crate::ir::{ColId, Query, Rel, Scalar, Scan, SortKey, Statement};
 use crate::session::api::ResultColumn;
 use crate::session::result_columns;
@@ -189,7 +190,7 @@ fn compile_query(query: &Query) -> Option<PointPlan> {
     }
     let bounds = find_bounds(table, &layout, &shape.conjuncts)?;
     let unbounded = bounds.equal.is_empty() && bounds.lower.is_none() && bounds.upper.is_none();
-    if unbounded && has_indexed_equality(table, &layout, &bounds.rest) {
+    if unbounded && has_better_index(table, &layout, &bounds.rest) {
         return None;
     }
     let reverse = scan_direction(table, &layout, &bounds, &sort)?;
@@ -239,6 +240,15 @@ impl Layout {
     fn position_of(&self, id: ColId) -> Option<usize> {
         self.ids.iter().position(|i| *i == id).map(|n| self.positions[n])
     }
+
+    /// What conditions demand; values of parameters are not known yet.
+    fn demands<'t, 's>(
+        &self,
+        table: &'t Table,
+        conjuncts: impl Iterator<Item = &'s Scalar>,
+    ) -> Demands<'t> {
+        Demands::new(table, conjuncts, &|id| self.position_of(id), &[])
+    }
 }
 
 /// Conditions AND-ed over slots.
@@ -271,17 +281,19 @@ pub(crate) fn comparison_with<'a>(
     let Scalar::Call { func, args, .. } = conjunct else { return None };
     let [left, right] = args.as_slice() else { return None };
     let op: &str = func.name;
-    let (position, op, value) = match (column_of(left, position), column_of(right, position)) {
+    let column = |scalar| column_of(table, scalar, position);
+    let (position, op, value) = match (column(left), column(right)) {
         (Some(position), None) => (position, op, right),
         (None, Some(position)) => (position, mirrored(op)?, left),
         _ => return None,
     };
-    (known(value) && same_key_form(table.columns[position].ty, value.ty()))
+    (known(value) && same_key_form(table.column_at(position).ty, value.ty()))
         .then_some((position, op, value))
 }
 
-/// The column that an expression compares as.
+/// The column that an expression compares as; a computed one if an index holds the expression.
 pub(crate) fn column_of(
+    table: &Table,
     scalar: &Scalar,
     position: &dyn Fn(ColId) -> Option<usize>,
 ) -> Option<usize> {
@@ -293,7 +305,8 @@ pub(crate) fn column_of(
     };
     match inner {
         Scalar::Column(id, _) => position(*id),
-        _ => None,
+        _ => position_of_expr(table, scalar, position)
+            .or_else(|| position_of_expr(table, inner, position)),
     }
 }
 
@@ -335,7 +348,10 @@ pub(super) fn find_probe<'a>(
     layout: &Layout,
     conjuncts: &[&'a Scalar],
 ) -> Option<(IndexId, Vec<Scalar>, Vec<&'a Scalar>)> {
-    let public = |i: &&Index| i.unique && i.state == IndexState::Public && !i.columns.is_empty();
+    let demands = layout.demands(table, conjuncts.iter().copied());
+    let public = |i: &&Index| {
+        i.unique && i.state == IndexState::Public && !i.columns.is_empty() && demands.imply(i)
+    };
     let indexes = std::iter::once(&table.primary).chain(&table.indexes).filter(public);
     for index in indexes {
         let mut values = Vec::new();
@@ -402,14 +418,19 @@ fn find_bounds<'a>(
 
 /// Whether a secondary index finds fewer rows than a stretch of the primary key does, by the rules of
 /// `exec::access`.
-fn has_indexed_equality(table: &Table, layout: &Layout, rest: &[&Scalar]) -> bool {
-    let leads = |position: usize| {
-        let public = table.indexes.iter().filter(|index| index.state == IndexState::Public);
-        public.into_iter().any(|index| table.index_positions(index).first() == Some(&position))
-    };
-    rest.iter().any(
-        |conjunct| matches!(comparison(conjunct, table, layout), Some((at, "=", _)) if leads(at)),
-    )
+fn has_better_index(table: &Table, layout: &Layout, rest: &[&Scalar]) -> bool {
+    let demands = layout.demands(table, rest.iter().copied());
+    let usable: Vec<&Index> = table
+        .indexes
+        .iter()
+        .filter(|index| index.state == IndexState::Public && demands.imply(index))
+        .collect();
+    let leads =
+        |position| usable.iter().any(|i| table.index_positions(i).first() == Some(&position));
+    usable.iter().any(|index| index.predicate.is_some())
+        || rest.iter().any(|conjunct| {
+            matches!(comparison(conjunct, table, layout), Some((at, "=", _)) if leads(at))
+        })
 }
 
 /// Whether the scan runs backwards to give the order asked for; `None` if no scan gives it, or if

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use kv::{Strength, Txn, WaitPolicy};
 
 use super::transaction::Block;
-use super::{Engine, SequenceCalls, Session, SessionInfo, catalog_error};
+use super::{Engine, SequenceCalls, Session, SessionInfo, TEMP_SCHEMA, catalog_error};
 use crate::dml::{Deferrals, References};
 use crate::{SqlError, SqlState};
 
@@ -22,8 +22,23 @@ impl Session {
         self.database
     }
 
+    /// Where relations are looked for: temporary ones first, unless the path says otherwise.
     pub(crate) fn search_path(&self) -> Vec<String> {
+        let mut path = self.settings.search_path();
+        if self.has_temp_schema() && !path.iter().any(|schema| schema == TEMP_SCHEMA) {
+            path.insert(0, TEMP_SCHEMA.to_owned());
+        }
+        path
+    }
+
+    /// Where new relations go: the first of these schemas that exists.
+    pub(crate) fn creation_path(&self) -> Vec<String> {
         self.settings.search_path()
+    }
+
+    /// What the transaction sees of temporary objects has changed, and nothing else of the catalog.
+    pub(crate) fn set_temp_catalog(&mut self, catalog: Arc<CatalogSnapshot>) {
+        self.tx.catalog = Some(catalog);
     }
 
     /// What views may ask of the session.
@@ -108,6 +123,7 @@ impl Session {
             return Ok(catalog.clone());
         }
         let catalog = self.engine.catalog.snapshot(txn).await.map_err(catalog_error)?;
+        let catalog = self.with_temp(catalog);
         self.tx.catalog = Some(catalog.clone());
         Ok(catalog)
     }

@@ -379,7 +379,7 @@ impl Session {
 
     /// What DataFusion's operators need to know of this statement.
     pub(super) fn exec_context(&self, params: &Arc<[Datum]>, txn: &Arc<Txn>) -> ExecContext {
-        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let catalog = self.known_catalog();
         let view = ViewContext {
             info: self.info.clone(),
             catalog,

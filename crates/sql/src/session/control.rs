@@ -205,6 +205,7 @@ impl Session {
         self.cut_cursors(self.tx.savepoints(), true);
         self.advisory.release_to(advisory).await;
         self.settings.rollback_to(&settings);
+        self.env_generation = 0;
         self.refresh_env();
         Ok(Tag::Text("ROLLBACK"))
     }
@@ -236,6 +237,11 @@ impl Session {
             self.tx.commit_failed = true;
             return Err(error);
         }
+        if let Err(error) = self.end_temp_rows().await {
+            self.epoch += 1;
+            self.tx.commit_failed = true;
+            return Err(error);
+        }
         let result = match self.tx.txn().cloned() {
             Some(txn) => match self.rise_above_loads().await {
                 Ok(()) => self.settle_commit(&txn).await,
@@ -248,8 +254,12 @@ impl Session {
             Ok(()) => {
                 self.end_cursors(true);
                 let finished = self.tx.finish(modes);
+                if let Some(temp) = finished.temp {
+                    self.temp = temp;
+                    self.env_generation = 0;
+                }
                 if let Some(catalog) = finished.catalog {
-                    self.engine.catalog.publish(&catalog);
+                    self.engine.catalog.publish(&self.without_temp(&catalog));
                     // Schemas may have come or gone.
                     self.env_generation = 0;
                 }

@@ -228,7 +228,7 @@ impl Session {
         if planned.version != cached.version() || *planned.context != *self.context {
             return Ok(None);
         }
-        self.tx.catalog = Some(cached);
+        self.tx.catalog = Some(self.with_temp(cached));
         match self.run_point(point, job, txn, Some(planned.version), sink).await {
             Ok(Outcome::Done(rows)) => Ok(Some(Tag::Count(point.verb(), rows))),
             Ok(Outcome::Stale) => {
@@ -304,6 +304,7 @@ impl Session {
             Some(catalog) => catalog.clone(),
             None => {
                 let catalog = self.engine.catalog.snapshot(txn).await.map_err(catalog_error)?;
+                let catalog = self.with_temp(catalog);
                 self.tx.catalog = Some(catalog.clone());
                 catalog
             }
@@ -404,7 +405,7 @@ impl Session {
 
     /// How this session names keys in errors.
     pub(super) fn describe_kv_error(&self, error: kv::KvError) -> SqlError {
-        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let catalog = self.known_catalog();
         let names = Names { catalog: &catalog, env: &self.env };
         names.kv_error(error)
     }

@@ -44,7 +44,7 @@ impl Session {
             .into_iter()
             .map(|id| async move { Other { id, info: self.engine.db.who(id).await } });
         let others = futures::future::join_all(asked).await;
-        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let catalog = self.known_catalog();
         let names = Names { catalog: &catalog, env: &self.env };
         let now_us = super::clock::wall_micros(&self.engine.db);
         let explained = explain(error, &conflict, own, &others, &names, now_us);

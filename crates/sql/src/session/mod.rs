@@ -49,6 +49,7 @@ mod signals;
 mod simple;
 mod startup;
 mod table_lock;
+mod temp;
 mod transaction;
 mod utility;
 mod view;
@@ -74,13 +75,14 @@ pub(crate) use cursor::CursorInfo;
 pub(crate) use execute::Tag;
 pub(crate) use explain_conflict::mode as lock_mode;
 pub(crate) use listed::Listed;
-pub(crate) use plan::{CatalogDefaults, bind_default, result_columns, stored_expr};
+pub(crate) use plan::{CatalogDefaults, bind_default, bind_over_row, result_columns, stored_expr};
 pub(crate) use script::SplitAt;
 pub(crate) use sequence::{Sequences, next_of, state as sequence_state};
 pub(crate) use sequence_calls::{
     SequenceCalls, SessionSequences, has_sequence_call, is_sequence_call, is_sequence_function,
 };
 pub(crate) use set::text_of as setting_text;
+pub(crate) use temp::{OnCommit, TEMP_SCHEMA};
 pub(crate) use view::{SessionInfo, View, ViewContext};
 pub(crate) use who::Who;
 pub(crate) use xact::XactId;
@@ -124,6 +126,8 @@ pub struct Session {
     /// Settings that every statement asks for.
     hot: Hot,
     tx: Transaction,
+    temp: Arc<temp::TempObjects>,
+    overlay: temp::Overlay,
     prepared: Statements,
     cursors: BTreeMap<String, SqlCursor>,
     cancel: CancelHandle,
@@ -257,6 +261,8 @@ impl Session {
             database: database.id,
             engine: engine.clone(),
             tx: Transaction::new(hot.modes),
+            temp: Arc::default(),
+            overlay: temp::Overlay::default(),
             settings,
             env: Arc::new(env),
             env_generation: 0,
@@ -365,6 +371,7 @@ impl Session {
     /// Ends the session: what is open is rolled back.
     pub async fn close(mut self) {
         self.rollback_transaction().await;
+        self.drop_temp().await;
         self.advisory.release_all().await;
     }
 
@@ -413,8 +420,9 @@ impl Session {
         env.schemas.retain(known);
         self.hot = Hot::new(&self.settings);
         self.context = format!(
-            "{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}",
+            "{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}\u{0}{}",
             self.database,
+            self.temp().generation(),
             self.settings.known("search_path"),
             self.settings.known("timezone"),
             self.settings.known("datestyle"),

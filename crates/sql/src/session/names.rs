@@ -11,8 +11,8 @@ use super::config::Assignment;
 use super::{Session, SessionInfo};
 use crate::privilege::{Authority, Lookup, has_privilege};
 use crate::sysviews::{
-    constraint_definition, index_definition, other_definition, quote, system_relation,
-    view_definition,
+    constraint_definition, index_column, index_definition, other_definition, quote,
+    system_relation, view_definition,
 };
 
 /// The catalog as one session sees it.
@@ -116,20 +116,47 @@ impl SessionNames {
         }
     }
 
+    /// The oid of an enumeration, or of an array of it.
+    fn type_oid(&self, text: &str) -> Option<u32> {
+        let (text, array) = match text.trim().strip_suffix("[]") {
+            Some(element) => (element, true),
+            None => (text, false),
+        };
+        let mut parts = split_name(text);
+        let name = parts.pop()?;
+        let find = |schema: &str| {
+            let schema = self.catalog.schema(self.database, schema)?;
+            self.catalog.enum_type(schema.id, &name).map(|ty| ty.id + u32::from(array))
+        };
+        match parts.pop() {
+            Some(schema) => find(&schema),
+            None => self.path.iter().find_map(|schema| find(schema)),
+        }
+    }
+
+    /// The name of an enumeration, or of an array of it, as `regtype` prints it.
+    fn type_shown(&self, oid: u32) -> Option<String> {
+        let (ty, suffix) = match self.catalog.enum_by_id(oid) {
+            Some(ty) => (ty, ""),
+            None => (self.catalog.enum_by_id(oid.checked_sub(1)?)?, "[]"),
+        };
+        let schema = self.schema_name(ty.schema);
+        Some(match self.is_visible(schema) {
+            true => format!("{}{suffix}", quote(&ty.name)),
+            false => format!("{}.{}{suffix}", quote(schema), quote(&ty.name)),
+        })
+    }
+
     fn is_visible(&self, schema: &str) -> bool {
         schema == "pg_catalog" || self.path.iter().any(|s| s == schema)
     }
 
-    fn indexdef(&self, oid: u32, column: i32) -> Datum {
+    fn indexdef(&self, oid: u32, column: i32, pretty: bool) -> Datum {
         let Some((table, index)) = self.index(oid) else { return Datum::Null };
+        let schema = self.schema_name(table.schema);
         match usize::try_from(column) {
-            Ok(0) | Err(_) => {
-                Datum::text(index_definition(self.schema_name(table.schema), table, index))
-            }
-            Ok(n) => table
-                .index_positions(index)
-                .get(n - 1)
-                .map_or(Datum::Null, |&p| Datum::text(quote(&table.columns[p].name))),
+            Ok(0) | Err(_) => Datum::text(index_definition(schema, table, index, pretty)),
+            Ok(n) => index_column(table, index, n, pretty),
         }
     }
 
@@ -255,8 +282,25 @@ impl SystemNames for SessionNames {
         Ok(known)
     }
 
+    fn enum_value(&self, ty: u32, label: &str) -> Option<i64> {
+        let labels = &self.catalog.enum_by_id(ty)?.labels;
+        labels.iter().find(|l| l.label == label).map(|l| l.value)
+    }
+
+    fn enum_label(&self, ty: u32, value: i64) -> Option<Arc<str>> {
+        let labels = &self.catalog.enum_by_id(ty)?.labels;
+        labels.iter().find(|l| l.value == value).map(|l| l.label.as_str().into())
+    }
+
+    fn enum_labels(&self, ty: u32) -> Vec<(i64, Arc<str>)> {
+        let found = self.catalog.enum_by_id(ty);
+        let labels = found.iter().flat_map(|ty| &ty.labels);
+        labels.map(|l| (l.value, l.label.as_str().into())).collect()
+    }
+
     fn oid_of(&self, kind: TypeId, name: &str) -> Option<u32> {
         match kind {
+            TypeId::Regtype => self.type_oid(name),
             TypeId::Regclass => self.relation_oid(name),
             TypeId::Regnamespace => {
                 let name = split_name(name).pop()?;
@@ -276,6 +320,7 @@ impl SystemNames for SessionNames {
 
     fn name_of(&self, kind: TypeId, oid: u32) -> Option<String> {
         match kind {
+            TypeId::Regtype => self.type_shown(oid),
             TypeId::Regclass => self.shown(oid),
             TypeId::Regnamespace => self.catalog.schema_by_id(oid).map(|s| quote(&s.name)),
             TypeId::Regrole => self.catalog.roles().find(|r| r.id == oid).map(|r| quote(&r.name)),
@@ -314,7 +359,7 @@ impl SystemNames for SessionNames {
                     Some(Datum::Int4(column)) => *column,
                     _ => 0,
                 };
-                self.indexdef(oid, column)
+                self.indexdef(oid, column, args.get(2) == Some(&Datum::Bool(true)))
             }
             "pg_get_constraintdef" => self.constraintdef(oid, args.get(1)),
             "pg_get_viewdef" => {
@@ -363,7 +408,7 @@ impl Session {
             catalog: catalog.clone(),
             info: self.info.clone(),
             database: self.database,
-            path: self.settings.search_path(),
+            path: self.search_path(),
             authority: self.authority.clone(),
             parts: OnceLock::new(),
         };

@@ -50,12 +50,7 @@ impl Defaults for CatalogDefaults<'_> {
     }
 
     fn over_row(&self, table: &Table, sql: &str, ty: Option<PgType>) -> Result<Scalar, SqlError> {
-        let columns: Vec<RelColumn> = (0u32..)
-            .zip(&table.columns)
-            .map(|(id, c)| RelColumn { id: ColId(id), name: c.name.as_str().into(), ty: c.ty })
-            .collect();
-        let layout: Vec<ColId> = columns.iter().map(|c| c.id).collect();
-        bind_stored(&self.view, self.env, sql, &columns, ty)?.over(&layout)
+        bind_over_row(&self.view, self.env, table, sql, ty)
     }
 
     fn referenced_positions(&self, table: &Table) -> Vec<usize> {
@@ -92,6 +87,22 @@ pub(crate) fn stored_expr(sql: &str) -> Result<ast::Expr, SqlError> {
         _ => None,
     };
     expr.ok_or_else(|| SqlError::internal(format!("stored expression: {sql}")))
+}
+
+/// Binds a stored expression over the slots of a table's row.
+pub(crate) fn bind_over_row(
+    view: &View<'_>,
+    env: &EvalEnv,
+    table: &Table,
+    sql: &str,
+    ty: Option<PgType>,
+) -> Result<Scalar, SqlError> {
+    let columns: Vec<RelColumn> = (0u32..)
+        .zip(&table.columns)
+        .map(|(id, c)| RelColumn { id: ColId(id), name: c.name.as_str().into(), ty: c.ty })
+        .collect();
+    let layout: Vec<ColId> = columns.iter().map(|c| c.id).collect();
+    bind_stored(view, env, sql, &columns, ty)?.over(&layout)
 }
 
 fn bind_stored(
@@ -207,7 +218,7 @@ impl Session {
         if let Some(catalog) = &self.tx.catalog {
             return Ok(catalog.clone());
         }
-        super::current_catalog(&self.engine).await
+        super::current_catalog(&self.engine).await.map(|catalog| self.with_temp(catalog))
     }
 
     /// Plans a statement under a catalog.
@@ -241,7 +252,7 @@ impl Session {
 
     /// A statement that has a point plan, without it.
     pub(super) fn bind_again(&mut self, job: &Job<'_>) -> Result<Statement, SqlError> {
-        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let catalog = self.known_catalog();
         self.set_names(&catalog);
         let Some(statement) = job.parsed.statement() else {
             return Err(SqlError::internal("a utility statement has no plan"));
@@ -254,7 +265,23 @@ impl Session {
 
     /// Names as this session sees them.
     pub(crate) fn view<'a>(&self, catalog: &'a CatalogSnapshot) -> View<'a> {
-        View::of_session(catalog, self.database, self.settings.search_path(), &self.authority)
+        View::of_session(catalog, self.database, self.search_path(), &self.authority)
+    }
+
+    /// The type that a name stands for, as the transaction sees it.
+    pub(super) fn type_named(&self, name: &ast::DataType) -> Result<PgType, SqlError> {
+        let catalog = self.known_catalog();
+        bind::type_in(name, &self.view(&catalog))
+    }
+
+    /// The type of an oid that a client has named.
+    #[must_use]
+    pub fn type_of_oid(&self, oid: u32) -> Option<PgType> {
+        let catalog = self.known_catalog();
+        let of = |oid: u32| catalog.enum_by_id(oid).map(|_| PgType::enumeration(oid));
+        PgType::from_oid(oid)
+            .or_else(|| of(oid))
+            .or_else(|| of(oid.checked_sub(1)?).map(PgType::to_array))
     }
 
     /// The plan of a prepared statement under `catalog`.

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::history::History;
 use super::modes::Modes;
+use super::temp::TempObjects;
 use crate::dml::Deferrals;
 use crate::settings::SettingsMark;
 use crate::{SqlError, SqlState};
@@ -41,6 +42,7 @@ struct Mark {
     kv: Option<Savepoint>,
     catalog: Option<Arc<CatalogSnapshot>>,
     changed_catalog: bool,
+    temp: Option<Arc<TempObjects>>,
     /// As in PostgreSQL, what SET TRANSACTION READ ONLY did behind the savepoint ends with it.
     read_only: bool,
     settings: SettingsMark,
@@ -62,6 +64,8 @@ pub(crate) struct Transaction {
     pub(crate) catalog: Option<Arc<CatalogSnapshot>>,
     /// It made `catalog` itself: nobody else may use it, nor plans made under it.
     pub(crate) changed_catalog: bool,
+    /// What it has made of the session's temporary objects.
+    pub(crate) temp: Option<Arc<TempObjects>>,
     /// Its COMMIT failed: nothing is left of it but its age.
     pub(crate) commit_failed: bool,
     /// Statements that used the key-value transaction.
@@ -99,6 +103,7 @@ impl Transaction {
             is_rerun: false,
             catalog: None,
             changed_catalog: false,
+            temp: None,
             commit_failed: false,
             statements: 0,
             marks: Vec::new(),
@@ -220,6 +225,7 @@ impl Transaction {
             kv: self.txn.as_ref().map(|t| t.savepoint()),
             catalog: self.catalog.clone(),
             changed_catalog: self.changed_catalog,
+            temp: self.temp.clone(),
             read_only: self.modes.read_only,
             settings,
             advisory,
@@ -263,6 +269,7 @@ impl Transaction {
         }
         self.catalog = mark.catalog.clone();
         self.changed_catalog = mark.changed_catalog;
+        self.temp = mark.temp.clone();
         self.modes.read_only = mark.read_only;
         self.block = Block::Explicit;
         Ok((mark.settings.clone(), mark.advisory))
@@ -274,6 +281,7 @@ impl Transaction {
             txn: self.txn.take(),
             catalog: self.catalog.take().filter(|_| self.changed_catalog),
             loaded: std::mem::take(&mut self.loaded),
+            temp: self.temp.take(),
         };
         let again = self.again.take();
         *self = Transaction::new(modes);
@@ -291,6 +299,7 @@ impl Transaction {
         self.block = block;
         self.catalog = None;
         self.changed_catalog = false;
+        self.temp = None;
         self.commit_failed = false;
         self.statements = 0;
         self.marks.clear();
@@ -312,6 +321,7 @@ pub(crate) struct Finished {
     pub(crate) txn: Option<Arc<Txn>>,
     pub(crate) catalog: Option<Arc<CatalogSnapshot>>,
     pub(crate) loaded: Vec<KeyRange>,
+    pub(crate) temp: Option<Arc<TempObjects>>,
 }
 
 /// 40001: the transaction is gone, its savepoints with it.

@@ -58,7 +58,7 @@ pub(super) async fn run(
         Parsed::Ddl(own) => {
             begin(session)?;
             session.refuse_if_read_only(own.verb())?;
-            ddl::run_own(session, own, sink).await
+            ddl::run_own(session, own, job.text, sink).await
         }
         Parsed::Role(statement) => {
             begin(session)?;
@@ -210,6 +210,7 @@ async fn discard(
             session.prepared.clear();
             session.cursors.clear();
             session.info.sequences.discard();
+            session.drop_temp().await;
             session.settings.reset_all();
             session.reset_who(true, sink)?;
             set::report_all(session, sink);
@@ -221,8 +222,11 @@ async fn discard(
             session.info.sequences.discard();
             Ok(Tag::Text("DISCARD SEQUENCES"))
         }
-        // There are no temporary tables, so none are left.
-        ast::DiscardObject::TEMP => Ok(Tag::Text("DISCARD TEMP")),
+        ast::DiscardObject::TEMP => {
+            session.refuse_in_block("DISCARD TEMP")?;
+            session.drop_temp().await;
+            Ok(Tag::Text("DISCARD TEMP"))
+        }
     }
 }
 
@@ -252,7 +256,7 @@ async fn prepare(
     statement: &Statement,
 ) -> Result<Tag, SqlError> {
     let declared: Result<Vec<Option<PgType>>, SqlError> =
-        types.iter().map(|t| crate::bind::type_of(t).map(Some)).collect();
+        types.iter().map(|t| session.type_named(t).map(Some)).collect();
     let text = statement.to_string();
     let prepared = session.prepare(&text, &declared?).await?;
     session.name_statement(name, prepared, true)?;
@@ -318,7 +322,7 @@ impl Session {
         ty: PgType,
         text: &str,
     ) -> Result<pgtypes::Datum, SqlError> {
-        let catalog = self.tx.catalog.clone().unwrap_or_else(|| self.engine.catalog.cached());
+        let catalog = self.known_catalog();
         let view = self.view(&catalog);
         let scalar =
             crate::bind::Binder::new(&view, &self.env, text).bind_expr_over(expr, &[], Some(ty))?;

@@ -119,6 +119,18 @@ impl View<'_> {
 }
 
 impl CatalogView for View<'_> {
+    fn enum_type(&self, schema: Option<&str>, name: &str) -> Option<pgtypes::PgType> {
+        let find = |schema: &str| {
+            let schema = self.catalog.schema(self.database, schema)?;
+            let found = self.catalog.enum_type(schema.id, name)?;
+            Some(pgtypes::PgType::enumeration(found.id))
+        };
+        match schema {
+            Some(schema) => find(schema),
+            None => self.path.iter().find_map(|schema| find(schema)),
+        }
+    }
+
     fn under(&self, path: &[String]) -> Box<dyn CatalogView + '_> {
         Box::new(View {
             catalog: self.catalog,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use catalog::{Column, Identity, Index, Table, View};
 use pgtypes::Datum;
 
+use super::index::{index_definition, index_expressions, index_predicate};
 use super::programs::operator_class;
 use super::roles::shown;
 use super::sequence::sequences;
@@ -94,6 +95,7 @@ struct Class<'a> {
     options: Datum,
     checks: usize,
     has_rules: bool,
+    temporary: bool,
     /// Foreign keys are triggers to PostgreSQL; psql looks for them only where there are some.
     has_triggers: bool,
     owner: u32,
@@ -119,7 +121,7 @@ fn class_row(class: Class<'_>) -> Row {
         oid(0),
         b(has_index),
         b(false),
-        text("p"),
+        text(if class.temporary { "t" } else { "p" }),
         text(kind),
         Datum::Int2(i16::try_from(attributes).unwrap_or(0)),
         Datum::Int2(i16::try_from(class.checks).unwrap_or(0)),
@@ -143,7 +145,8 @@ fn class_row(class: Class<'_>) -> Row {
 
 fn pg_class(cx: &ViewContext) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (_, table) in tables(cx) {
+    for (schema, table) in tables(cx) {
+        let temporary = schema == crate::session::TEMP_SCHEMA;
         let options = if table.options.is_empty() {
             Datum::Null
         } else {
@@ -159,14 +162,16 @@ fn pg_class(cx: &ViewContext) -> Vec<Row> {
             options,
             owner: table.owner,
             acl: shown(&cx.catalog, table.acl.as_ref()),
+            temporary,
             ..Class::of(table.id, &table.name, table.schema, table.columns.len())
         }));
         for index in indexes(table) {
-            let width = index.columns.len();
+            let width = index.columns.len() + index.include.len();
             rows.push(class_row(Class {
                 kind: "i",
                 am: BTREE,
                 owner: table.owner,
+                temporary,
                 ..Class::of(index.oid, &index.name, table.schema, width)
             }));
         }
@@ -222,6 +227,7 @@ impl<'a> Class<'a> {
             has_triggers: false,
             owner: OWNER,
             acl: Datum::Null,
+            temporary: false,
         }
     }
 }
@@ -252,7 +258,7 @@ fn attribute_row(
         Datum::Int2(i16::try_from(number).unwrap_or(0)),
         Datum::Int4(i32::from(ty.array)),
         Datum::Int4(-1),
-        Datum::Int4(ty.typmod),
+        Datum::Int4(ty.modifier()),
         b(by_value),
         text(super::types::align(ty)),
         text(super::types::storage(ty)),
@@ -299,7 +305,12 @@ fn pg_attribute(cx: &ViewContext) -> Vec<Row> {
         }
         for index in indexes(table) {
             for (n, position) in (1..).zip(table.index_positions(index)) {
-                let c = &table.columns[position];
+                let c = table.column_at(position);
+                rows.push(attribute_row(index.oid, &c.name, c.ty, n, false, false));
+            }
+            let included = table.positions(&index.include);
+            for (n, position) in (index.columns.len() + 1..).zip(included) {
+                let c = table.column_at(position);
                 rows.push(attribute_row(index.oid, &c.name, c.ty, n, false, false));
             }
         }
@@ -338,7 +349,8 @@ pub(super) fn relation_shown(cx: &ViewContext, id: u32) -> Option<String> {
     let schema = &catalog.schema_by_id(schema)?.name;
     let path = cx.settings.iter().find(|(name, ..)| *name == "search_path");
     let path = path.map_or("", |(_, value, _)| value.as_str());
-    let visible = path.split(',').any(|s| s.trim().trim_matches('"') == schema);
+    let visible = *schema == crate::session::TEMP_SCHEMA
+        || path.split(',').any(|s| s.trim().trim_matches('"') == schema);
     Some(match visible {
         true => quote(name),
         false => format!("{}.{}", quote(schema), quote(name)),
@@ -372,16 +384,21 @@ fn pg_index(cx: &ViewContext) -> Vec<Row> {
     let mut rows = Vec::new();
     for (_, table) in tables(cx) {
         for index in indexes(table) {
-            let width = Datum::Int2(i16::try_from(index.columns.len()).unwrap_or(0));
+            let width = |n: usize| Datum::Int2(i16::try_from(n).unwrap_or(0));
+            let keys = index.columns.len();
             let positions = table.index_positions(index);
+            let included = table.positions(&index.include);
+            let attributes = positions.iter().chain(&included);
+            // An expression is column 0.
+            let number = |&p: &usize| if table.is_computed(p) { 0 } else { p + 1 };
             let primary = index.id == table.primary.id;
             rows.push(vec![
                 oid(index.oid),
                 oid(table.id),
-                width.clone(),
-                width,
+                width(keys + included.len()),
+                width(keys),
                 b(index.unique),
-                b(false),
+                b(index.nulls_not_distinct),
                 b(primary),
                 b(false),
                 b(true),
@@ -391,17 +408,22 @@ fn pg_index(cx: &ViewContext) -> Vec<Row> {
                 b(true),
                 b(true),
                 b(false),
-                vector(positions.iter().map(|p| p + 1)),
+                vector(attributes.map(number)),
                 Datum::vector(
-                    positions.iter().map(|&p| oid(collation(table.columns[p].ty))).collect(),
+                    positions.iter().map(|&p| oid(collation(table.column_at(p).ty))).collect(),
                 ),
                 Datum::vector(
                     positions.iter().map(|&p| oid(operator_class(table.columns[p].ty))).collect(),
                 ),
                 // Bit 0: descending; bit 1: NULLs first.
-                vector(index.columns.iter().map(|c| if c.descending { 3 } else { 0 })),
-                Datum::Null,
-                Datum::Null,
+                vector(
+                    index
+                        .columns
+                        .iter()
+                        .map(|c| usize::from(c.descending) + 2 * usize::from(c.nulls_first())),
+                ),
+                index_expressions(table, index),
+                index_predicate(table, index).map_or(Datum::Null, text),
             ]);
         }
     }
@@ -445,27 +467,6 @@ fn pg_tables(cx: &ViewContext) -> Vec<Row> {
         .collect()
 }
 
-/// `CREATE INDEX …` as pg_get_indexdef prints it.
-pub(crate) fn index_definition(schema: &str, table: &Table, index: &Index) -> String {
-    let columns: Vec<String> = index
-        .columns
-        .iter()
-        .zip(table.index_positions(index))
-        .map(|(c, p)| {
-            let desc = if c.descending { " DESC" } else { "" };
-            format!("{}{desc}", quote(&table.columns[p].name))
-        })
-        .collect();
-    format!(
-        "CREATE {}INDEX {} ON {}.{} USING btree ({})",
-        if index.unique { "UNIQUE " } else { "" },
-        quote(&index.name),
-        quote(schema),
-        quote(&table.name),
-        columns.join(", ")
-    )
-}
-
 /// An identifier, quoted where it must be.
 pub(crate) use pgtypes::registry::quote_ident as quote;
 
@@ -478,7 +479,7 @@ fn pg_indexes(cx: &ViewContext) -> Vec<Row> {
                 text(&table.name),
                 text(&index.name),
                 Datum::Null,
-                text(index_definition(schema, table, index)),
+                text(index_definition(schema, table, index, false)),
             ]);
         }
     }

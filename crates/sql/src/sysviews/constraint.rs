@@ -173,5 +173,6 @@ pub(crate) fn constraint_definition(table: &Table, index: &Index) -> String {
     let kind = if index.id == table.primary.id { "PRIMARY KEY" } else { "UNIQUE" };
     let columns: Vec<String> =
         table.index_positions(index).iter().map(|&p| quote(&table.columns[p].name)).collect();
-    format!("{kind} ({})", columns.join(", "))
+    let nulls = if index.nulls_not_distinct { " NULLS NOT DISTINCT" } else { "" };
+    format!("{kind}{nulls} ({})", columns.join(", "))
 }

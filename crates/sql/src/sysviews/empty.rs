@@ -36,7 +36,6 @@ const TABLES: &[(&str, &str)] = &[
     ),
     ("pg_db_role_setting", "setdatabase:o setrole:o setconfig:T"),
     ("pg_default_acl", "oid:o defaclrole:o defaclnamespace:o defaclobjtype:c defaclacl:T"),
-    ("pg_enum", "oid:o enumtypid:o enumsortorder:f enumlabel:n"),
     ("pg_event_trigger", "oid:o evtname:n evtevent:n evtowner:o evtfoid:o evtenabled:c evttags:T"),
     (
         "pg_extension",

@@ -98,13 +98,20 @@ fn list_tables(cx: &ViewContext) -> Vec<Row> {
         ]
     };
     let mut rows: Vec<Row> =
-        tables(cx).map(|(schema, t)| row(schema, &t.name, "BASE TABLE", "YES")).collect();
+        tables(cx).map(|(schema, t)| row(schema, &t.name, kind_of(schema), "YES")).collect();
     rows.extend(stored_views(cx).map(|(schema, v)| row(schema, &v.name, "VIEW", "NO")));
     rows.extend(super::VIEWS.iter().map(|view| match view.is_table() {
         true => row(view.schema, view.name, "BASE TABLE", "YES"),
         false => row(view.schema, view.name, "VIEW", "NO"),
     }));
     rows
+}
+
+fn kind_of(schema: &str) -> &'static str {
+    match schema {
+        crate::session::TEMP_SCHEMA => "LOCAL TEMPORARY",
+        _ => "BASE TABLE",
+    }
 }
 
 fn optional(value: Option<i32>) -> Datum {
@@ -165,7 +172,13 @@ fn column_row(cx: &ViewContext, listed: &Listed<'_>) -> Row {
     let (precision, radix, scale) = numeric_facts(ty);
     let temporal =
         matches!(ty.id, TypeId::Time | TypeId::Timestamp | TypeId::Timestamptz | TypeId::Interval);
-    let data_type = if ty.array { "ARRAY".to_owned() } else { typmod::format_type(ty.base()) };
+    let data_type = match ty.id {
+        _ if ty.array => "ARRAY".to_owned(),
+        TypeId::Enum => "USER-DEFINED".to_owned(),
+        _ => typmod::format_type(ty.base()),
+    };
+    let of_type = ty.enum_oid().and_then(|oid| cx.catalog.enum_by_id(oid));
+    let type_schema = of_type.and_then(|ty| cx.catalog.schema_by_id(ty.schema));
     let identity =
         column.and_then(|c| Some((c.identity?, cx.catalog.sequence_by_id(c.sequence?)?)));
     let of_identity = |show: fn(&catalog::Sequence) -> String| {
@@ -192,7 +205,7 @@ fn column_row(cx: &ViewContext, listed: &Listed<'_>) -> Row {
         Datum::Null,
         Datum::Null,
         text(&cx.info.database_name),
-        text("pg_catalog"),
+        text(type_schema.map_or("pg_catalog", |schema| &schema.name)),
         text(ty.type_name()),
         text(if identity.is_some() { "YES" } else { "NO" }),
         identity.map_or(Datum::Null, |(kind, _)| {

@@ -12,6 +12,7 @@ mod contention;
 mod cursors;
 mod depend;
 mod empty;
+mod index;
 mod information;
 mod objects;
 mod programs;
@@ -207,9 +208,10 @@ pub(crate) fn find(schema: &str, name: &str) -> Option<Relation> {
         .map(|v| Relation::Virtual(v.clone()))
 }
 
-pub(crate) use class::{index_definition, quote};
+pub(crate) use class::quote;
 pub(crate) use constraint::{constraint_definition, other_definition};
 pub(crate) use depend::view_definition;
+pub(crate) use index::{index_column, index_definition, key_shown};
 pub(crate) use sequence::SequenceTable;
 
 pub(crate) use programs::{function_name, function_oid, program};

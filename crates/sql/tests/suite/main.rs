@@ -3,6 +3,7 @@
 
 mod constraints;
 mod explain;
+mod indexes;
 mod isolation;
 mod levels;
 mod limits;

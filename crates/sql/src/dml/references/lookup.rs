@@ -225,6 +225,7 @@ impl Search {
         let fits = |index: &catalog::Index| {
             let positions = table.index_positions(index);
             index.state == catalog::IndexState::Public
+                && index.predicate.is_none()
                 && positions.len() >= own.len()
                 && own.iter().all(|p| positions[..own.len()].contains(p))
         };

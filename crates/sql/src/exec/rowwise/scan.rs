@@ -1,11 +1,10 @@
 //! Reading a table by what is known of its rows.
 
-use std::cmp::Ordering as Order;
 use std::sync::atomic::Ordering;
 
 use base::Key;
 use bytes::Bytes;
-use catalog::RowDecoder;
+use catalog::{EntryDecoder, Index, RowDecoder};
 use kv::ScanOptions;
 use pgtypes::Datum;
 
@@ -14,6 +13,7 @@ use crate::error::SqlError;
 use crate::exec::access::{self, Access};
 use crate::exec::condition::{Comparison, Condition, Test};
 use crate::exec::scan::span_lock;
+use crate::indexed::Demands;
 use crate::ir::{ColId, Scalar, Scan};
 use crate::point::{column_of, comparison_with, same_key_form};
 
@@ -47,6 +47,8 @@ impl Known<'_> {
 pub(super) struct Source<'a> {
     pub(super) scan: &'a Scan,
     pub(super) layout: Vec<ColId>,
+    /// Positions of its columns.
+    wanted: Vec<usize>,
     decoder: RowDecoder,
 }
 
@@ -54,7 +56,8 @@ impl<'a> Source<'a> {
     pub(super) fn new(scan: &'a Scan) -> Self {
         let layout = scan.columns.iter().map(|(c, _)| c).chain(&scan.row_key).map(|c| c.id);
         let positions: Vec<usize> = scan.columns.iter().map(|(_, at)| *at).collect();
-        Source { scan, layout: layout.collect(), decoder: scan.table.codec().decoder(&positions) }
+        let decoder = scan.table.codec().decoder(&positions);
+        Source { scan, layout: layout.collect(), wanted: positions, decoder }
     }
 
     fn position_of(&self, id: ColId) -> Option<usize> {
@@ -79,12 +82,17 @@ impl Run<'_> {
         conjuncts: impl Iterator<Item = &'s Scalar>,
         known: Known<'_>,
     ) -> Result<Access, Stop> {
+        let conjuncts: Vec<&Scalar> = conjuncts.collect();
         let mut conditions = Vec::new();
-        for conjunct in conjuncts {
+        for conjunct in &conjuncts {
             conditions.extend(self.condition(source, conjunct, known)?);
         }
+        let table = &source.scan.table;
+        let position = |id| source.position_of(id);
+        let demands = Demands::new(table, conjuncts.into_iter(), &position, &self.ctx.params);
+        let implied = |index: &Index| demands.imply(index);
         // Some key is longer than any that is stored.
-        access::choose(&source.scan.table, &conditions).map_err(|_| Stop::GivenUp)
+        access::choose(table, &conditions, &implied).map_err(|_| Stop::GivenUp)
     }
 
     /// What a conjunct says about a column. It need not say all: the rows are checked again.
@@ -96,11 +104,11 @@ impl Run<'_> {
     ) -> Result<Option<Condition>, SqlError> {
         let value = |scalar: &Scalar| self.eval(&scalar.over(known.layout)?, known.row);
         let position = |id| source.position_of(id);
-        let types = |at: usize| source.scan.table.columns[at].ty;
+        let table = &source.scan.table;
+        let types = |at: usize| table.column_at(at).ty;
         match conjunct {
             Scalar::Call { .. } => {
                 let suffices = |scalar: &Scalar| known.suffices(scalar);
-                let table = &source.scan.table;
                 let found = comparison_with(conjunct, table, &position, &suffices);
                 let Some((column, op, constant)) = found else { return Ok(None) };
                 let op = match op {
@@ -114,21 +122,21 @@ impl Run<'_> {
                 Ok(Some(Condition { column, test: Test::Compare(op, value(constant)?) }))
             }
             Scalar::InList { needle, list, .. } => {
-                let Some(column) = column_of(needle, &position) else { return Ok(None) };
+                let Some(column) = column_of(table, needle, &position) else { return Ok(None) };
                 let fits = |s: &Scalar| known.suffices(s) && same_key_form(types(column), s.ty());
                 if !list.iter().all(fits) {
                     return Ok(None);
                 }
                 let values = list.iter().map(value).collect::<Result<Vec<_>, _>>()?;
-                Ok(Some(Condition { column, test: one_of(values) }))
+                Ok(Some(Condition { column, test: Test::one_of(values) }))
             }
             Scalar::Quantified { op, needle, array, all: false } if op.name == "=" => {
-                let Some(column) = column_of(needle, &position) else { return Ok(None) };
+                let Some(column) = column_of(table, needle, &position) else { return Ok(None) };
                 if !known.suffices(array) || !same_key_form(types(column), array.ty().element()) {
                     return Ok(None);
                 }
                 let Datum::Array(array) = value(array)? else { return Ok(None) };
-                Ok(Some(Condition { column, test: one_of(array.items.clone()) }))
+                Ok(Some(Condition { column, test: Test::one_of(array.items.clone()) }))
             }
             _ => Ok(None),
         }
@@ -153,6 +161,9 @@ impl Run<'_> {
         if access.spans.len() > SPANS_MAX {
             return Err(Stop::GivenUp);
         }
+        let codec = source.scan.table.codec();
+        let index = access.index.map(|at| &codec.indexes()[at]);
+        let alone = index.and_then(|index| EntryDecoder::new(codec, index, &source.wanted));
         let most = if access.bounded { ROWS_MAX } else { PROBE_ROWS };
         let mut read = 0;
         for span in &access.spans {
@@ -176,15 +187,27 @@ impl Run<'_> {
                     return Err(Stop::GivenUp);
                 }
                 left = page.resume;
-                let rows = match access.index {
-                    None => {
+                let rows = match (index, &alone) {
+                    (Some(index), Some(alone)) => {
+                        self.count_read(&page.rows)?;
+                        for (key, value) in &page.rows {
+                            let mut row = Vec::with_capacity(source.layout.len());
+                            let key = alone.decode(codec, index, (key, value), &mut row)?;
+                            if source.scan.row_key.is_some() {
+                                row.push(Datum::Bytea(key.0));
+                            }
+                            if self.passes(residual, &row)? {
+                                found.push(row);
+                            }
+                        }
+                        continue;
+                    }
+                    (None, _) => {
                         self.count_read(&page.rows)?;
                         page.rows
                     }
-                    Some(at) => {
-                        let rows = source.scan.table.codec();
-                        let codec = &rows.indexes()[at];
-                        let key = |(key, value): &(Key, Bytes)| rows.row_key(codec, key, value);
+                    (Some(index), None) => {
+                        let key = |(key, value): &(Key, Bytes)| codec.row_key(index, key, value);
                         let keys = page.rows.iter().map(key).collect::<Result<_, _>>()?;
                         self.rows_at(keys).await?
                     }
@@ -233,12 +256,4 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// One of these; NULL equals nothing.
-fn one_of(mut values: Vec<Datum>) -> Test {
-    values.retain(|value| !value.is_null());
-    values.sort_by(pgtypes::compare);
-    values.dedup_by(|a, b| pgtypes::compare(a, b) == Order::Equal);
-    Test::In(values)
 }

@@ -227,7 +227,13 @@ impl Forecast<'_> {
         self.footprint.writes.extend_from_slice(rows);
         let assigns = |index: &Index| {
             let positions = table.index_positions(index);
-            assigned.is_none_or(|assigned| positions.iter().any(|at| assigned.contains(at)))
+            let included = index.include.iter().filter_map(|id| table.position_of(*id));
+            let mut all = positions.into_iter().chain(included);
+            // An expression may mention any column.
+            index.predicate.is_some()
+                || assigned.is_none_or(|assigned| {
+                    all.any(|at| table.is_computed(at) || assigned.contains(&at))
+                })
         };
         let when = if self.cx.lone { When::AtCommit } else { When::Now };
         let moves = assigned.is_some() && assigns(&table.primary);
