@@ -16,6 +16,9 @@ use super::scope::{Collected, FromItem, plain_columns};
 use crate::error::SqlError;
 use crate::ir::{FunctionScan, Rel, RelColumn, Scalar, SetFunction};
 
+/// Names and types of the columns of a function's rows.
+type Columns = Vec<(&'static str, PgType)>;
+
 impl Binder<'_> {
     /// The array of a call's rows, and the columns of the function.
     fn rows_of(
@@ -23,7 +26,7 @@ impl Binder<'_> {
         name: &str,
         args: Vec<(Scalar, Span)>,
         span: Span,
-    ) -> Result<(Scalar, Vec<(&'static str, PgType)>), SqlError> {
+    ) -> Result<(Scalar, Columns), SqlError> {
         let types: Vec<_> = args.iter().map(|(arg, _)| arg.ty()).collect();
         let func = set_function(name, &types).map_err(|e| e.at(self.pos(span)))?;
         let columns = func.columns.clone();

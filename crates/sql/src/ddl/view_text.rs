@@ -1,5 +1,6 @@
 //! The text of a view for people: relations under the names that the reader's search path asks for.
 
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use catalog::{CatalogSnapshot, View};
@@ -18,7 +19,7 @@ pub(crate) fn view_text(
         return view.sql.clone();
     };
     let mut names = Names { catalog, view, shown, ctes: Vec::new() };
-    let _: ControlFlow<()> = statement.visit(&mut names);
+    let ControlFlow::Continue(()) = statement.visit(&mut names);
     statement.to_string()
 }
 
@@ -50,16 +51,16 @@ impl<F> Names<'_, F> {
 }
 
 impl<F: Fn(u32) -> Option<String>> VisitorMut for Names<'_, F> {
-    type Break = ();
+    type Break = Infallible;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Infallible> {
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             self.ctes.push(fold(&cte.alias.name));
         }
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<Infallible> {
         let found = name_parts(relation).ok().and_then(|parts| self.relation(&parts));
         if let Some(name) = found.and_then(|id| (self.shown)(id)) {
             // Quoted already, where it must be.

@@ -291,7 +291,8 @@ fn setting_name(p: &mut Parser<'_>) -> Result<String, ParserError> {
 }
 
 fn role_options(p: &mut Parser<'_>) -> Result<Vec<RoleOption>, ParserError> {
-    const FLAGS: [(&str, fn(bool) -> RoleOption); 5] = [
+    type Flag = fn(bool) -> RoleOption;
+    const FLAGS: [(&str, Flag); 5] = [
         ("superuser", RoleOption::Superuser),
         ("createdb", RoleOption::CreateDb),
         ("createrole", RoleOption::CreateRole),
