@@ -138,7 +138,9 @@ impl Binder<'_> {
             Expr::Exists { subquery, negated } => self.exists(subquery, *negated, cx),
             Expr::Subquery(query) => self.scalar_subquery(query, cx),
             Expr::Array(ast::Array { elem, named: _ }) => self.array(elem, expr.span(), cx),
-            Expr::CompoundFieldAccess { root, access_chain } => self.field_access(root, access_chain, cx),
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                self.field_access(root, access_chain, cx)
+            }
             Expr::AtTimeZone { timestamp, time_zone } => {
                 self.named_call("timezone", &[time_zone, timestamp], expr.span(), cx)
             }
