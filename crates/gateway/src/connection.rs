@@ -171,9 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn handle(&mut self, message: Message) -> Result<(), WireError> {
         match message {
             Message::Sync(_) => return self.sync().await,
+            // After an error too: some clients wait for it, and say Sync only then.
+            Message::Flush(_) => return self.wire.send().await,
             _ if self.skip_to_sync => return Ok(()),
             Message::Query(query) => return self.simple(&query.query).await,
-            Message::Flush(_) => return self.wire.send().await,
             // A COPY that failed: the client had not heard of it yet.
             Message::CopyData(_) | Message::CopyDone(_) | Message::CopyFail(_) => return Ok(()),
             _ => {}

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::TxnId;
 use parking_lot::Mutex;
@@ -35,6 +36,7 @@ pub struct Activity {
     id: u64,
     client: Client,
     began_us: u64,
+    closed: AtomicBool,
     now: Mutex<Now>,
 }
 
@@ -56,6 +58,7 @@ impl Activity {
             id,
             client,
             began_us: now_us,
+            closed: AtomicBool::new(false),
             now: Mutex::new(Now {
                 application: "".into(),
                 statement: "".into(),
@@ -70,6 +73,15 @@ impl Activity {
 
     pub(crate) fn is_of(&self, user: &str) -> bool {
         self.client.user == user
+    }
+
+    /// The session has ended. Its transactions may be asked about for a while.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// `application_name` has this value from now on.

@@ -94,7 +94,7 @@ impl Registry {
         let activity = Activity::new(id, client, now_us);
         let mut sessions = self.sessions.lock();
         if sessions.len() % SWEEP_EVERY == SWEEP_EVERY - 1 {
-            sessions.retain(|session| session.strong_count() > 0);
+            sessions.retain(|session| session.upgrade().is_some_and(|s| !s.is_closed()));
         }
         sessions.push(Arc::downgrade(&activity));
         activity
@@ -107,6 +107,7 @@ impl Registry {
 
     pub(crate) fn sessions(&self) -> Vec<kv::Activity> {
         let sessions = self.sessions.lock();
-        sessions.iter().filter_map(Weak::upgrade).map(|session| session.snapshot()).collect()
+        let open = sessions.iter().filter_map(Weak::upgrade).filter(|session| !session.is_closed());
+        open.map(|session| session.snapshot()).collect()
     }
 }

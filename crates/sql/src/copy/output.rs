@@ -78,21 +78,20 @@ async fn binary_rows(
     txn: &Arc<Txn>,
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
+    // Clients expect the header in one message with what follows it.
     let mut out = BytesMut::new();
     binary::header(&mut out);
-    sink.copy_out(&out);
     let mut cursor = session.open_query(query, &[], txn).await?;
     let mut count = 0;
     while let Some(rows) = cursor.next_rows().await? {
         for row in rows {
-            out.clear();
             binary::row(row.iter().zip(query.columns.iter().map(|c| c.ty)), &mut out);
             sink.copy_out(&out);
+            out.clear();
             count += 1;
         }
         sink.flush().await?;
     }
-    out.clear();
     binary::trailer(&mut out);
     sink.copy_out(&out);
     sink.copy_out_done();

@@ -270,7 +270,7 @@ impl Session {
             hot,
             prepared: Statements::default(),
             cursors: BTreeMap::new(),
-            _listens: Listens::new(&engine, options.backend_pid, &cancel),
+            _listens: Listens::new(&engine, options.backend_pid, &cancel, &activity),
             cancel,
             epoch: 0,
             names_key: (0, 0),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kv::Activity;
 use parking_lot::Mutex;
 
 use super::Engine;
@@ -18,6 +19,7 @@ pub(super) struct Listens {
     engine: Arc<Engine>,
     pid: i32,
     cancel: CancelHandle,
+    activity: Arc<Activity>,
 }
 
 impl Signals {
@@ -33,14 +35,21 @@ impl Signals {
 }
 
 impl Listens {
-    pub(super) fn new(engine: &Arc<Engine>, pid: i32, cancel: &CancelHandle) -> Listens {
+    pub(super) fn new(
+        engine: &Arc<Engine>,
+        pid: i32,
+        cancel: &CancelHandle,
+        activity: &Arc<Activity>,
+    ) -> Listens {
         engine.signals.0.lock().entry(pid).or_default().push(cancel.clone());
-        Listens { engine: engine.clone(), pid, cancel: cancel.clone() }
+        let (engine, cancel, activity) = (engine.clone(), cancel.clone(), activity.clone());
+        Listens { engine, pid, cancel, activity }
     }
 }
 
 impl Drop for Listens {
     fn drop(&mut self) {
+        self.activity.close();
         let mut sessions = self.engine.signals.0.lock();
         if let Some(handles) = sessions.get_mut(&self.pid) {
             handles.retain(|handle| !handle.is(&self.cancel));

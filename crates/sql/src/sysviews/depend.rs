@@ -32,6 +32,13 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
         ),
         view(
             "pg_catalog",
+            "pg_extension",
+            "oid:o extname:n extowner:o extnamespace:o extrelocatable:b extversion extconfig:O \
+             extcondition:T",
+            Source::Catalog(pg_extension),
+        ),
+        view(
+            "pg_catalog",
             "pg_rewrite",
             "oid:o rulename:n ev_class:o ev_type:c ev_enabled:c is_instead:b ev_qual ev_action",
             Source::Catalog(pg_rewrite),
@@ -75,11 +82,31 @@ fn pg_description(cx: &ViewContext) -> Vec<Row> {
     for (_, sequence) in sequences(cx) {
         sequence.comment.iter().for_each(|comment| add(sequence.id, class, 0, comment));
     }
+    let about = "the cluster: ranges, nodes, transactions, waits, conflicts";
+    add(EXTENSION, catalog_oid("pg_extension"), 0, about);
     for schema in cx.catalog.schemas_of(cx.info.database) {
         let class = catalog_oid("pg_namespace");
         schema.comment.iter().for_each(|comment| add(schema.id, class, 0, comment));
     }
     rows
+}
+
+/// The oid of what schema `conclave` and its views are members of: pg_dump leaves out what an extension
+/// that comes with the server brings.
+const EXTENSION: u32 = 11_999;
+
+fn pg_extension(cx: &ViewContext) -> Vec<Row> {
+    let schema = cx.catalog.schema(cx.info.database, "conclave").map_or(0, |schema| schema.id);
+    vec![vec![
+        oid(EXTENSION),
+        text("conclave"),
+        oid(super::OWNER),
+        oid(schema),
+        Datum::Bool(false),
+        text(env!("CARGO_PKG_VERSION")),
+        Datum::Null,
+        Datum::Null,
+    ]]
 }
 
 /// The rule that makes a view of it. Oids are unique per system table only.
@@ -111,6 +138,13 @@ fn pg_depend(cx: &ViewContext) -> Vec<Row> {
         vec![oid(from.0), oid(from.1), int4(from.2), oid(to.0), oid(to.1), int4(to.2), text(kind)]
     };
     let mut rows = Vec::new();
+    let extension = (catalog_oid("pg_extension"), EXTENSION, 0);
+    if let Some(schema) = cx.catalog.schema(cx.info.database, "conclave") {
+        rows.push(row((catalog_oid("pg_namespace"), schema.id, 0), extension, "e"));
+    }
+    for view in super::all_of(|view| view.schema == "conclave") {
+        rows.push(row((class, view.oid, 0), extension, "e"));
+    }
     for (_, sequence) in sequences(cx) {
         let Some((table, column)) = sequence.owned_by else { continue };
         let Some(table) = cx.catalog.table_by_id(table) else { continue };

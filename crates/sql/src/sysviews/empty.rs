@@ -38,11 +38,6 @@ const TABLES: &[(&str, &str)] = &[
     ("pg_default_acl", "oid:o defaclrole:o defaclnamespace:o defaclobjtype:c defaclacl:T"),
     ("pg_event_trigger", "oid:o evtname:n evtevent:n evtowner:o evtfoid:o evtenabled:c evttags:T"),
     (
-        "pg_extension",
-        "oid:o extname:n extowner:o extnamespace:o extrelocatable:b extversion extconfig:O \
-         extcondition:T",
-    ),
-    (
         "pg_foreign_data_wrapper",
         "oid:o fdwname:n fdwowner:o fdwhandler:o fdwvalidator:o fdwacl:T fdwoptions:T",
     ),

@@ -11,6 +11,7 @@ use pgtypes::Datum;
 
 use super::computed::Computed;
 use super::scan::{Known, Source};
+use super::subquery::{Memo, Over};
 use super::{PAIRS_MAX, Run, Stop, Table, identity};
 use crate::error::SqlError;
 use crate::exec::access::Access;
@@ -24,6 +25,8 @@ const LOOKUPS_MAX: usize = 200;
 struct Inputs<'a> {
     rels: Vec<&'a Rel>,
     conjuncts: Vec<&'a Scalar>,
+    /// Those with subqueries, which are looked at last.
+    late: Vec<&'a Scalar>,
 }
 
 impl<'a> Inputs<'a> {
@@ -31,7 +34,10 @@ impl<'a> Inputs<'a> {
         match rel {
             Rel::Filter { input, predicate } => {
                 self.add(input);
-                self.conjuncts.extend(predicate.conjuncts());
+                let (late, conjuncts): (Vec<&Scalar>, Vec<&Scalar>) =
+                    predicate.conjuncts().iter().partition(|c| c.has_subquery());
+                self.conjuncts.extend(conjuncts);
+                self.late.extend(late);
             }
             Rel::Join(join) if join.kind == JoinKind::Inner && !join.lateral => {
                 self.add(&join.left);
@@ -96,12 +102,36 @@ impl Run<'_> {
         let mut inputs = Inputs::default();
         inputs.add(rel);
         // A goal can be kept to where no row of the only input is dropped later.
-        let goal = goal.filter(|_| inputs.rels.len() == 1);
+        let goal = goal.filter(|_| inputs.rels.len() == 1 && inputs.late.is_empty());
         let mut table = self.first(&mut inputs, goal).await?;
         while !inputs.rels.is_empty() {
             table = self.next(&mut inputs, table).await?;
         }
+        if !inputs.late.is_empty() {
+            self.keep_by_subqueries(&mut table, &inputs.late).await?;
+        }
         Ok(table)
+    }
+
+    async fn keep_by_subqueries(
+        &self,
+        table: &mut Table,
+        conditions: &[&Scalar],
+    ) -> Result<(), Stop> {
+        let conditions = over(conditions, &table.layout)?;
+        let memo = Memo::default();
+        let mut kept = Vec::new();
+        'rows: for row in std::mem::take(&mut table.rows) {
+            for condition in &conditions {
+                let at = Over { layout: &table.layout, row: &row, memo: &memo };
+                if self.value(condition, at).await? != Datum::Bool(true) {
+                    continue 'rows;
+                }
+            }
+            kept.push(row);
+        }
+        table.rows = kept;
+        Ok(())
     }
 
     /// Reads the input that is found best by itself.
@@ -405,6 +435,7 @@ fn mentioned(conjuncts: &[&Scalar], layout: &[ColId]) -> Vec<(usize, pgtypes::Pg
 fn scan_under_filters(rel: &Rel) -> Option<(&Rel, Vec<&Scalar>)> {
     match rel {
         Rel::Scan(_) | Rel::Virtual(_) => Some((rel, Vec::new())),
+        Rel::Filter { predicate, .. } if predicate.has_subquery() => None,
         Rel::Filter { input, predicate } => {
             let (scan, mut conjuncts) = scan_under_filters(input)?;
             conjuncts.extend(predicate.conjuncts());

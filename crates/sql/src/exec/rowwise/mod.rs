@@ -24,6 +24,7 @@ mod function;
 mod group;
 mod join;
 mod scan;
+mod subquery;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -36,6 +37,7 @@ use super::ExecContext;
 use super::rows::Rows;
 use crate::error::{SqlError, SqlState};
 use crate::ir::{ColId, JoinKind, Rel, Scalar, SetOp, SortKey, eval};
+use subquery::{Memo, Over};
 
 /// Most rows that a try reads from tables.
 const ROWS_MAX: usize = 2_000;
@@ -50,6 +52,13 @@ const PAIRS_MAX: usize = 200_000;
 
 /// The rows of a relation, if it is a small one made of simple operators.
 pub(super) async fn rows(ctx: &ExecContext, rel: &Rel) -> Result<Option<Rows>, SqlError> {
+    let subqueries = subquery::is_computed(rel);
+    let deep = |scalar: &Scalar| scalar.has_subquery();
+    let mut any = false;
+    rel.for_each_rel(&mut |node| any |= node.scalars().into_iter().any(deep));
+    if any && !subqueries {
+        return Ok(None);
+    }
     if !qualifies(rel, DEPTH_MAX) || (reads_tables(rel) && rel.is_volatile()) {
         return Ok(None);
     }
@@ -89,8 +98,14 @@ fn qualifies(rel: &Rel, depth: usize) -> bool {
     };
     operator
         && depth > 0
-        && !rel.scalars().into_iter().any(Scalar::has_subquery)
+        && (!rel.scalars().into_iter().any(Scalar::has_subquery) || runs_subqueries(rel, depth))
         && rel.inputs().into_iter().all(|input| qualifies(input, depth - 1))
+}
+
+/// Whether its subqueries are of those that are run here: of an expression, or of a condition.
+fn runs_subqueries(rel: &Rel, depth: usize) -> bool {
+    matches!(rel, Rel::Project { .. } | Rel::Filter { .. })
+        && rel.scalars().into_iter().all(|scalar| subquery::are_runnable(scalar, depth))
 }
 
 fn reads_tables(rel: &Rel) -> bool {
@@ -182,6 +197,10 @@ impl Run<'_> {
                         .map(|(_, s)| s.over(&input.layout))
                         .collect::<Result<_, _>>()?;
                     let layout = exprs.iter().map(|(column, _)| column.id).collect();
+                    if over.iter().any(Scalar::has_subquery) {
+                        let rows = self.with_subqueries(&over, &input).await?;
+                        return Ok(Table { layout, rows });
+                    }
                     let made = |row: &Vec<Datum>| over.iter().map(|s| self.eval(s, row)).collect();
                     let rows = input.rows.iter().map(made).collect::<Result<_, SqlError>>()?;
                     Ok(Table { layout, rows })
@@ -218,6 +237,25 @@ impl Run<'_> {
                 _ => Err(Stop::GivenUp),
             }
         })
+    }
+
+    /// Expressions over rows, subqueries among them.
+    async fn with_subqueries(
+        &self,
+        over: &[Scalar],
+        input: &Table,
+    ) -> Result<Vec<Vec<Datum>>, Stop> {
+        let memo = Memo::default();
+        let mut rows = Vec::with_capacity(input.rows.len());
+        for row in &input.rows {
+            let at = Over { layout: &input.layout, row, memo: &memo };
+            let mut made = Vec::with_capacity(over.len());
+            for scalar in over {
+                made.push(self.value(scalar, at).await?);
+            }
+            rows.push(made);
+        }
+        Ok(rows)
     }
 
     /// The number in LIMIT or OFFSET; none for NULL.
