@@ -97,7 +97,7 @@ pub(crate) struct Exchange {
 }
 
 /// Attributes of a message, in their order.
-fn attribute<'a>(text: Option<&'a str>, name: char) -> Result<&'a str, Failure> {
+fn attribute(text: Option<&str>, name: char) -> Result<&str, Failure> {
     let value = text.and_then(|text| text.strip_prefix(name)?.strip_prefix('='));
     value.ok_or(Failure::Malformed("attribute missing"))
 }
