@@ -56,7 +56,7 @@ pub(crate) async fn init(dialer: &Dialer, address: &str) -> Result<String, Start
         .await?
         .init(InitRequest {})
         .await
-        .map_err(|status| peer_error(address, status.message()))?
+        .map_err(|status| broke(address, &status))?
         .into_inner();
     if answer.already {
         return Err(StartError::AlreadyInitialised(answer.cluster_id));
@@ -90,6 +90,16 @@ fn tls_reason(error: &tonic::transport::Error) -> Option<String> {
         cause = error.source();
     }
     None
+}
+
+/// Why a node did not answer. A secure node ends a connection in the clear without a word.
+pub(crate) fn broke(address: &str, status: &tonic::Status) -> StartError {
+    match status.message() {
+        "transport error" => {
+            peer_error(address, "the connection broke; a secure node needs --certs-dir")
+        }
+        message => peer_error(address, message),
+    }
 }
 
 pub(crate) fn peer_error(address: &str, reason: &str) -> StartError {

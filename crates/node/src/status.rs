@@ -42,7 +42,7 @@ pub(crate) async fn fetch(dialer: &Dialer, address: &str) -> Result<StatusRespon
     let answer = client
         .status(StatusRequest::default())
         .await
-        .map_err(|status| cluster::peer_error(address, status.message()))?;
+        .map_err(|status| cluster::broke(address, &status))?;
     Ok(answer.into_inner())
 }
 

@@ -161,10 +161,7 @@ impl Cluster {
 /// How the cluster at --url is reached.
 fn connector(args: &CheckArgs) -> Result<Connector, CheckError> {
     let Some(folder) = &args.certs_dir else { return Ok(Connector::default()) };
-    let config: Result<Config, _> = args.url.parse();
-    let user = config.ok().and_then(|config| config.get_user().map(str::to_owned));
-    let user = user.unwrap_or_else(|| "conclave".to_owned());
-    Ok(Connector::secure(folder, &user)?)
+    Ok(Connector::secure_for(folder, &args.url)?)
 }
 
 async fn connect(connector: &Connector, url: &str) -> Option<Client> {

@@ -15,7 +15,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use tokio_rustls::TlsConnector;
 
 /// Connects clients.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Connector(Option<Arc<ClientConfig>>);
 
 impl Connector {
@@ -27,14 +27,25 @@ impl Connector {
         Ok(Connector(Some(Arc::new(config))))
     }
 
+    /// The same, for the user of a connection string.
+    pub fn secure_for(folder: &Path, url: &str) -> Result<Connector, CertError> {
+        let config: Result<Config, _> = url.parse();
+        let user = config.ok().and_then(|config| config.get_user().map(str::to_owned));
+        Connector::secure(folder, user.as_deref().unwrap_or("conclave"))
+    }
+
     /// A client of the server at a connection string.
     pub async fn connect(&self, url: &str) -> Result<Client, tokio_postgres::Error> {
+        self.connect_with(url.parse()?).await
+    }
+
+    /// A client of a server.
+    pub async fn connect_with(&self, mut config: Config) -> Result<Client, tokio_postgres::Error> {
         let Some(tls) = &self.0 else {
-            let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+            let (client, connection) = config.connect(NoTls).await?;
             tokio::spawn(async move { drop(connection.await) });
             return Ok(client);
         };
-        let mut config: Config = url.parse()?;
         config.ssl_mode(tokio_postgres::config::SslMode::Require);
         let (client, connection) = config.connect(Tls(tls.clone())).await?;
         tokio::spawn(async move { drop(connection.await) });

@@ -133,6 +133,7 @@ impl Session {
             self.statement_txn().await?
         };
         let catalog = self.visible_catalog(&txn).await?;
+        let before = self.told();
         match change {
             Become::Role { name, .. } => {
                 if let Some(name) = name {
@@ -152,7 +153,7 @@ impl Session {
         // The catalog that decided also says what the new role may do.
         self.refresh_env();
         self.set_names(&catalog);
-        self.tell_who(sink);
+        self.tell_who(&before, sink);
         Ok(Tag::Text("SET"))
     }
 
@@ -183,6 +184,7 @@ impl Session {
         session: bool,
         sink: &mut dyn Sink,
     ) -> Result<Tag, SqlError> {
+        let before = self.told();
         self.settings.reset("role")?;
         if session {
             self.settings.reset("session_authorization")?;
@@ -191,15 +193,24 @@ impl Session {
             self.settings.commit();
         }
         self.refresh_env();
-        self.tell_who(sink);
+        self.tell_who(&before, sink);
         Ok(Tag::Text("RESET"))
     }
 
-    /// What of it the client is told.
-    fn tell_who(&self, sink: &mut dyn Sink) {
-        let superuser = if self.authority.is_superuser() { "on" } else { "off" };
-        sink.parameter_status("is_superuser", superuser);
-        sink.parameter_status("session_authorization", &self.env.session_user);
+    /// What a client has been told of who the session is.
+    fn told(&self) -> (bool, String) {
+        (self.authority.is_superuser(), self.env.session_user.clone())
+    }
+
+    /// Tells the client what has changed of it.
+    fn tell_who(&self, before: &(bool, String), sink: &mut dyn Sink) {
+        let (superuser, session_user) = self.told();
+        if superuser != before.0 {
+            sink.parameter_status("is_superuser", if superuser { "on" } else { "off" });
+        }
+        if session_user != before.1 {
+            sink.parameter_status("session_authorization", &session_user);
+        }
     }
 
     /// Who the settings say the session is.

@@ -19,6 +19,7 @@ use clap::Args;
 use parking_lot::Mutex;
 use sqllogictest::{Control, DefaultColumnType, QueryExpect, Record, ResultMode, Runner};
 
+use crate::connect::Connector;
 use crate::error::CheckError;
 use wire::{Printed, Wire, connect};
 
@@ -35,6 +36,9 @@ pub struct SuiteArgs {
     #[arg(long, env = "CONCLAVE_URL", value_name = "URL")]
     #[arg(default_value = "postgres://conclave@127.0.0.1:15432/conclave")]
     pub url: Vec<String>,
+    /// Folder of certificates, for a secure cluster.
+    #[arg(long, env = "CONCLAVE_CERTS_DIR", value_name = "DIR")]
+    pub certs_dir: Option<PathBuf>,
     /// What `onlyif` and `skipif` may ask for, besides `conclave`.
     #[arg(long, value_name = "LABEL")]
     pub label: Vec<String>,
@@ -49,6 +53,8 @@ pub struct Target {
     pub engine: &'static str,
     /// Further labels.
     pub labels: Vec<String>,
+    /// How they are reached.
+    pub connector: Connector,
 }
 
 /// What became of a file.
@@ -71,7 +77,12 @@ pub fn test(args: &SuiteArgs) -> Result<bool, CheckError> {
         .enable_all()
         .build()
         .map_err(|source| CheckError::Spawn { program: "a runtime".to_owned(), source })?;
-    let target = Target { urls: args.url.clone(), engine: "conclave", labels: args.label.clone() };
+    let connector = match &args.certs_dir {
+        Some(folder) => Connector::secure_for(folder, &args.url[0])?,
+        None => Connector::default(),
+    };
+    let (urls, labels) = (args.url.clone(), args.label.clone());
+    let target = Target { urls, engine: "conclave", labels, connector };
     let mut files = Vec::new();
     for path in &args.paths {
         collect(path, &mut files)?;
@@ -123,7 +134,7 @@ pub fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), CheckError> 
 pub async fn run(file: &Path, target: &Target, database: &str) -> Result<Outcome, CheckError> {
     let failed = |source| CheckError::File { path: file.to_owned(), source };
     let text = std::fs::read_to_string(file).map_err(failed)?;
-    let admin = connect(&target.urls[0], None)
+    let admin = connect(&target.connector, &target.urls[0], None)
         .await
         .map_err(|error| CheckError::NoNode(format!("{}: {error}", target.urls[0])))?;
     let setup = async |statement: String| {
@@ -157,7 +168,11 @@ async fn run_text(text: &str, file: &Path, target: &Target, database: &str) -> O
         let url = target.urls[next % target.urls.len()].clone();
         next += 1;
         let (engine, printed) = (target.engine, printed.clone());
-        async move { Ok(Wire { client: connect(&url, Some(database)).await?, engine, printed }) }
+        let connector = target.connector.clone();
+        async move {
+            let client = connect(&connector, &url, Some(database)).await?;
+            Ok(Wire { client, engine, printed })
+        }
     });
     for label in &target.labels {
         runner.add_label(label);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sqllogictest::{DBOutput, DefaultColumnType};
-use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
+
+use crate::connect::Connector;
 
 /// How values are printed before they are compared.
 #[derive(Debug, Clone)]
@@ -89,14 +91,16 @@ impl sqllogictest::AsyncDB for Wire {
 }
 
 /// Connects to the database of that name, or that of the URL.
-pub(super) async fn connect(url: &str, database: Option<&str>) -> Result<Client, Error> {
+pub(super) async fn connect(
+    connector: &Connector,
+    url: &str,
+    database: Option<&str>,
+) -> Result<Client, Error> {
     let mut config: Config = url.parse()?;
     if let Some(database) = database {
         config.dbname(database);
     }
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move { drop(connection.await) });
-    Ok(client)
+    connector.connect_with(config).await
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use workload::Connector;
 use workload::suite::{self, Target};
 
 /// The project's SQL files, in order.
@@ -17,7 +18,8 @@ pub(crate) fn files() -> Vec<PathBuf> {
 /// Panics with what was wrong.
 pub(crate) async fn run(engine: &'static str, files: Vec<PathBuf>, ports: &[u16]) {
     let url = |port| format!("postgres://conclave@127.0.0.1:{port}/conclave");
-    let target = Target { urls: ports.iter().map(url).collect(), engine, labels: Vec::new() };
+    let (urls, labels) = (ports.iter().map(url).collect(), Vec::new());
+    let target = Target { urls, engine, labels, connector: Connector::default() };
     let mut failures = Vec::new();
     for (n, file) in files.into_iter().enumerate() {
         let ran = suite::run(&file, &target, &format!("file_{n}")).await;

@@ -10,7 +10,7 @@ use crate::ddl::{new_oids, notice};
 use crate::privilege::insufficient;
 use crate::session::api::Sink;
 use crate::session::{Session, setting_text};
-use crate::settings::Settings;
+use crate::settings::{SETTINGS, Settings};
 use crate::{SqlError, SqlState};
 
 /// The name of a role that is to be.
@@ -228,6 +228,11 @@ pub(super) async fn alter(
     Ok(())
 }
 
+/// Whether a setting of a role is not the one of that name.
+fn other(name: &str) -> impl Fn(&(String, String)) -> bool {
+    move |(known, _)| !known.eq_ignore_ascii_case(name)
+}
+
 pub(super) async fn configure(
     session: &mut Session,
     ddl: &mut Ddl,
@@ -244,12 +249,13 @@ pub(super) async fn configure(
         Configuration::Set(name, values) => match setting_text(values)? {
             Some(value) => {
                 let (name, value) = Settings::default().set(name, &value)?;
-                next.settings.retain(|(known, _)| *known != name);
-                next.settings.push((name, value));
+                let shown = SETTINGS.iter().find(|s| s.name.eq_ignore_ascii_case(&name));
+                next.settings.retain(other(&name));
+                next.settings.push((shown.map_or(name, |s| s.name.to_owned()), value));
             }
-            None => next.settings.retain(|(known, _)| known != name),
+            None => next.settings.retain(other(name)),
         },
-        Configuration::Reset(name) => next.settings.retain(|(known, _)| known != name),
+        Configuration::Reset(name) => next.settings.retain(other(name)),
         Configuration::ResetAll => next.settings.clear(),
     }
     ddl.write(session, vec![Change::PutRole(next)]).await
