@@ -96,7 +96,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 self.describe_columns(columns.as_ref(), &formats);
                 Ok(())
             }
-            None => Err(self.failed(sqlstate::no_portal(name))),
+            // One that SQL has declared: psycopg describes it before it fetches.
+            None => match self.session.cursor_columns(name) {
+                Some((columns, binary)) => {
+                    let formats = if binary { Formats::Binary } else { Formats::Text };
+                    self.describe_columns(Some(&columns), &formats);
+                    Ok(())
+                }
+                None => Err(self.failed(sqlstate::no_portal(name))),
+            },
         }
     }
 
@@ -127,8 +135,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             self.session.close_prepared(name);
         } else if name.is_empty() {
             self.unnamed_portal = None;
-        } else {
-            self.portals.remove(name);
+        } else if self.portals.remove(name).is_none() {
+            self.session.drop_cursor(name);
         }
         self.wire.reply(&CloseComplete::new());
         Ok(())

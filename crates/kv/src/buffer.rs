@@ -5,8 +5,8 @@
 //!
 //! # Invariants
 //!
-//! - **W1** `bytes` is the sum over entries and undo log of key, value and a fixed overhead, which is what they
-//!   were seen to take, the commit's copies included.
+//! - **W1** `bytes` is the sum over entries and undo log of key, value and a fixed overhead, which is what
+//!   they were seen to take, the commit's copies included.
 //! - **W2** `must_not_exist` says what holds of the key in the *store*: it is set by an insert that is
 //!   the first write of the key, and stays when the key is written again.
 

@@ -38,7 +38,7 @@ async fn connect(
 }
 
 fn code(outcome: Result<Client, tokio_postgres::Error>) -> String {
-    let error = outcome.err().expect("refused");
+    let Err(error) = outcome else { panic!("it got in") };
     error.code().map_or_else(|| format!("{error:?}"), |code| code.code().to_owned())
 }
 

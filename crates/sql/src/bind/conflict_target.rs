@@ -1,7 +1,8 @@
 //! What ON CONFLICT infers unique indexes from, where that is more than a list of columns.
 //!
 //! ```text
-//!   ON CONFLICT (lower(a), b) WHERE c DO …  ->  ON CONFLICT ON CONSTRAINT "mark target lower(a), b mark c" DO …
+//!   ON CONFLICT (lower(a), b) WHERE c DO …
+//!     ->  ON CONFLICT ON CONSTRAINT "mark target lower(a), b mark c" DO …
 //! ```
 //!
 //! An index is meant if its columns and expressions are exactly those listed, and if it is a partial one, if

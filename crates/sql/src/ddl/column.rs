@@ -1,7 +1,7 @@
 //! What the definition of a column says.
 
 use catalog::{Column, Identity, ObjectKind, Sequence, Table};
-use sqlparser::ast::{ColumnOption, Expr, GeneratedAs};
+use sqlparser::ast::{ColumnOption, Expr, GeneratedAs, ObjectName};
 
 use super::constraint::{CheckDef, Def, ForeignDef};
 use super::expression::{self, Use};
@@ -219,14 +219,37 @@ pub(super) fn column_sequence(
     column: &Column,
     options: &[SequenceOption],
 ) -> Result<Sequence, SqlError> {
-    let base = format!("{}_{}", table.name, column.name);
-    let name = free_name(&ddl.catalog, table.schema, taken, &base, "seq");
+    let given = options.iter().find_map(|option| match option {
+        SequenceOption::Name(name) => Some(name),
+        _ => None,
+    });
+    let name = match given {
+        Some(name) => sequence_named(ddl, table, name)?,
+        None => {
+            let base = format!("{}_{}", table.name, column.name);
+            free_name(&ddl.catalog, table.schema, taken, &base, "seq")
+        }
+    };
     taken.push(name.clone());
     let mut sequence = Sequence::new(id, table.schema, name, table.owner, column.ty.base());
     sequence.acl = ddl.catalog.acl_of_new(ObjectKind::Sequence, table.owner, table.schema);
-    super::sequence::apply(&mut sequence, options, true)?;
     sequence.owned_by = Some((table.id, column.id));
+    super::sequence::apply(&mut sequence, options, true)?;
     Ok(sequence)
+}
+
+/// SEQUENCE NAME: a name that is free in the table's schema.
+fn sequence_named(ddl: &Ddl, table: &Table, name: &ObjectName) -> Result<String, SqlError> {
+    let mut parts = crate::bind::name_parts(name)?;
+    let short = parts.pop().ok_or_else(|| SqlError::syntax("empty name of a sequence"))?;
+    let schema = ddl.catalog.schema_by_id(table.schema).map_or("", |schema| schema.name.as_str());
+    if parts.last().is_some_and(|given| given != schema) {
+        return Err(SqlError::unsupported("an identity sequence in another schema than its table"));
+    }
+    if ddl.catalog.relation_exists(table.schema, &short) {
+        return Err(super::duplicate_relation(&short));
+    }
+    Ok(short)
 }
 
 /// The order of text is bytewise; a clause that says so is fine.

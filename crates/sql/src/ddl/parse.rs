@@ -75,6 +75,8 @@ pub(crate) enum SequenceOption {
     Cycle(bool),
     /// OWNED BY; `None` for NONE.
     OwnedBy(Option<ObjectName>),
+    /// SEQUENCE NAME, of an identity column that is being made: pg_dump says it.
+    Name(ObjectName),
 }
 
 impl SequenceOption {
@@ -338,6 +340,9 @@ fn sequence_option(p: &mut Parser<'_>) -> Result<Option<SequenceOption>, ParserE
         word(p, "by")?;
         let none = is_word(p, "none");
         SequenceOption::OwnedBy(if none { None } else { Some(p.parse_object_name(false)?) })
+    } else if is_word(p, "sequence") {
+        word(p, "name")?;
+        SequenceOption::Name(p.parse_object_name(false)?)
     } else {
         return Ok(None);
     }))

@@ -56,6 +56,11 @@ pub(super) fn apply(
             SequenceOption::Cache(value) => sequence.cache = *value,
             SequenceOption::Cycle(cycle) => sequence.cycle = *cycle,
             SequenceOption::OwnedBy(_) => {}
+            // Of an identity column that is being made, by its name; of no other sequence.
+            SequenceOption::Name(_) if is_new && sequence.owned_by.is_some() => {}
+            SequenceOption::Name(_) => {
+                return Err(SqlError::syntax("invalid sequence option SEQUENCE NAME"));
+            }
         }
     }
     bounds(sequence, before, min, max, is_new)?;

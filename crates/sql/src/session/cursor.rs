@@ -481,6 +481,17 @@ impl Session {
         }
     }
 
+    /// Columns of a cursor, and whether it is a binary one: it is a portal to the protocol.
+    #[must_use]
+    pub fn cursor_columns(&self, name: &str) -> Option<(Arc<[ResultColumn]>, bool)> {
+        self.cursors.get(name).map(|cursor| (cursor.columns.clone(), cursor.binary))
+    }
+
+    /// Closes a cursor, if there is one of that name.
+    pub fn drop_cursor(&mut self, name: &str) {
+        self.cursors.remove(name);
+    }
+
     /// Columns of what a FETCH gives out, if the cursor is there.
     pub(super) fn fetched_columns(&self, fetch: &Fetch) -> Option<Arc<[ResultColumn]>> {
         self.cursors.get(&fetch.name).filter(|_| fetch.shows).map(|c| c.columns.clone())

@@ -413,7 +413,7 @@ fn pg_index(cx: &ViewContext) -> Vec<Row> {
                     positions.iter().map(|&p| oid(collation(table.column_at(p).ty))).collect(),
                 ),
                 Datum::vector(
-                    positions.iter().map(|&p| oid(operator_class(table.columns[p].ty))).collect(),
+                    positions.iter().map(|&p| oid(operator_class(table.column_at(p).ty))).collect(),
                 ),
                 // Bit 0: descending; bit 1: NULLs first.
                 vector(

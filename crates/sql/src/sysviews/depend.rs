@@ -32,6 +32,12 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
         ),
         view(
             "pg_catalog",
+            "pg_init_privs",
+            "objoid:o classoid:o objsubid:4 privtype:c initprivs:T",
+            Source::Catalog(pg_init_privs),
+        ),
+        view(
+            "pg_catalog",
             "pg_extension",
             "oid:o extname:n extowner:o extnamespace:o extrelocatable:b extversion extconfig:O \
              extcondition:T",
@@ -86,7 +92,9 @@ fn pg_description(cx: &ViewContext) -> Vec<Row> {
     add(EXTENSION, catalog_oid("pg_extension"), 0, about);
     for schema in cx.catalog.schemas_of(cx.info.database) {
         let class = catalog_oid("pg_namespace");
-        schema.comment.iter().for_each(|comment| add(schema.id, class, 0, comment));
+        let usual = (schema.name == "public").then_some("standard public schema");
+        let comment = schema.comment.as_deref().or(usual);
+        comment.into_iter().for_each(|comment| add(schema.id, class, 0, comment));
     }
     rows
 }
@@ -94,6 +102,18 @@ fn pg_description(cx: &ViewContext) -> Vec<Row> {
 /// The oid of what schema `conclave` and its views are members of: pg_dump leaves out what an extension
 /// that comes with the server brings.
 const EXTENSION: u32 = 11_999;
+
+/// What the schemas that come with the server had from the beginning: pg_dump leaves it out.
+fn pg_init_privs(cx: &ViewContext) -> Vec<Row> {
+    let class = catalog_oid("pg_namespace");
+    let schemas = cx.catalog.schemas_of(cx.info.database);
+    let own = schemas.filter(|schema| schema.database == 0 && schema.acl.is_some());
+    let row = |schema: &Arc<catalog::Schema>| {
+        let acl = super::roles::shown(&cx.catalog, schema.acl.as_ref());
+        vec![oid(schema.id), oid(class), int4(0), text("i"), acl]
+    };
+    own.map(row).collect()
+}
 
 fn pg_extension(cx: &ViewContext) -> Vec<Row> {
     let schema = cx.catalog.schema(cx.info.database, "conclave").map_or(0, |schema| schema.id);

@@ -35,7 +35,6 @@ const TABLES: &[(&str, &str)] = &[
          conproc:regproc condefault:b",
     ),
     ("pg_db_role_setting", "setdatabase:o setrole:o setconfig:T"),
-    ("pg_default_acl", "oid:o defaclrole:o defaclnamespace:o defaclobjtype:c defaclacl:T"),
     ("pg_event_trigger", "oid:o evtname:n evtevent:n evtowner:o evtfoid:o evtenabled:c evttags:T"),
     (
         "pg_foreign_data_wrapper",
@@ -47,7 +46,6 @@ const TABLES: &[(&str, &str)] = &[
     ),
     ("pg_foreign_table", "ftrelid:o ftserver:o ftoptions:T"),
     ("pg_inherits", "inhrelid:o inhparent:o inhseqno:4 inhdetachpending:b"),
-    ("pg_init_privs", "objoid:o classoid:o objsubid:4 privtype:c initprivs:T"),
     ("pg_largeobject", "loid:o pageno:4 data:y"),
     ("pg_largeobject_metadata", "oid:o lomowner:o lomacl:T"),
     (

@@ -197,6 +197,9 @@ static VIEWS: LazyLock<Vec<Arc<SystemView>>> = LazyLock::new(|| {
     for (n, view) in (FIRST_VIEW_OID..).zip(views.iter_mut().filter(|view| !view.is_table())) {
         Arc::get_mut(view).expect("nobody else has it yet").oid = n;
     }
+    let mut names: Vec<_> = views.iter().map(|view| (view.schema, view.name)).collect();
+    names.sort_unstable();
+    debug_assert!(names.is_sorted_by(|a, b| a < b), "a view is there twice: {names:?}");
     views
 });
 

@@ -20,8 +20,8 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
             "pg_catalog",
             "pg_database",
             "oid:o datname:n datdba:o encoding:4 datlocprovider:c datistemplate:b datallowconn:b \
-             datconnlimit:4 datfrozenxid:x datminmxid:x dattablespace:o datcollate:t datctype:t daticulocale:t \
-             datcollversion:t datacl:T",
+             datconnlimit:4 datfrozenxid:x datminmxid:x dattablespace:o datcollate:t datctype:t \
+             daticulocale:t datcollversion:t datacl:T",
             Source::Catalog(pg_database),
         ),
         view(

@@ -101,9 +101,9 @@ async fn a_cached_plan_is_for_whom_it_was_made_and_while_it_holds() {
     check!(alice, "EXECUTE p", "ERROR 42501: permission denied for table t");
     check!(alice, get, "ERROR 42501: permission denied for table t");
     // Not even when it was planned before the role was another.
-    check!(admin, "SET ROLE alice", "-- SET");
+    check!(admin, "SET ROLE alice", "is_superuser = off\n-- SET");
     check!(admin, get, "ERROR 42501: permission denied for table t");
-    check!(admin, "RESET ROLE", "-- RESET");
+    check!(admin, "RESET ROLE", "is_superuser = on\n-- RESET");
     check!(admin, get, "10\n-- SELECT 1");
 }
 
@@ -156,9 +156,8 @@ async fn what_others_do_is_their_business() {
     let mut alice = connect_as(&engine, "alice").await.expect("may connect");
     let others = "SELECT count(*) FROM pg_stat_activity WHERE usename <> 'alice' AND query <> '<insufficient privilege>'";
     check!(alice, others, "0\n-- SELECT 1");
-    let denied = "ERROR 42501: permission denied for view transactions (Members of pg_monitor or pg_read_all_stats may read it.)";
-    let said = run(&mut alice, "SELECT count(*) FROM conclave.transactions").await;
-    assert!(said.starts_with(&denied[..57]), "{said}");
+    let denied = "ERROR 42501: permission denied for view transactions";
+    check!(alice, "SELECT count(*) FROM conclave.transactions", denied);
     check!(admin, "GRANT pg_monitor TO alice", "-- GRANT ROLE");
     check!(alice, others, "1\n-- SELECT 1");
 }

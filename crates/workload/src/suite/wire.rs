@@ -45,6 +45,11 @@ impl Printed {
     }
 }
 
+/// What a server has said, or why it has said nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.as_db_error().map_or_else(|| .0.to_string(), |told| told.message().to_owned()))]
+pub(super) struct Failed(#[from] Error);
+
 /// A connection that runs records.
 pub(super) struct Wire {
     pub(super) client: Client,
@@ -54,10 +59,10 @@ pub(super) struct Wire {
 
 #[async_trait::async_trait]
 impl sqllogictest::AsyncDB for Wire {
-    type Error = Error;
+    type Error = Failed;
     type ColumnType = DefaultColumnType;
 
-    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failed> {
         let messages = self.client.simple_query(sql).await?;
         let printed = self.printed.lock();
         let mut rows = Vec::new();
@@ -85,8 +90,8 @@ impl sqllogictest::AsyncDB for Wire {
         self.engine
     }
 
-    fn error_sql_state(error: &Error) -> Option<String> {
-        error.code().map(|code| code.code().to_owned())
+    fn error_sql_state(error: &Failed) -> Option<String> {
+        error.0.code().map(|code| code.code().to_owned())
     }
 }
 
