@@ -34,7 +34,9 @@
 //! - **C3** With something to verify, every `OnePhase` and `Prewrite` asks for a timestamp up to which a
 //!   `Refresh` succeeded, or for the read timestamp if there are only snapshot reads.
 //! - **C4** A transaction that may have been decided by others (a lost answer) is rolled back only by
-//!   asking its primary: it may turn out to be committed.
+//!   asking its primary: it may turn out to be committed. So may one whose one-phase command was refused
+//!   because the timestamp that the range would have chosen was not issued yet: a late copy of the command
+//!   finds it issued.
 //!
 //! Scripts: `scripts/coordinator/`.
 
@@ -261,6 +263,8 @@ pub struct Coordinator {
     prewritten: bool,
     /// All locks of a plain commit are there; only the record is missing.
     all_placed: bool,
+    /// A one-phase command that chooses its own timestamp was sent.
+    chosen_there: bool,
     attempts: u32,
 }
 
@@ -295,6 +299,7 @@ impl Coordinator {
             verified: Timestamp::ZERO,
             prewritten: false,
             all_placed: false,
+            chosen_there: false,
             attempts: 0,
         }
     }
@@ -349,10 +354,9 @@ impl Coordinator {
                 }
                 self.attempt()
             }
-            (State::Refreshing { .. }, Input::Refreshed(Err(failure))) => self.fail(failure),
-            // Some range refused or nothing was sent, so nobody can take it for committed.
+            (State::Refreshing { .. }, Input::Refreshed(Err(failure))) => self.give_up(failure),
             (State::Drawing | State::Refreshing { .. }, Input::Rollback) => {
-                self.fail(Failure::RolledBack)
+                self.give_up(Failure::RolledBack)
             }
 
             (State::Deciding(why), Input::Decided(decided)) => self.decided(why, decided),
@@ -421,6 +425,7 @@ impl Coordinator {
         }
         if work.placement != Placement::ManyRanges {
             self.state = State::OnePhase;
+            self.chosen_there |= exact.is_none();
             return vec![Effect::OnePhase { exact }];
         }
         if self.all_placed {
@@ -448,7 +453,7 @@ impl Coordinator {
     fn draw(&mut self) -> Vec<Effect> {
         self.attempts += 1;
         if self.attempts > ATTEMPTS_MAX {
-            return self.fail(Failure::Contended);
+            return self.give_up(Failure::Contended);
         }
         self.state = State::Drawing;
         vec![Effect::Draw]
@@ -518,6 +523,12 @@ impl Coordinator {
         }
         effects.push(Effect::Release);
         effects
+    }
+
+    /// Some range refused or nothing was sent, so nobody can take it for committed; but for a late copy of
+    /// a command whose refusal would not be repeated.
+    fn give_up(&mut self, failure: Failure) -> Vec<Effect> {
+        if self.chosen_there { self.rescue(failure) } else { self.fail(failure) }
     }
 
     /// Ends as rolled back, unless it turns out to be committed (C4).
