@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use catalog::{Change, Index, Table};
 use sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, ConstraintUsingIndex, ObjectName,
+    AlterColumnOperation, AlterTable, AlterTableOperation, ConstraintUsingIndex, ObjectName, Owner,
     RenameTableNameKind, TableConstraint,
 };
 
 use super::column::{IndexColumnDef, KeyDef};
 use super::create_table::{TableDef, resolve, storage_parameter, table_constraint};
 use super::depend::{Drop, Object};
-use super::parse::Action;
+use super::parse::{Action, RelationChange, RelationKind};
 use super::{
     Ddl, alter_column, constraint, duplicate_relation, free_name, new_oids, notice, rebuild,
+    relation,
 };
 use crate::bind::{fold, name_parts};
 use crate::session::api::Sink;
@@ -28,6 +29,14 @@ pub(super) async fn run(
 ) -> Result<Tag, SqlError> {
     if alter.location.is_some() || alter.on_cluster.is_some() || alter.table_type.is_some() {
         return Err(SqlError::unsupported("a clause of ALTER TABLE"));
+    }
+    // Of sequences and views too: pg_dump says it so.
+    if let [AlterTableOperation::OwnerTo { new_owner: Owner::Ident(owner) }] =
+        alter.operations.as_slice()
+    {
+        let change = RelationChange::Owner(owner.clone());
+        let kind = RelationKind::Table;
+        return relation::alter(session, kind, alter.if_exists, &alter.name, &change, sink).await;
     }
     let mut ddl = Ddl::begin(session).await?;
     let Some(mut table) = ddl.find_table(session, &alter.name)? else {
