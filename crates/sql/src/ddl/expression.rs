@@ -76,7 +76,11 @@ pub(super) fn stored(
         &over,
         target.map(PgType::base),
     )?;
-    if let Some(sql) = deparse(&plain, columns, session.env())
+    // What it names is stored by oid, for who asks what depends on it.
+    let names_relations =
+        plain.any(&mut |node| matches!(node, Scalar::Literal(_, ty) if ty.id == TypeId::Regclass));
+    if !names_relations
+        && let Some(sql) = deparse(&plain, columns, session.env())
         && let Ok(again) = crate::session::stored_expr(&sql)
         && crate::bind::Binder::new(&view, session.env(), &sql)
             .bind_expr_over(&again, &over, target)
