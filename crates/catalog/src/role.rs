@@ -31,6 +31,8 @@ pub const WRITE_ALL_DATA_ROLE_ID: RoleId = 6_182;
 pub const READ_ALL_STATS_ROLE_ID: RoleId = 3_375;
 /// Likewise: PostgreSQL's role for monitoring.
 pub const MONITOR_ROLE_ID: RoleId = 3_373;
+/// Its members may cancel and end sessions of others, those of superusers apart.
+pub const SIGNAL_BACKEND_ROLE_ID: RoleId = 4_200;
 /// Its members may run CHECKPOINT.
 pub const CHECKPOINT_ROLE_ID: RoleId = 4_544;
 
@@ -163,6 +165,7 @@ impl Role {
             named(WRITE_ALL_DATA_ROLE_ID, "pg_write_all_data"),
             named(READ_ALL_STATS_ROLE_ID, "pg_read_all_stats"),
             Role { member_of: vec![stats], ..named(MONITOR_ROLE_ID, "pg_monitor") },
+            named(SIGNAL_BACKEND_ROLE_ID, "pg_signal_backend"),
             named(CHECKPOINT_ROLE_ID, "pg_checkpoint"),
         ]
     }

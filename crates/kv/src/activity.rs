@@ -71,6 +71,12 @@ impl Activity {
         })
     }
 
+    /// The role that connected.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.client.user
+    }
+
     pub(crate) fn is_of(&self, user: &str) -> bool {
         self.client.user == user
     }

@@ -287,6 +287,7 @@ impl Ddl {
         let txn = session.statement_txn().await?;
         let mut catalog = session.visible_catalog(&txn).await?;
         if !session.has_temp_schema() {
+            temporary::may_make(session, &catalog)?;
             let id = new_oids(session, 1).await?;
             let schema = session.temp_schema(id);
             catalog = Arc::new(catalog.with(catalog.version(), [Change::PutSchema(schema)]));

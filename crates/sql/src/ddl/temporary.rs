@@ -1,10 +1,11 @@
 //! What CREATE TABLE says of temporary tables.
 
-use catalog::Table;
+use catalog::{CatalogSnapshot, Privileges, Table};
 use sqlparser::ast::{CreateTable, ObjectName};
 
 use super::Ddl;
 use crate::bind::relation_name;
+use crate::privilege::{Object, insufficient};
 use crate::session::{OnCommit, Session, TEMP_SCHEMA};
 use crate::{SqlError, SqlState};
 
@@ -21,6 +22,19 @@ pub(super) fn is_temporary(
             "cannot create temporary relation in non-temporary schema",
         )),
         _ => Ok(temporary),
+    }
+}
+
+/// 42501 unless the current role may make temporary tables in the database.
+pub(super) fn may_make(session: &Session, catalog: &CatalogSnapshot) -> Result<(), SqlError> {
+    let Some(database) = catalog.database_by_id(session.database()) else { return Ok(()) };
+    let authority = session.authority_under(catalog);
+    match authority.may(&Object::from(&**database), Privileges::TEMPORARY) {
+        true => Ok(()),
+        false => Err(insufficient(format!(
+            "permission denied to create temporary tables in database \"{}\"",
+            database.name
+        ))),
     }
 }
 

@@ -15,7 +15,7 @@ mod functions;
 
 use std::collections::BTreeSet;
 
-use catalog::role::{READ_ALL_DATA_ROLE_ID, WRITE_ALL_DATA_ROLE_ID};
+use catalog::role::{READ_ALL_DATA_ROLE_ID, SIGNAL_BACKEND_ROLE_ID, WRITE_ALL_DATA_ROLE_ID};
 use catalog::{
     Acl, BOOTSTRAP_ROLE_ID, CatalogSnapshot, Database, DatabaseId, ObjectKind, Privileges, Role,
     RoleId, Schema, Sequence, Table, View,
@@ -237,6 +237,34 @@ impl Authority {
             true => Ok(()),
             false => Err(insufficient(format!("must be superuser to {what}"))),
         }
+    }
+}
+
+/// 42501 unless a session of `user` may be stopped: by members of that role, and by those who may stop
+/// everybody's; a superuser's by superusers only.
+pub(crate) fn may_signal(
+    catalog: &CatalogSnapshot,
+    authority: &Authority,
+    user: &str,
+    terminate: bool,
+) -> Result<(), SqlError> {
+    let role = catalog.role(user);
+    if authority.is_superuser() {
+        return Ok(());
+    }
+    if role.is_none_or(|role| role.superuser) {
+        return Err(insufficient(match terminate {
+            true => "must be a superuser to terminate superuser process",
+            false => "must be a superuser to cancel superuser query",
+        }));
+    }
+    let may = role.is_some_and(|role| authority.has(role.id));
+    match may || authority.has(SIGNAL_BACKEND_ROLE_ID) {
+        true => Ok(()),
+        false => Err(insufficient(format!(
+            "must be a member of the role whose {} or member of pg_signal_backend",
+            if terminate { "process is being terminated" } else { "query is being canceled" }
+        ))),
     }
 }
 

@@ -9,7 +9,7 @@ use pgtypes::{Datum, EvalEnv, TypeId};
 
 use super::config::Assignment;
 use super::{Session, SessionInfo};
-use crate::privilege::{Authority, Lookup, has_privilege};
+use crate::privilege::{Authority, Lookup, has_privilege, may_signal};
 use crate::sysviews::{
     constraint_definition, index_column, index_definition, other_definition, quote,
     system_relation, view_definition,
@@ -274,7 +274,10 @@ impl SystemNames for SessionNames {
     }
 
     fn signal(&self, pid: i32, terminate: bool) -> pgtypes::Result<bool> {
-        let known = self.info.engine.signals.signal(pid, terminate);
+        let may = |user: &str| may_signal(&self.catalog, &self.authority, user, terminate);
+        let known = self.info.engine.signals.signal(pid, terminate, &may).map_err(|error| {
+            pgtypes::TypeError::new(error.code().as_str(), error.message().to_owned())
+        })?;
         if !known {
             let message = format!("PID {pid} is not a PostgreSQL server process");
             self.info.warn(crate::SqlError::new(crate::SqlState::WARNING, message));

@@ -160,6 +160,9 @@ pub(super) fn assign(
         );
         return Ok(());
     }
+    if let Some(value) = &value {
+        session.may_assign(name, value)?;
+    }
     let (name, value) = match value {
         None => session.settings.reset(name)?,
         Some(value) if local => session.settings.set_local(name, &value)?,

@@ -8,10 +8,11 @@ use parking_lot::Mutex;
 
 use super::Engine;
 use super::api::CancelHandle;
+use crate::SqlError;
 
 /// The open sessions of a node.
 #[derive(Debug, Default)]
-pub(crate) struct Signals(Mutex<BTreeMap<i32, Vec<CancelHandle>>>);
+pub(crate) struct Signals(Mutex<BTreeMap<i32, Vec<(CancelHandle, Arc<Activity>)>>>);
 
 /// A session's place among them, given back when dropped.
 #[derive(Debug)]
@@ -23,14 +24,21 @@ pub(super) struct Listens {
 }
 
 impl Signals {
-    /// Stops what a session runs, or the session; false: there is none of that process id.
-    pub(crate) fn signal(&self, pid: i32, terminate: bool) -> bool {
+    /// Stops what a session runs, or the session, if that may be done to its role; false: there is none
+    /// of that process id.
+    pub(crate) fn signal(
+        &self,
+        pid: i32,
+        terminate: bool,
+        may: &dyn Fn(&str) -> Result<(), SqlError>,
+    ) -> Result<bool, SqlError> {
         let sessions = self.0.lock();
-        let Some(handles) = sessions.get(&pid) else { return false };
-        for handle in handles {
+        let Some(handles) = sessions.get(&pid) else { return Ok(false) };
+        for (handle, activity) in handles {
+            may(activity.user())?;
             if terminate { handle.terminate() } else { handle.cancel() }
         }
-        true
+        Ok(true)
     }
 }
 
@@ -41,7 +49,8 @@ impl Listens {
         cancel: &CancelHandle,
         activity: &Arc<Activity>,
     ) -> Listens {
-        engine.signals.0.lock().entry(pid).or_default().push(cancel.clone());
+        let session = (cancel.clone(), activity.clone());
+        engine.signals.0.lock().entry(pid).or_default().push(session);
         let (engine, cancel, activity) = (engine.clone(), cancel.clone(), activity.clone());
         Listens { engine, pid, cancel, activity }
     }
@@ -52,7 +61,7 @@ impl Drop for Listens {
         self.activity.close();
         let mut sessions = self.engine.signals.0.lock();
         if let Some(handles) = sessions.get_mut(&self.pid) {
-            handles.retain(|handle| !handle.is(&self.cancel));
+            handles.retain(|(handle, _)| !handle.is(&self.cancel));
             if handles.is_empty() {
                 sessions.remove(&self.pid);
             }

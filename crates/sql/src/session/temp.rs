@@ -22,7 +22,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use catalog::{CatalogSnapshot, Change, Schema, Sequence, Table, TableId, temporary};
+use catalog::{
+    Acl, AclItem, CatalogSnapshot, Change, ObjectKind, Privileges, Schema, Sequence, Table,
+    TableId, temporary,
+};
 use kv::TxnOptions;
 
 use super::Session;
@@ -210,7 +213,15 @@ impl Session {
         }
         let owner = self.authority().user();
         let name = TEMP_SCHEMA.to_owned();
-        let schema = Schema { id, database: self.database, name, owner, acl: None, comment: None };
+        // The session's own, whatever SET ROLE makes of it.
+        let everybody = AclItem {
+            grantee: catalog::acl::PUBLIC,
+            grantor: owner,
+            privileges: ObjectKind::Schema.all(),
+            grantable: Privileges::NONE,
+        };
+        let acl = Some(Acl::of(vec![everybody]));
+        let schema = Schema { id, database: self.database, name, owner, acl, comment: None };
         let mut next = TempObjects::clone(self.temp());
         next.apply(Change::PutSchema(schema.clone()));
         self.set_temp(next);

@@ -87,7 +87,8 @@ pub(super) fn of_set(set: &Set) -> Result<Option<Become>, SqlError> {
             Some(Become::Session { name, local })
         }
         Set::SingleAssignment { scope, hivevar: false, variable, values } => {
-            let setting = name_parts(variable)?.join(".");
+            // Names of settings are the same in any case, quoted or not.
+            let setting = name_parts(variable)?.join(".").to_ascii_lowercase();
             let name = match values.as_slice() {
                 [Expr::Identifier(ident)] => {
                     let plain = ident.quote_style.is_none();
@@ -178,6 +179,20 @@ impl Session {
         Ok(())
     }
 
+    /// 22023 or 42501 if a setting says who the session is, and may not have the value. Settings may be
+    /// given by `set_config` as well as by SET.
+    pub(super) fn may_assign(&self, name: &str, value: &str) -> Result<(), SqlError> {
+        let catalog = self.engine.catalog.cached();
+        match name.to_ascii_lowercase().as_str() {
+            "role" if value != NONE => {
+                let session = self.who.session_role(&catalog).map(|role| role.id);
+                may_set_role(&catalog, self.database, session, value)
+            }
+            "session_authorization" => may_set_session(&catalog, self.who.connected, value),
+            _ => Ok(()),
+        }
+    }
+
     /// RESET ROLE and RESET SESSION AUTHORIZATION.
     pub(crate) fn reset_who(
         &mut self,
@@ -233,6 +248,11 @@ impl Session {
     /// What the current role may do, under the catalog that the session knows names of.
     pub(crate) fn authority(&self) -> &Arc<Authority> {
         &self.authority
+    }
+
+    /// The same by a catalog that names are not known of yet.
+    pub(crate) fn authority_under(&self, catalog: &CatalogSnapshot) -> Authority {
+        self.who.authority(catalog)
     }
 
     /// The same by the newest catalog that this node knows, for what reads none.

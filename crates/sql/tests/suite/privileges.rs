@@ -176,3 +176,47 @@ async fn the_past_is_read_by_who_may_read_it_now() {
     check!(admin, "SELECT a FROM t WHERE id = 1", "10\n-- SELECT 1");
     check!(alice, &past, "ERROR 42501: permission denied for table t");
 }
+
+#[tokio::test]
+async fn nobody_becomes_another_by_a_setting() {
+    let engine = engine();
+    let mut admin = prepared(&engine).await;
+    check!(admin, "GRANT bob TO alice", "-- GRANT ROLE");
+    let mut alice = connect_as(&engine, "alice").await.expect("may connect");
+    let role = "ERROR 42501: permission denied to set role \"conclave\"";
+    for sql in [
+        "SET role = conclave",
+        "SET \"ROLE\" = 'conclave'",
+        "SELECT set_config('Role', 'conclave', false)",
+    ] {
+        let said = run(&mut alice, sql).await;
+        assert!(said.ends_with(role), "{sql}: {said}");
+    }
+    let session = "ERROR 42501: permission denied to set session authorization";
+    for sql in [
+        "SET session_authorization = conclave",
+        "SET \"Session_Authorization\" = 'conclave'",
+        "SELECT set_config('session_authorization', 'conclave', false)",
+    ] {
+        let said = run(&mut alice, sql).await;
+        assert!(said.ends_with(session), "{sql}: {said}");
+    }
+    check!(alice, "SELECT current_user, session_user", "alice|alice\n-- SELECT 1");
+    let said = run(&mut alice, "SELECT set_config('role', 'bob', false)").await;
+    assert!(said.ends_with("-- SELECT 1"), "{said}");
+    check!(alice, "SELECT current_user, session_user", "bob|alice\n-- SELECT 1");
+}
+
+#[tokio::test]
+async fn temporary_tables_are_a_privilege_of_the_database() {
+    let engine = engine();
+    let mut admin = prepared(&engine).await;
+    let mut alice = connect_as(&engine, "alice").await.expect("may connect");
+    check!(alice, "CREATE TEMP TABLE own (a int)", "-- CREATE TABLE");
+    check!(alice, "INSERT INTO own VALUES (1)", "-- INSERT 0 1");
+    check!(admin, "REVOKE TEMPORARY ON DATABASE conclave FROM PUBLIC", "-- REVOKE");
+    let mut bob = connect_as(&engine, "bob").await.expect("may connect");
+    let denied =
+        "ERROR 42501: permission denied to create temporary tables in database \"conclave\"";
+    check!(bob, "CREATE TEMP TABLE own (a int)", denied);
+}
