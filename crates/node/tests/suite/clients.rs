@@ -174,8 +174,8 @@ async fn pg_dump_is_read_back() {
     else {
         return;
     };
-    let clusters = [Cluster::single(&[]), Cluster::single(&[]), Cluster::single(&[])];
-    let [first, second, third] = &clusters;
+    let clusters = [Cluster::single(&[]), Cluster::single(&[])];
+    let [first, second] = &clusters;
     let mut setup = Command::new(&psql);
     setup.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "schema.sql", "-f", "data.sql"]);
     output_of(setup, first).await;
@@ -200,14 +200,14 @@ async fn pg_dump_is_read_back() {
     let dumped = dump(first).await;
     assert!(dumped.contains("it's\\ta tab"), "the data is in it");
     restore(&dumped, second).await;
-    // The default of a SERIAL column comes back as one that CREATE TABLE says itself: only from then on is
-    // what is read back what was dumped.
     let again = dump(second).await;
-    let data = |text: &str| text.split("COPY ").skip(1).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(data(&again).len(), data(&dumped).len());
-    assert!(again.contains("it's\\ta tab"), "the data is in it");
-    restore(&again, third).await;
-    assert_eq!(dump(third).await, again);
+    let data = |text: &str| {
+        text.split("\nCOPY ")
+            .skip(1)
+            .map(|part| part.split("\n\\.").next().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(data(&again), data(&dumped));
 }
 
 #[tokio::test]

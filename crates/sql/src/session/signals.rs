@@ -12,7 +12,10 @@ use crate::SqlError;
 
 /// The open sessions of a node.
 #[derive(Debug, Default)]
-pub(crate) struct Signals(Mutex<BTreeMap<i32, Vec<(CancelHandle, Arc<Activity>)>>>);
+pub(crate) struct Signals(Mutex<BTreeMap<i32, Vec<Listener>>>);
+
+/// A session that can be signalled.
+type Listener = (CancelHandle, Arc<Activity>);
 
 /// A session's place among them, given back when dropped.
 #[derive(Debug)]
