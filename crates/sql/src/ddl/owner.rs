@@ -119,15 +119,6 @@ pub(super) async fn change(
 ) -> Result<(), SqlError> {
     let catalog = ddl.catalog.clone();
     let to = resolve(session, &catalog, owner)?;
-    if let Some(sequence) = catalog.sequence_by_id(relation)
-        && let Some(table) = sequence.owned_by.and_then(|(table, _)| catalog.table_by_id(table))
-    {
-        return Err(SqlError::new(
-            SqlState::FEATURE_NOT_SUPPORTED,
-            format!("cannot change owner of sequence \"{}\"", sequence.name),
-        )
-        .detail(format!("Sequence \"{}\" is linked to table \"{}\".", sequence.name, table.name)));
-    }
     let (old, schema) = match (catalog.table_by_id(relation), catalog.view_by_id(relation)) {
         (Some(table), _) => (table.owner, table.schema),
         (_, Some(view)) => (view.owner, view.schema),
@@ -138,6 +129,15 @@ pub(super) async fn change(
     };
     if old == to {
         return Ok(());
+    }
+    if let Some(sequence) = catalog.sequence_by_id(relation)
+        && let Some(table) = sequence.owned_by.and_then(|(table, _)| catalog.table_by_id(table))
+    {
+        return Err(SqlError::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            format!("cannot change owner of sequence \"{}\"", sequence.name),
+        )
+        .detail(format!("Sequence \"{}\" is linked to table \"{}\".", sequence.name, table.name)));
     }
     if !session.authority().is_superuser() {
         may_give(session, &catalog, to)?;

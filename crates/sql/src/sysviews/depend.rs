@@ -1,5 +1,6 @@
 //! pg_description, pg_depend and pg_views.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use catalog::{CatalogSnapshot, View};
@@ -150,6 +151,16 @@ fn pg_rewrite(cx: &ViewContext) -> Vec<Row> {
     stored_views(cx).map(row).collect()
 }
 
+/// Relations that a stored expression names.
+fn relations_in(sql: &str) -> Vec<u32> {
+    let found = RefCell::new(Vec::new());
+    crate::ddl::shown(sql, |id| {
+        found.borrow_mut().push(id);
+        None
+    });
+    found.into_inner()
+}
+
 /// What depends on what, as far as clients ask: relations on their schemas, defaults and constraints on
 /// columns, sequences on their columns, views on what they read.
 fn pg_depend(cx: &ViewContext) -> Vec<Row> {
@@ -197,17 +208,14 @@ fn pg_depend(cx: &ViewContext) -> Vec<Row> {
     for (_, table) in tables(cx) {
         rows.push(row((class, table.id, 0), (namespaces, table.schema, 0), "n"));
         for (n, column) in (1u16..).zip(&table.columns) {
-            let has = column.default.is_some()
-                || column.generated.is_some()
-                || (column.sequence.is_some() && column.identity.is_none());
-            if !has {
+            if !super::class::has_default(column) {
                 continue;
             }
             let default = (catalog_oid("pg_attrdef"), super::class::default_oid(table, n), 0);
             rows.push(row(default, (class, table.id, usize::from(n)), "a"));
-            if let Some(sequence) = column.sequence {
-                rows.push(row(default, (class, sequence, 0), "n"));
-            }
+            let own = column.sequence.into_iter();
+            let mentioned = column.default.as_deref().map(relations_in).unwrap_or_default();
+            rows.extend(own.chain(mentioned).map(|id| row(default, (class, id, 0), "n")));
         }
         for constraint in &table.constraints {
             let positions = match (constraint.check(), constraint.foreign_key()) {
