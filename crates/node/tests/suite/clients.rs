@@ -200,14 +200,7 @@ async fn pg_dump_is_read_back() {
     let dumped = dump(first).await;
     assert!(dumped.contains("it's\\ta tab"), "the data is in it");
     restore(&dumped, second).await;
-    let again = dump(second).await;
-    let data = |text: &str| {
-        text.split("\nCOPY ")
-            .skip(1)
-            .map(|part| part.split("\n\\.").next().map(str::to_owned))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(data(&again), data(&dumped));
+    assert_eq!(dump(second).await, dumped);
 }
 
 #[tokio::test]
