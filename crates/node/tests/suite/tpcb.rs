@@ -3,6 +3,7 @@
 //! `CONCLAVE_KILL_ROUNDS` says how often; the suite does it twice.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -128,6 +129,30 @@ async fn sums(client: &Client) -> Result<[i64; 4], Error> {
     Ok([row.get(0), row.get(1), row.get(2), row.get(3)])
 }
 
+/// Which rows do not agree with the history by now, for a failure to tell.
+async fn differences(client: &Client) -> Result<String, Error> {
+    let mut report = String::new();
+    for (table, id) in [("accounts", "aid"), ("tellers", "tid"), ("branches", "bid")] {
+        let rows = client
+            .query(
+                &format!(
+                    "SELECT t.{id}, t.balance, coalesce(h.total, 0)::bigint, h.ids FROM {table} t
+                     LEFT JOIN (SELECT {id}, sum(delta) AS total, array_agg(id)::text AS ids
+                                FROM history GROUP BY {id}) h ON h.{id} = t.{id}
+                     WHERE t.balance <> coalesce(h.total, 0)"
+                ),
+                &[],
+            )
+            .await?;
+        for row in rows {
+            let (id, balance, total): (i32, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            let ids: Option<String> = row.get(3);
+            writeln!(report, "{table} {id}: {balance}, history {total} by {ids:?}").expect("a string");
+        }
+    }
+    Ok(report)
+}
+
 async fn until(count: &impl Fn() -> u64, at_least: u64, what: &str) {
     eventually(what, || async {
         let now = count();
@@ -173,10 +198,14 @@ async fn balances_agree_and_no_acknowledged_row_is_lost_while_leaders_are_killed
         cluster.wait_replicated(3).await;
         let back = cluster.nodes[victim].connect().await;
         let [accounts, tellers, branches, history] = eventually("the sums", || sums(&back)).await;
-        assert!(
-            accounts == tellers && tellers == branches && branches == history,
-            "round {round}: accounts {accounts}, tellers {tellers}, branches {branches}, history {history}"
-        );
+        if !(accounts == tellers && tellers == branches && branches == history) {
+            let again = eventually("the sums", || sums(&back)).await;
+            let rows = eventually("what differs", || differences(&back)).await;
+            panic!(
+                "round {round}: accounts {accounts}, tellers {tellers}, branches {branches}, \
+                 history {history}; a moment later {again:?}, and these rows differ:\n{rows}"
+            );
+        }
     }
 
     load.stop.store(true, Ordering::Relaxed);
