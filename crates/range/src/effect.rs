@@ -66,8 +66,9 @@ pub enum Effect {
     /// Publish descriptors to the directory, then call [`crate::Replica::published`]. Repeated
     /// until then.
     PublishRanges(Vec<RangeDescriptor>),
-    /// A split made these replicas here. Open each with [`crate::Replica::open_split`], now: it
-    /// replaces an uninitialised replica of that range, if there is one.
+    /// A split made these replicas here. Open each with [`crate::Replica::open_split`], before anything
+    /// else: it replaces an uninitialised replica of that range, if there is one. Then call
+    /// [`crate::Replica::created_are_open`].
     RangesCreated(Vec<NewRange>),
     /// The descriptor changed: the span, or who holds it.
     DescriptorChanged(RangeDescriptor),

@@ -77,7 +77,10 @@ impl Store {
                     self.allocate_range_ids(cell, ticket, count);
                 }
                 Effect::PublishRanges(ranges) => self.publish(cell, ranges),
-                Effect::RangesCreated(created) => self.open_created(created),
+                Effect::RangesCreated(created) => {
+                    self.open_created(created);
+                    cell.state.lock().replica.created_are_open();
+                }
                 Effect::DescriptorChanged(descriptor) => {
                     if let Some(db) = self.db() {
                         db.learn_range(descriptor);

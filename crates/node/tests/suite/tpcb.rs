@@ -147,7 +147,8 @@ async fn differences(client: &Client) -> Result<String, Error> {
         for row in rows {
             let (id, balance, total): (i32, i64, i64) = (row.get(0), row.get(1), row.get(2));
             let ids: Option<String> = row.get(3);
-            writeln!(report, "{table} {id}: {balance}, history {total} by {ids:?}").expect("a string");
+            writeln!(report, "{table} {id}: {balance}, history {total} by {ids:?}")
+                .expect("a string");
         }
     }
     Ok(report)

@@ -175,6 +175,8 @@ impl Replica {
     ) {
         if let Some(split) = &split {
             let rest = &split.ranges[1..];
+            let (from, to) = (&rest[0].start, &rest[rest.len() - 1].end);
+            self.unopened.push_back(KeyRange::new(from.clone(), to.clone()));
             let inherited = self.split_evaluator(ctx, rest, out);
             let closed = self.closed.closed();
             let new = rest.iter().zip(inherited).map(|(descriptor, inherited)| NewRange {

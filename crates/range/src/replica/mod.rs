@@ -132,6 +132,9 @@ pub struct Replica {
     /// once.
     pub(crate) inherited: Option<Box<Evaluator>>,
     pub(crate) eager: u32,
+    /// What splits took from the end of this range, as long as no object stands for the new ranges; the
+    /// oldest split first.
+    pub(crate) unopened: VecDeque<KeyRange>,
     /// What a leader has handed over to this replica, or this one to another.
     pub(crate) handed: Option<hand_over::Handed>,
     pub(crate) ticks: u64,
@@ -281,13 +284,23 @@ impl Replica {
     }
 
     /// The span that this replica holds or is about to hold: no other replica on this node may be
-    /// given any of it.
+    /// given any of it. What a split took stays occupied until [`Replica::created_are_open`]: a snapshot
+    /// let in between would lie inside of the new range.
     #[must_use]
     pub fn occupies(&self) -> KeyRange {
-        match &self.reserved {
+        let mut span = match &self.reserved {
             Some(reserved) if !self.is_initialised() => reserved.clone(),
             _ => self.descriptor.span(),
+        };
+        if let Some(taken) = self.unopened.front() {
+            span.end = taken.end.clone();
         }
+        span
+    }
+
+    /// The replicas of the oldest [`Effect::RangesCreated`] not yet reported are open.
+    pub fn created_are_open(&mut self) {
+        self.unopened.pop_front();
     }
 
     /// Reserves the span of a snapshot that is about to be handed over, after making sure that no
@@ -324,6 +337,7 @@ impl Replica {
             split_above: open.config.split_bytes,
             inherited: None,
             eager: 0,
+            unopened: VecDeque::new(),
             handed: None,
             ticks: 0,
             truncate_due: false,

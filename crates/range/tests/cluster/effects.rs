@@ -46,7 +46,12 @@ impl World {
                     let purpose = Purpose::Publish { node: id, range, generation };
                     self.command(Command::PublishRanges(PublishRanges { ranges }), purpose);
                 }
-                Effect::RangesCreated(new) => self.open_new(index, new),
+                Effect::RangesCreated(new) => {
+                    self.check_room(index, range, &new);
+                    self.open_new(index, new);
+                    let replica = self.nodes[index].replicas.get_mut(&range);
+                    replica.expect("it has split").created_are_open();
+                }
                 Effect::DescriptorChanged(_) | Effect::Notice { .. } | Effect::Settle(_) => {}
                 Effect::SplitWanted { .. } => self.splits_wanted.push(range),
                 Effect::Destroyed => self.schedule(index, range),
@@ -58,6 +63,15 @@ impl World {
         });
         if gone {
             self.nodes[index].replicas.remove(&range);
+        }
+    }
+
+    /// Until it is said that they are open, new ranges are covered by the one they were a part of.
+    fn check_room(&self, index: usize, split: RangeId, new: &[NewRange]) {
+        let occupied = self.nodes[index].replicas[&split].occupies();
+        for new in new {
+            let span = new.descriptor.span();
+            assert!(occupied.contains_range(&span), "{occupied:?} leaves room in {span:?}");
         }
     }
 

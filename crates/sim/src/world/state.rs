@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use base::{NodeId, RangeId};
 use kv::Db;
 use proto::kv as msg;
-use range::Effect;
+use range::{Effect, NewRange};
 
 use super::errands::Errand;
 use super::net::{Links, Packet};
@@ -51,6 +51,8 @@ pub(crate) enum Event {
     Maintenance(Owner),
     /// Effects of a call during which the process was paused.
     CarryOut(Place, Vec<Effect>),
+    /// The new ranges of a split are to be opened.
+    Created(Place, Vec<NewRange>),
     Errand(Place, Errand),
     Notice(Owner, msg::WaitNotice),
     Probe(Owner, msg::Probe),
@@ -78,7 +80,9 @@ impl Event {
             | Event::Notice(owner, _)
             | Event::Probe(owner, _)
             | Event::CallBroken(owner, _) => Some(*owner),
-            Event::CarryOut(place, _) | Event::Errand(place, _) => Some(place.owner),
+            Event::CarryOut(place, _) | Event::Created(place, _) | Event::Errand(place, _) => {
+                Some(place.owner)
+            }
             Event::SnapshotSent { place, .. } => Some(place.owner),
             Event::Deliver { .. } | Event::Wake(_) | Event::Kill(_) | Event::Start(_) => None,
         }
@@ -93,6 +97,7 @@ impl Event {
             Event::Liveness(_) => "liveness",
             Event::Maintenance(_) => "maintenance",
             Event::CarryOut(..) => "carry out",
+            Event::Created(..) => "created",
             Event::Errand(_, errand) => errand.name(),
             Event::Notice(..) => "notice",
             Event::Probe(..) => "probe",
@@ -259,6 +264,7 @@ impl State {
             Event::Liveness(owner) => self.exchange_liveness(owner),
             Event::Maintenance(owner) => self.maintenance(owner),
             Event::CarryOut(place, effects) => self.carry_out(place, effects),
+            Event::Created(place, created) => self.created(place, created),
             Event::Errand(place, errand) => {
                 return Some(Outside::Errand(self.db_of(place.owner)?, place, errand));
             }

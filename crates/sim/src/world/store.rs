@@ -23,6 +23,8 @@ use super::state::{Event, Owner, Place, State};
 const TURN_MAX: usize = 1024;
 /// From being scheduled to the turn, in microseconds, at most.
 const TURN_DELAY: u64 = 40;
+/// From a split to the objects of its new ranges, in microseconds.
+const OPEN_DELAY: u64 = 2_000;
 /// Bytes of one chunk of a snapshot.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -100,9 +102,8 @@ impl State {
                 }
                 Effect::PublishRanges(ranges) => errand(self, Errand::Publish(ranges)),
                 Effect::RangesCreated(created) => {
-                    for new in created {
-                        self.open_split(owner, new);
-                    }
+                    // Other threads of a process come in between, other splits do not.
+                    self.after(OPEN_DELAY, Event::Created(place, created));
                 }
                 Effect::DescriptorChanged(descriptor) => {
                     if let Some(db) = self.db_of(owner) {
@@ -227,6 +228,16 @@ impl State {
         if ends && !process.queue.is_empty() && !process.turn_due {
             process.turn_due = true;
             self.after(1, Event::Turn(owner));
+        }
+    }
+
+    /// Opens what a split has made.
+    pub(crate) fn created(&mut self, place: Place, created: Vec<NewRange>) {
+        for new in created {
+            self.open_split(place.owner, new);
+        }
+        if let Some(cell) = self.cell(place) {
+            cell.replica.created_are_open();
         }
     }
 
