@@ -14,7 +14,7 @@ use txn::coordinator::{
 };
 
 use super::Task;
-use super::send::OnePhase;
+use super::send::{BelowGc, OnePhase};
 use crate::error::{KvError, SerializationCause};
 use crate::router::Replay;
 use crate::runtime::detach;
@@ -342,11 +342,15 @@ impl Task {
     /// Records the outcome, settles the locks, and lets the record go. Every step is idempotent, and
     /// is done by whoever meets the locks if it fails here.
     async fn settle(&self, outcome: Outcome, recorded: bool) {
-        let stands = |decided| matches!(decided, Decided::Is(is) if is == outcome);
-        if !recorded && !stands(self.decide(outcome, false).await) {
-            return;
-        }
-        if self.resolve(outcome).await {
+        let stands = match recorded {
+            true => true,
+            false => match self.record(outcome, false).await {
+                Ok(decided) => matches!(decided, Decided::Is(is) if is == outcome),
+                // A rollback needs no record then: no late prewrite of the primary can make it a commit.
+                Err(BelowGc) => outcome == Outcome::Rollback,
+            },
+        };
+        if stands && self.resolve(outcome).await {
             // Whether the mark arrives only decides how soon the record is collected.
             self.decide(outcome, true).await;
         }

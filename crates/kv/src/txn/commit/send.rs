@@ -200,6 +200,12 @@ impl Task {
 
     /// Writes the record at the primary, or learns what it says. `settled` tells that no lock is left.
     pub(super) async fn decide(&self, outcome: Outcome, settled: bool) -> Decided {
+        self.record(outcome, settled).await.unwrap_or(Decided::Unknown)
+    }
+
+    /// The same. An error: the transaction is so old that the primary's range may have forgotten what
+    /// became of it. It takes no more writes of it either.
+    pub(super) async fn record(&self, outcome: Outcome, settled: bool) -> Result<Decided, BelowGc> {
         let router = &self.inner.shared.router;
         let commit_ts = match outcome {
             Outcome::Commit(at) => at.0,
@@ -213,17 +219,18 @@ impl Task {
         let primary = vec![self.primary().clone()];
         let Ok(mut answers) = scatter(router, Some(&self.meta), Replay::Safe, primary, build).await
         else {
-            return Decided::Unknown;
+            return Ok(Decided::Unknown);
         };
-        match answers.pop().map(|(_, answer)| answer) {
+        Ok(match answers.pop().map(|(_, answer)| answer) {
             Some(Ok(Response::Done(_))) => Decided::Is(outcome),
             Some(Ok(Response::TxnState(state))) => decided(&state, outcome),
             Some(Err(Refusal::Range(RangeError::TxnGone(_)))) => Decided::Is(Outcome::Rollback),
             Some(Err(Refusal::Range(RangeError::TimestampTooLow(low)))) => {
                 Decided::TooLow(Timestamp(low.min_ts))
             }
+            Some(Err(Refusal::Range(RangeError::BelowGc(_)))) => return Err(BelowGc),
             Some(Ok(_) | Err(_)) | None => Decided::Unknown,
-        }
+        })
     }
 
     /// Turns the locks into versions, or removes them. Answers whether none is left.
@@ -284,6 +291,9 @@ impl Task {
         }
     }
 }
+
+/// The primary's range knows nothing any more of transactions as old as this one.
+pub(super) struct BelowGc;
 
 fn must_not_exist(writes: &[Pending]) -> Vec<u32> {
     let new = writes.iter().enumerate().filter(|(_, w)| w.must_not_exist);
