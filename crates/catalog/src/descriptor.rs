@@ -137,11 +137,10 @@ impl IndexColumn {
     }
 }
 
-/// How far an index has come into being (F1's states).
+/// How far an index has come into being. F1's delete-only state is for when two versions of a schema are in
+/// use at a time, which [`crate::store`] rules out for writers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IndexState {
-    /// Entries are removed, none are added.
-    DeleteOnly,
     /// Maintained by writes, not yet complete.
     WriteOnly,
     /// Complete: may be read.
@@ -172,6 +171,9 @@ pub struct Index {
     pub nulls_not_distinct: bool,
     /// Whether it can be read.
     pub state: IndexState,
+    /// The process that fills it while it is not public: its node, and which of that node's.
+    #[serde(default)]
+    pub builder: Option<(u64, u64)>,
     /// Whether it came from a UNIQUE or PRIMARY KEY constraint of the same name.
     #[serde(default)]
     pub constraint: bool,
@@ -197,6 +199,7 @@ impl Index {
             predicate: None,
             nulls_not_distinct: false,
             state: IndexState::Public,
+            builder: None,
             constraint: false,
             comment: None,
             constraint_comment: None,

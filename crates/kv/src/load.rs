@@ -30,6 +30,21 @@ impl Db {
     /// limit but the size of one request: hand over some hundred kilobytes at a time. A row whose key
     /// exists is [`KvError::DuplicateKey`]. Not atomic: after an error, some rows may be there.
     pub async fn load(&self, rows: Vec<(Key, Bytes)>, ts: Timestamp) -> Result<(), KvError> {
+        self.send_load(rows, ts, false).await
+    }
+
+    /// The same for keys that others may write already, but never below `ts`, and that nobody reads before
+    /// the caller has told them to: a row whose key exists is left out, whatever its value.
+    pub async fn fill(&self, rows: Vec<(Key, Bytes)>, ts: Timestamp) -> Result<(), KvError> {
+        self.send_load(rows, ts, true).await
+    }
+
+    async fn send_load(
+        &self,
+        rows: Vec<(Key, Bytes)>,
+        ts: Timestamp,
+        fill: bool,
+    ) -> Result<(), KvError> {
         let shared = &self.shared;
         // Names this load: a range that has carried it out recognises a repetition.
         let id = shared.oracle.draw(&shared.router).await?;
@@ -47,7 +62,7 @@ impl Db {
                 value: value.clone(),
             };
             shared.router.metrics.consensus_rounds.inc();
-            Request::Load(kv::Load { rows: rows.iter().map(row).collect(), ts: ts.0 })
+            Request::Load(kv::Load { rows: rows.iter().map(row).collect(), ts: ts.0, fill })
         };
         let answers = scatter(&shared.router, Some(&meta), Replay::Safe, rows, build).await?;
         all_done(answers)

@@ -333,7 +333,7 @@ impl Observed for Core {
 /// Asks the seeds for membership, unless the node is a member already.
 pub(crate) async fn join_cluster(core: Arc<Core>, seeds: Vec<SocketAddr>) {
     if core.identity.lock().joined().is_some() {
-        if let Err(error) = core.run(&[]) {
+        if let Err(error) = core.resume().await {
             core.failed.send_replace(Some(error.to_string()));
         }
         // Addresses may have changed while the node was away: those of the others, and its own.

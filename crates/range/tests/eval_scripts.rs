@@ -356,6 +356,13 @@ impl Range {
             "check" => {
                 Request::CheckKeys(kv::CheckKeys { txn_id, keys: rest(args), prevent: true })
             }
+            "load" => {
+                let ts = number(args, "at")?;
+                let fill = args.take_key("fill").is_some();
+                let (writes, _) = writes(args)?;
+                let row = |w: kv::Write| kv::KeyValue { key: w.key, value: w.value };
+                Request::Load(kv::Load { rows: writes.into_iter().map(row).collect(), ts, fill })
+            }
             "collect" => Request::Collect(kv::Collect {
                 safe_point: number(args, "to")?,
                 records_below: args.take_key("records").map(str::parse).transpose()?,

@@ -256,6 +256,16 @@ impl Store {
 
     fn load(&mut self, txn: &kv::TxnMeta, load: &kv::Load) -> Evaluated {
         let done = Ok(Response::Done(kv::Done {}));
+        if load.fill {
+            for row in &load.rows {
+                if self.newest_version(&row.key).is_none() {
+                    let (key, value) = (row.key.clone(), row.value.clone());
+                    let write = kv::Write { key, value, ..kv::Write::default() };
+                    self.install(&write, load.ts, txn.id);
+                }
+            }
+            return done;
+        }
         if self.newest_version(&load.rows[0].key).is_some_and(|(_, v)| v.by == txn.id) {
             return done;
         }

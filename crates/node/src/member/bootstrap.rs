@@ -16,12 +16,22 @@ impl Core {
     /// Starts a cluster of one: made at the first start, found at later ones.
     pub(crate) async fn start_single(self: &Arc<Self>) -> Result<(), StartError> {
         if self.identity.lock().joined().is_some() {
-            return self.run(&[]).map(drop);
+            return self.resume().await;
         }
         self.init_cluster().await.map(drop)
     }
 
-    /// Makes a new cluster of this node; `None` if it is a member of one already.
+    /// Runs what a member runs, unless it runs already: the node may have become one a moment ago, and two
+    /// stores over one folder would undo each other's work.
+    pub(super) async fn resume(self: &Arc<Self>) -> Result<(), StartError> {
+        let _becoming = self.becoming.lock().await;
+        match self.running() {
+            Some(_) => Ok(()),
+            None => self.run(&[]).map(drop),
+        }
+    }
+
+    /// Makes a new cluster of this node; `None` if it is a member of one already. To be run to its end.
     pub(super) async fn init_cluster(self: &Arc<Self>) -> Result<Option<String>, StartError> {
         let _becoming = self.becoming.lock().await;
         if self.identity.lock().joined().is_some() {

@@ -100,7 +100,10 @@ impl Member for Core {
     }
 
     async fn init(self: Arc<Self>) -> Result<msg::InitResponse, Status> {
-        match self.init_cluster().await.map_err(unavailable)? {
+        // Whoever asked may lose patience; half a cluster would be made of it.
+        let core = Arc::clone(&self);
+        let making = tokio::spawn(async move { core.init_cluster().await });
+        match making.await.map_err(unavailable)?.map_err(unavailable)? {
             Some(cluster_id) => Ok(msg::InitResponse { already: false, cluster_id }),
             None => Ok(msg::InitResponse {
                 already: true,

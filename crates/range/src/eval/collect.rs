@@ -101,6 +101,10 @@ impl Evaluator {
         }
         let known = self.gc_point(engine)?;
         let point = wanted.max(known);
+        // What is loaded below the point must find the deletions above it (`load`).
+        if let Some(command) = self.latches.span_conflict(&self.span, point) {
+            return Ok(Step::Wait(Wait::Latch(command)));
+        }
         self.gc_point = Some(point);
         let records_below = collect.records_below.map_or(point, Timestamp).min(point);
         let mut pass = match self.pass.take() {

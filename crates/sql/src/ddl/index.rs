@@ -1,12 +1,14 @@
 //! CREATE INDEX.
 
+use std::sync::Arc;
+
 use catalog::{Change, Column, ColumnId, Index, IndexColumn, Table, is_indexable};
 use pgtypes::PgType;
 use sqlparser::ast::{CreateIndex, Expr, IndexColumn as AstColumn, IndexType, ObjectName};
 
 use super::column::IndexColumnDef;
 use super::expression::{Use, is_immutable, stored};
-use super::{Ddl, duplicate_relation, free_name, new_oids, notice, rebuild};
+use super::{Ddl, duplicate_relation, free_name, new_oids, notice, online, rebuild};
 use crate::bind::fold;
 use crate::session::api::Sink;
 use crate::session::{Session, Tag};
@@ -59,6 +61,36 @@ pub(super) async fn run(
         session.refuse_in_block("CREATE INDEX CONCURRENTLY")?;
     }
     let mut ddl = Ddl::begin(session).await?;
+    let Some((table, mut next)) = definition(session, &ddl, create, text, sink)? else {
+        return Ok(Tag::Text("CREATE INDEX"));
+    };
+    if online::is_due(session, &ddl, &table, create.concurrently).await? {
+        ddl.txn.rollback_to_and_release(None).await?;
+        online::build(session, create, text, sink).await?;
+        return Ok(Tag::Text("CREATE INDEX"));
+    }
+    let oid = new_oids(session, 1).await?;
+    name_last(&mut next, oid);
+    rebuild::fill_indexes(session, &ddl, &table, &next, next.indexes.len() - 1).await?;
+    ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
+    Ok(Tag::Text("CREATE INDEX"))
+}
+
+/// Gives the index that was defined last its identity.
+pub(super) fn name_last(table: &mut Table, oid: u32) {
+    let index = table.indexes.last_mut().expect("one was defined");
+    (index.id, index.oid) = (oid, oid);
+}
+
+/// The table, and what it will be: the new index is its last, without an id. Nothing if there is a relation
+/// of that name, and the statement is content with that.
+pub(super) fn definition(
+    session: &Session,
+    ddl: &Ddl,
+    create: &CreateIndex,
+    text: &str,
+    sink: &mut dyn Sink,
+) -> Result<Option<(Arc<Table>, Table)>, SqlError> {
     let table = ddl.own_table(session, &create.table_name)?;
     let mut name = match &create.name {
         Some(name) => {
@@ -76,14 +108,14 @@ pub(super) async fn run(
         if create.if_not_exists {
             let message = format!("relation \"{name}\" already exists, skipping");
             notice(sink, SqlState::DUPLICATE_TABLE, message);
-            return Ok(Tag::Text("CREATE INDEX"));
+            return Ok(None);
         }
         return Err(duplicate_relation(name));
     }
     let mut next = Table::clone(&table);
     let mut index = Index::new(0, String::new(), create.unique);
     for column in &create.columns {
-        let column = element(session, &ddl, &mut next, column, text)?;
+        let column = element(session, ddl, &mut next, column, text)?;
         index.columns.push(column);
     }
     for ident in &create.include {
@@ -98,17 +130,12 @@ pub(super) async fn run(
         ));
     }
     if let Some(predicate) = &create.predicate {
-        index.predicate = Some(condition(session, &ddl, &mut next, predicate, text)?);
+        index.predicate = Some(condition(session, ddl, &mut next, predicate, text)?);
     }
     index.nulls_not_distinct = create.unique && create.nulls_distinct == Some(false);
-    let name = name.take().unwrap_or_else(|| default_name(&ddl, &next, &index));
-    index.oid = new_oids(session, 1).await?;
-    index.id = index.oid;
-    index.name = name;
+    index.name = name.take().unwrap_or_else(|| default_name(ddl, &next, &index));
     next.indexes.push(index);
-    rebuild::fill_indexes(session, &ddl, &table, &next, next.indexes.len() - 1).await?;
-    ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
-    Ok(Tag::Text("CREATE INDEX"))
+    Ok(Some((table, next)))
 }
 
 fn missing(column: &str) -> SqlError {

@@ -32,6 +32,7 @@ mod grant;
 mod index;
 mod like;
 mod namespace;
+mod online;
 mod owner;
 mod parse;
 mod rebuild;
@@ -54,7 +55,7 @@ use sqlparser::ast::{self, Statement};
 
 use crate::bind::relation_name;
 use crate::session::api::{Severity, Sink};
-use crate::session::{Session, Tag, catalog_error};
+use crate::session::{Engine, Session, Tag, catalog_error};
 use crate::{SqlError, SqlState};
 
 pub(crate) use alter::new_storage;
@@ -272,11 +273,7 @@ impl Ddl {
             session.set_names(&catalog);
             return Ok(Ddl { txn, catalog });
         }
-        let key = store::version_key();
-        let locked = txn.lock(&[key], Strength::Update, WaitPolicy::Block).await?;
-        let version = store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
-        let catalog =
-            session.engine().catalog.at_version(&txn, version).await.map_err(catalog_error)?;
+        let catalog = locked_catalog(session.engine(), &txn).await?;
         let catalog = session.with_temp(catalog);
         session.set_names(&catalog);
         Ok(Ddl { txn, catalog })
@@ -397,6 +394,14 @@ impl Ddl {
             SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{shown}\" does not exist"))
         })
     }
+}
+
+/// The catalog, which nobody else changes before the transaction ends.
+async fn locked_catalog(engine: &Engine, txn: &Txn) -> Result<Arc<CatalogSnapshot>, SqlError> {
+    let key = store::version_key();
+    let locked = txn.lock(&[key], Strength::Update, WaitPolicy::Block).await?;
+    let version = store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
+    engine.catalog.at_version(txn, version).await.map_err(catalog_error)
 }
 
 /// Longest name, in bytes, as in PostgreSQL.

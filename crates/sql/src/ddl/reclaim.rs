@@ -14,11 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{KeyRange, Timestamp};
+use catalog::temporary::Process;
 use catalog::{Index, Table, garbage};
-use kv::{KvError, TxnOptions};
+use kv::{Db, TxnOptions};
 
+use super::online::{take_back, unfinished};
 use crate::SqlError;
-use crate::session::{Engine, Session};
+use crate::session::{Engine, Session, catalog_error};
 
 /// Between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
@@ -66,7 +68,7 @@ impl Reclaimer {
     }
 
     /// Clears what has been garbage for long enough. Returns how many spans.
-    pub async fn sweep(&mut self) -> Result<usize, KvError> {
+    pub async fn sweep(&mut self) -> Result<usize, SqlError> {
         let safe_point = (self.safe_point)();
         self.drop_orphans().await?;
         let txn = self.engine.db().begin(TxnOptions::default());
@@ -94,21 +96,22 @@ impl Reclaimer {
 }
 
 impl Reclaimer {
-    /// Temporary tables of processes that have ended are dropped.
-    async fn drop_orphans(&self) -> Result<(), KvError> {
+    /// Temporary tables of processes that have ended are dropped, and the indexes that they were building.
+    async fn drop_orphans(&self) -> Result<(), SqlError> {
         let db = self.engine.db();
-        let txn = db.begin(TxnOptions::default());
+        let txn = db.begin(TxnOptions { read_only: true, ..TxnOptions::default() });
         txn.begin_statement().await?;
         let noted = catalog::temporary::list(&txn).await?;
+        let catalog = self.engine.catalog.snapshot(&txn).await.map_err(catalog_error)?;
         drop(txn);
-        let mut over = BTreeMap::new();
+        let mut processes = Processes { db, over: BTreeMap::new() };
+        for (table, oid, process) in unfinished(&catalog) {
+            if processes.is_over(process).await {
+                take_back(&self.engine, table, oid).await?;
+            }
+        }
         for (table, process) in noted {
-            let gone = match over.get(&process) {
-                Some(gone) => *gone,
-                None => db.is_over(process).await,
-            };
-            over.insert(process, gone);
-            if gone {
+            if processes.is_over(process).await {
                 let txn = db.begin(TxnOptions::default());
                 txn.begin_statement().await?;
                 catalog::temporary::drop_rows(&txn, table)?;
@@ -116,6 +119,23 @@ impl Reclaimer {
             }
         }
         Ok(())
+    }
+}
+
+/// What is known of processes.
+struct Processes<'a> {
+    db: &'a Db,
+    over: BTreeMap<Process, bool>,
+}
+
+impl Processes<'_> {
+    async fn is_over(&mut self, process: Process) -> bool {
+        if let Some(over) = self.over.get(&process) {
+            return *over;
+        }
+        let over = self.db.is_over(process).await;
+        self.over.insert(process, over);
+        over
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base::KeyRange;
 use catalog::{CatalogSnapshot, DatabaseId, Table};
 use futures::future::BoxFuture;
-use kv::{Strength, Txn, WaitPolicy};
+use kv::{Strength, Txn, TxnOptions, WaitPolicy};
 
 use super::transaction::Block;
 use super::{Engine, SequenceCalls, Session, SessionInfo, TEMP_SCHEMA, catalog_error};
@@ -96,6 +96,20 @@ impl Session {
     /// The key-value transaction, with a statement begun in it.
     pub(crate) async fn statement_txn(&mut self) -> Result<Arc<Txn>, SqlError> {
         self.tx.statement(&self.engine.db, &self.activity, self.hot.lock_timeout).await
+    }
+
+    /// A transaction apart from the session's, for what is committed before the statement ends.
+    pub(crate) async fn own_txn(&self) -> Result<Arc<Txn>, SqlError> {
+        let txn = self.engine.db.begin(TxnOptions::default());
+        txn.attach(&self.activity);
+        txn.set_lock_timeout(self.hot.lock_timeout);
+        txn.begin_statement().await?;
+        Ok(txn)
+    }
+
+    /// Whether the running statement is a transaction by itself.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone && self.is_lone()
     }
 
     /// Whether the running statement is the first of an implicit transaction.

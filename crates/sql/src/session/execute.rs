@@ -66,7 +66,7 @@ impl Tag {
 }
 
 /// Whether running the transaction again may help.
-pub(super) fn is_retryable(error: &SqlError) -> bool {
+pub(crate) fn is_retryable(error: &SqlError) -> bool {
     matches!(error.code(), SqlState::SERIALIZATION_FAILURE | SqlState::DEADLOCK_DETECTED)
 }
 
@@ -84,6 +84,7 @@ impl Session {
             let undo = self.undo_mark();
             self.advisory.begin_statement();
             self.reruns = attempt;
+            self.alone = job.lone;
             // Of one that was cancelled.
             (self.analysis, self.explained) = (None, None);
             self.info.warnings.lock().clear();

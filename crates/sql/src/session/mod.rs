@@ -72,7 +72,7 @@ pub use portal::Portal;
 pub(crate) use bound::DmlContext;
 pub(crate) use clock::wall_micros;
 pub(crate) use cursor::CursorInfo;
-pub(crate) use execute::Tag;
+pub(crate) use execute::{Tag, is_retryable};
 pub(crate) use explain_conflict::mode as lock_mode;
 pub(crate) use listed::Listed;
 pub(crate) use plan::{CatalogDefaults, bind_default, bind_over_row, result_columns, stored_expr};
@@ -156,6 +156,8 @@ pub struct Session {
     explained: Option<explain::Explained>,
     /// How often the running statement was run before.
     reruns: u32,
+    /// The running statement is the only one of its message.
+    alone: bool,
 }
 
 /// Settings that every statement asks for, read once per change.
@@ -286,6 +288,7 @@ impl Session {
             analysis: None,
             explained: None,
             reruns: 0,
+            alone: false,
         };
         session.refresh_env();
         Ok(session)

@@ -159,3 +159,71 @@ async fn a_process_that_ends_without_a_word_leaves_no_temporary_rows() {
     hasty(&engine).sweep().await.expect("sweeps");
     assert_eq!(rows(&engine).await, 0);
 }
+
+/// More rows than one transaction indexes.
+const MANY: &str = "CREATE TABLE many (id int PRIMARY KEY, v int, w text);
+                    INSERT INTO many SELECT g, g % 1500, 'w' || g FROM generate_series(1, 3000) g";
+
+#[tokio::test]
+async fn an_index_of_many_rows_is_built_beside_writers() {
+    let engine = engine();
+    let mut session = connect(&engine).await;
+    run(&mut session, MANY).await;
+    for (create, query) in [
+        ("CREATE INDEX by_v ON many (v)", "SELECT id FROM many WHERE v = 7 ORDER BY id"),
+        ("CREATE UNIQUE INDEX by_w ON many (w) INCLUDE (v)", "SELECT v FROM many WHERE w = 'w7'"),
+        (
+            "CREATE INDEX by_upper ON many (upper(w)) WHERE v < 10",
+            "SELECT id FROM many WHERE upper(w) = 'W7' AND v < 10",
+        ),
+    ] {
+        let before = run(&mut session, query).await;
+        assert_eq!(run(&mut session, create).await, "-- CREATE INDEX");
+        assert_eq!(run(&mut session, query).await, before, "{create}");
+        let plan = run(&mut session, &format!("EXPLAIN {query}")).await;
+        assert!(plan.contains("Index"), "{create}: {plan}");
+    }
+    let valid = "SELECT count(*) FROM pg_index WHERE indisvalid AND indrelid = 'many'::regclass";
+    assert_eq!(run(&mut session, valid).await, "4\n-- SELECT 1");
+}
+
+#[tokio::test]
+async fn an_index_that_fails_leaves_nothing() {
+    let engine = engine();
+    let mut session = connect(&engine).await;
+    run(&mut session, MANY).await;
+    let made = run(&mut session, "CREATE UNIQUE INDEX CONCURRENTLY by_v ON many (v)").await;
+    assert!(
+        made.starts_with("ERROR 23505: could not create unique index \"by_v\" [Key (v)=("),
+        "{made}"
+    );
+    assert!(made.ends_with(") is duplicated.]"), "{made}");
+    let left = "SELECT count(*) FROM pg_class WHERE relname = 'by_v'";
+    assert_eq!(run(&mut session, left).await, "0\n-- SELECT 1");
+    // Nobody is kept from a duplicate by what is not there.
+    run(&mut session, "INSERT INTO many VALUES (3001, 1, 'x')").await;
+    assert_eq!(
+        run(&mut session, "CREATE INDEX CONCURRENTLY by_v ON many (v)").await,
+        "-- CREATE INDEX"
+    );
+    assert_eq!(
+        run(&mut session, "CREATE INDEX CONCURRENTLY IF NOT EXISTS by_v ON many (w)").await,
+        "NOTICE: relation \"by_v\" already exists, skipping\n-- CREATE INDEX"
+    );
+}
+
+#[tokio::test]
+async fn an_index_in_a_block_goes_with_it() {
+    let engine = engine();
+    let mut session = connect(&engine).await;
+    run(&mut session, MANY).await;
+    let script = "BEGIN; CREATE INDEX by_v ON many (v); ROLLBACK";
+    run(&mut session, script).await;
+    // Of a script, too.
+    let script = "CREATE INDEX by_v ON many (v); SELECT 1 / 0";
+    assert!(run(&mut session, script).await.contains("22012"));
+    let left = "SELECT count(*) FROM pg_class WHERE relname = 'by_v'";
+    assert_eq!(run(&mut session, left).await, "0\n-- SELECT 1");
+    let refused = run(&mut session, "BEGIN; CREATE INDEX CONCURRENTLY by_v ON many (v)").await;
+    assert!(refused.contains("25001"), "{refused}");
+}

@@ -10,12 +10,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base::Timestamp;
+
 use crate::support::{TextSink, connect};
 use checker::{Action, History, Key, Level, Op, Outcome, Snapshot, Txn};
 use parking_lot::Mutex;
 use sim::{
     Client, Fault, Lost, Micros, Nemesis, Network, Rng, Settings, Struck, Tally, World, survey,
 };
+use sql::Reclaimer;
 use sql::session::{Engine, EngineConfig, Session};
 use sql::{SqlError, SqlState};
 
@@ -37,10 +40,21 @@ const TABLES: [&str; 4] = [
 #[derive(Clone)]
 struct Shared {
     client: Client,
-    /// The SQL layers of processes, by where their clients of ranges lie in memory.
-    engines: Arc<Mutex<BTreeMap<usize, Arc<Engine>>>>,
+    engines: Engines,
     record: Arc<Mutex<Record>>,
     level: Level,
+}
+
+/// The SQL layers of processes, by where their clients of ranges lie in memory.
+#[derive(Clone, Default)]
+struct Engines(Arc<Mutex<BTreeMap<usize, Arc<Engine>>>>);
+
+impl Engines {
+    fn of(&self, db: kv::Db) -> Arc<Engine> {
+        let place = std::ptr::from_ref(db.metrics()).addr();
+        let new = || Engine::new(db, EngineConfig::default());
+        Arc::clone(self.0.lock().entry(place).or_insert_with(new))
+    }
 }
 
 #[derive(Default)]
@@ -61,7 +75,7 @@ enum End {
 
 impl Shared {
     fn new(client: Client, level: Level) -> Self {
-        let (engines, record) = (Arc::default(), Arc::default());
+        let (engines, record) = (Engines::default(), Arc::default());
         Shared { client, engines, record, level }
     }
 
@@ -75,16 +89,8 @@ impl Shared {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let engines = Arc::clone(&self.engines);
-        let work = move |db: kv::Db| async move {
-            let place = std::ptr::from_ref(db.metrics()).addr();
-            let engine = {
-                let mut engines = engines.lock();
-                let new = || Engine::new(db, EngineConfig::default());
-                Arc::clone(engines.entry(place).or_insert_with(new))
-            };
-            act(connect(&engine).await).await
-        };
+        let engines = self.engines.clone();
+        let work = move |db| async move { act(connect(&engines.of(db)).await).await };
         self.client.on(node, work).await
     }
 
@@ -215,7 +221,8 @@ impl Shared {
         while self.client.now() < until {
             let node = rng.index(self.client.nodes());
             if rng.chance(300_000) {
-                self.count(node).await;
+                let by_index = rng.chance(700_000);
+                self.count(node, by_index).await;
             } else {
                 let (from, by) = (rng.below(ROWS as u64), rng.between(1, 5));
                 let to = (from + 1 + rng.below(ROWS as u64 - 1)) % ROWS as u64;
@@ -233,8 +240,37 @@ impl Shared {
         }
     }
 
-    async fn count(&self, node: usize) -> bool {
-        let sum = "SELECT sum(balance), count(*) FROM accounts";
+    /// Makes an index while money moves, and drops it.
+    async fn client_of_the_schema(self, mut rng: Rng, until: Micros) {
+        while self.client.now() < until {
+            let node = rng.index(self.client.nodes());
+            let sql = match rng.below(3) {
+                0 => "DROP INDEX IF EXISTS by_balance",
+                _ => "CREATE INDEX CONCURRENTLY IF NOT EXISTS by_balance ON accounts (balance)",
+            };
+            drop(self.on(node, move |mut s| async move { execute(&mut s, sql).await }).await);
+            self.client.sleep(rng.below(600_000)).await;
+        }
+    }
+
+    /// What processes that ended were building is gone.
+    async fn tidy(&self, node: usize) -> bool {
+        let engines = self.engines.clone();
+        let work = move |db| async move {
+            let mut reclaimer = Reclaimer::new(engines.of(db), || Some(Timestamp::ZERO));
+            reclaimer.sweep().await
+        };
+        let swept = self.client.on(node, work).await;
+        let left = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+        let left = self.on(node, move |mut s| async move { execute(&mut s, left).await }).await;
+        matches!((swept, left), (Ok(Ok(_)), Ok(Ok(rows))) if rows == ["0"])
+    }
+
+    async fn count(&self, node: usize, by_index: bool) -> bool {
+        let sum = match by_index {
+            true => "SELECT sum(balance), count(*) FROM accounts WHERE balance > -1000000",
+            false => "SELECT sum(balance), count(*) FROM accounts",
+        };
         let counted = self.on(node, move |mut s| async move { execute(&mut s, sum).await }).await;
         let Ok(Ok(rows)) = counted else { return false };
         let right = format!("{}|{ROWS}", ROWS * BALANCE);
@@ -308,9 +344,10 @@ fn run(seed: u64, level: Level) -> (Tally, (u64, u64)) {
     let shared = Shared::new(world.client(), level);
     world.block_on(60 * SECOND, prepare(shared.clone())).expect("tables");
     let until = world.now() + TORMENT + CALM;
-    for number in 0..6 {
+    for number in 0..7 {
         let (shared, rng) = (shared.clone(), world.client().rng());
         match number % 3 {
+            _ if number == 6 => world.spawn(shared.client_of_the_schema(rng, until)),
             2 => world.spawn(shared.client_of_the_bank(rng, until)),
             _ => world.spawn(shared.client_of_lists(rng, until)),
         }
@@ -332,7 +369,11 @@ fn run(seed: u64, level: Level) -> (Tally, (u64, u64)) {
     let last = shared.clone();
     let read = world.block_on(30 * SECOND, async move {
         let process = last.next_process();
-        while last.transact(0, Vec::new(), process).await != Outcome::Ok || !last.count(0).await {
+        while last.transact(0, Vec::new(), process).await != Outcome::Ok
+            || !last.count(0, true).await
+            || !last.count(0, false).await
+            || !last.tidy(0).await
+        {
             last.client.sleep(100_000).await;
         }
     });
@@ -350,7 +391,7 @@ fn run(seed: u64, level: Level) -> (Tally, (u64, u64)) {
     drop(record);
     let digest = world.digest();
     // Sessions go before their world.
-    shared.engines.lock().clear();
+    shared.engines.0.lock().clear();
     (tally, digest)
 }
 
