@@ -24,6 +24,7 @@ mod relation;
 pub mod role;
 mod row;
 mod snapshot;
+pub mod statistics;
 pub mod store;
 pub mod temporary;
 mod type_serde;

@@ -6,6 +6,7 @@
 //!   08 | q | id        -> where a sequence is ([`SequenceState`]); no descriptor, not transactional
 //!   08 | x | span      -> a dropped span ([`crate::garbage`])
 //!   08 | z | table     -> a temporary table ([`crate::temporary`])
+//!   08 | n | table     -> what ANALYZE found ([`crate::statistics`])
 //! ```
 //!
 //! # The rule
@@ -31,6 +32,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::garbage::GARBAGE;
+use crate::statistics::STATISTICS;
 use crate::temporary::TEMPORARY;
 use crate::{CatalogError, CatalogSnapshot, Change, PUBLIC_SCHEMA_ID};
 
@@ -222,7 +224,9 @@ fn decode(key: &Key, value: &Bytes) -> Result<Option<Change>, CatalogError> {
             .map_err(|e| CatalogError::Corrupt { key: key.clone(), detail: e.to_string() })
     }
     Ok(Some(match key.as_bytes().get(1) {
-        Some(&VERSION | &SEQUENCE_VALUES | &GARBAGE | &TEMPORARY) => return Ok(None),
+        Some(&VERSION | &SEQUENCE_VALUES | &GARBAGE | &TEMPORARY | &STATISTICS) => {
+            return Ok(None);
+        }
         Some(&DATABASE) => Change::PutDatabase(json(key, value)?),
         Some(&SCHEMA) if value.is_empty() => Change::DropSchema(PUBLIC_SCHEMA_ID),
         Some(&SCHEMA) => Change::PutSchema(json(key, value)?),

@@ -272,7 +272,9 @@ impl Core {
         let engine = sql::session::Engine::new(running.db.clone(), config);
         self.sql.send_replace(Some(Arc::clone(&engine)));
         let store = Arc::clone(&running.store);
-        sql::Reclaimer::new(engine, move || store.safe_point()).run().await;
+        let keeper = sql::Keeper::new(Arc::clone(&engine));
+        let reclaimer = sql::Reclaimer::new(engine, move || store.safe_point());
+        futures::future::join(reclaimer.run(), keeper.run()).await;
     }
 
     /// Hands the leadership of every range to a peer that is up.

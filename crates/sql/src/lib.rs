@@ -23,7 +23,9 @@ mod point;
 mod privilege;
 pub mod session;
 pub mod settings;
+mod statistics;
 mod sysviews;
 
 pub use ddl::Reclaimer;
 pub use error::{Fields, SqlError, SqlState};
+pub use statistics::Keeper;

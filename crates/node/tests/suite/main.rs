@@ -7,6 +7,7 @@ mod jdbc;
 mod levels;
 mod locks;
 mod migrations;
+mod online;
 mod past;
 mod round_trips;
 mod secure;

@@ -71,6 +71,7 @@ pub(super) async fn run(
         false => read_all(&mut rows, &mut target, sink).await?,
     };
     target.finish(&mut rows).await?;
+    session.engine().statistics.note_written(table.id, count);
     Ok(Tag::Count("COPY", count))
 }
 

@@ -416,23 +416,23 @@ fn truncate_name(name: &str) -> String {
     name[..end].to_owned()
 }
 
-/// 42P01 unless all of the tables exist.
-pub(crate) async fn check_tables(
+/// The tables of these names, which the role must own; without names, all that it owns.
+pub(crate) async fn owned_tables(
     session: &mut Session,
     names: &[ast::ObjectName],
-) -> Result<(), SqlError> {
-    if names.is_empty() {
-        return Ok(());
-    }
+) -> Result<Vec<Arc<Table>>, SqlError> {
     session.begin_statement();
     let txn = session.statement_txn().await?;
     let catalog = session.visible_catalog(&txn).await?;
     let ddl = Ddl { txn, catalog };
-    for name in names {
-        let table = ddl.table(session, name)?;
-        session.authority().must_own(&*table)?;
+    if !names.is_empty() {
+        return names.iter().map(|name| ddl.own_table(session, name)).collect();
     }
-    Ok(())
+    let database = session.database();
+    let schemas = ddl.catalog.schemas_of(database);
+    let all = schemas.flat_map(|schema| ddl.catalog.tables_of(schema.id));
+    let authority = session.authority();
+    Ok(all.filter(|table| authority.must_own(&***table).is_ok()).cloned().collect())
 }
 
 /// The type that a definition names.

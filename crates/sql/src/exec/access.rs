@@ -1,9 +1,12 @@
 //! Which index a scan reads, and which spans of it.
 //!
-//! By simple rules until there are statistics: the index with most leading columns bound by
-//! equality wins, a complete unique key beats all, a range on the next column breaks ties, then
-//! the primary index. A secondary index is worth its second visit to the row only with an equality
-//! or a range bounded on both sides, or if it is a partial one.
+//! By simple rules for small tables and those without statistics: the index with most leading columns bound
+//! by equality wins, a complete unique key beats all, a range on the next column breaks ties, then the
+//! primary index. A secondary index is worth its second visit to the row only with an equality or a range
+//! bounded on both sides, or if it is a partial one.
+//!
+//! Of a larger table with statistics, the index from which least is read: an entry costs as much as a row,
+//! and a row that is looked up for an entry [`LOOK_UP`] times that. A complete unique key still beats all.
 
 use std::cmp::Ordering;
 
@@ -12,9 +15,26 @@ use catalog::{CodecError, Index, IndexCodec, IndexState, Table};
 use pgtypes::Datum;
 
 use super::condition::{Comparison, Condition, Test};
+use crate::statistics::TableEstimates;
 
 /// Most spans one scan is split into; beyond, the leading columns only.
 const SPANS_MAX: usize = 100_000;
+
+/// From so many rows on, statistics decide.
+const MANY_ROWS: f64 = 1_000.0;
+/// A row found by its key, against one read in passing.
+const LOOK_UP: f64 = 10.0;
+/// The share of a table that a partial index is taken to hold.
+const PARTIAL: f64 = 0.1;
+
+/// What is known of a scan besides its conditions.
+pub(crate) struct Known<'a> {
+    /// Whether a partial index has an entry for every row wanted.
+    pub(crate) implied: &'a dyn Fn(&Index) -> bool,
+    /// Whether the entries of the index at this place hold all that is wanted.
+    pub(crate) covers: &'a dyn Fn(usize) -> bool,
+    pub(crate) estimates: Option<&'a TableEstimates>,
+}
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -31,6 +51,8 @@ pub(crate) struct Access {
     pub(crate) bounded: bool,
     /// No condition bounds it: all of the index is read.
     pub(crate) is_whole: bool,
+    /// About how many rows pass, if that is known.
+    pub(crate) rows: Option<f64>,
 }
 
 impl Access {
@@ -40,6 +62,13 @@ impl Access {
             None => &table.primary,
             Some(at) => &table.indexes[at],
         }
+    }
+}
+
+impl Fit<'_> {
+    /// How many leading columns something is said of.
+    fn bound(&self) -> usize {
+        self.equal.len() + usize::from(self.lower.is_some() || self.upper.is_some())
     }
 }
 
@@ -53,13 +82,73 @@ struct Fit<'c> {
     complete: bool,
 }
 
-/// Chooses index and spans. No span at all: no row can pass. `implied` says of a partial index whether it
-/// has an entry for every row wanted.
+/// Chooses index and spans. No span at all: no row can pass.
 pub(crate) fn choose(
     table: &Table,
     conditions: &[Condition],
-    implied: &dyn Fn(&Index) -> bool,
+    known: &Known<'_>,
 ) -> Result<Access, CodecError> {
+    let estimates = known.estimates.filter(|estimates| estimates.rows() >= MANY_ROWS);
+    let (index, fit) = match estimates {
+        Some(estimates) => cheapest(table, conditions, known, estimates),
+        None => fittest(table, conditions, known),
+    };
+    let codec = match index {
+        None => table.codec().primary(),
+        Some(at) => &table.codec().indexes()[at],
+    };
+    let constant = fit.equal.iter().take_while(|values| values.len() == 1).count();
+    let points = fit.complete;
+    let bounded = !fit.equal.is_empty() || (fit.lower.is_some() && fit.upper.is_some());
+    let is_whole = fit.equal.is_empty() && fit.lower.is_none() && fit.upper.is_none();
+    let spans = spans(codec, &fit)?;
+    let rows = known.estimates.map(|estimates| estimates.rows_where(conditions.iter()));
+    Ok(Access { index, spans, constant, points, bounded, is_whole, rows })
+}
+
+/// The index from which least is read.
+fn cheapest<'c>(
+    table: &Table,
+    conditions: &'c [Condition],
+    known: &Known<'_>,
+    estimates: &TableEstimates,
+) -> (Option<usize>, Fit<'c>) {
+    let entries = |codec: &IndexCodec, fit: &Fit<'_>| {
+        let bound: Vec<usize> = codec.positions().take(fit.bound()).collect();
+        estimates.rows_where(conditions.iter().filter(|c| bound.contains(&c.column))).max(1.0)
+    };
+    let codec = table.codec();
+    let primary = fit(codec.primary(), true, conditions);
+    let cost = if primary.complete { 0.0 } else { entries(codec.primary(), &primary) };
+    let mut best = (cost, None, primary);
+    for (at, (index, codec)) in table.indexes.iter().zip(codec.indexes()).enumerate() {
+        let candidate = fit(codec, index.unique, conditions);
+        let partial = index.predicate.is_some();
+        if index.state != IndexState::Public || (candidate.bound() == 0 && !partial) {
+            continue;
+        }
+        let mut entries = entries(codec, &candidate);
+        if partial {
+            entries = entries.min(PARTIAL * estimates.rows());
+        }
+        let cost = match candidate.complete {
+            true => 0.5,
+            false if (known.covers)(at) => entries,
+            false => (1.0 + LOOK_UP) * entries,
+        };
+        if cost < best.0 && (known.implied)(index) {
+            best = (cost, Some(at), candidate);
+        }
+    }
+    (best.1, best.2)
+}
+
+/// The index that the conditions fit best.
+fn fittest<'c>(
+    table: &Table,
+    conditions: &'c [Condition],
+    known: &Known<'_>,
+) -> (Option<usize>, Fit<'c>) {
     let codec = table.codec();
     let mut best = (None, fit(codec.primary(), true, conditions), false);
     for (at, (index, codec)) in table.indexes.iter().zip(codec.indexes()).enumerate() {
@@ -73,21 +162,11 @@ pub(crate) fn choose(
             continue;
         }
         let better = (score(&candidate), partial) > (score(&best.1), best.2);
-        if better && implied(index) {
+        if better && (known.implied)(index) {
             best = (Some(at), candidate, partial);
         }
     }
-    let (index, fit, _) = best;
-    let codec = match index {
-        None => codec.primary(),
-        Some(at) => &codec.indexes()[at],
-    };
-    let constant = fit.equal.iter().take_while(|values| values.len() == 1).count();
-    let points = fit.complete;
-    let bounded = !fit.equal.is_empty() || (fit.lower.is_some() && fit.upper.is_some());
-    let is_whole = fit.equal.is_empty() && fit.lower.is_none() && fit.upper.is_none();
-    let spans = spans(codec, &fit)?;
-    Ok(Access { index, spans, constant, points, bounded, is_whole })
+    (best.0, best.1)
 }
 
 fn score(fit: &Fit<'_>) -> (bool, usize, usize) {

@@ -19,12 +19,14 @@ use kv::MemoryBudget;
 use super::pool::SharedPool;
 use super::virtuals::Kept;
 use crate::error::SqlError;
+use crate::statistics::Statistics;
 
 /// The node's planner and query memory.
 pub struct QueryEngine {
     state: SessionState,
     pool: Arc<dyn MemoryPool>,
     kept: Kept,
+    statistics: Arc<Statistics>,
 }
 
 impl fmt::Debug for QueryEngine {
@@ -36,7 +38,10 @@ impl fmt::Debug for QueryEngine {
 impl QueryEngine {
     /// An engine whose statements take their memory from `budget`; sorts and aggregates beyond their
     /// share spill to temporary files.
-    pub fn new(budget: Arc<MemoryBudget>) -> Result<Arc<QueryEngine>, SqlError> {
+    pub(crate) fn new(
+        budget: Arc<MemoryBudget>,
+        statistics: Arc<Statistics>,
+    ) -> Result<Arc<QueryEngine>, SqlError> {
         let pool: Arc<dyn MemoryPool> = Arc::new(SharedPool::new(budget));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::clone(&pool))
@@ -66,12 +71,17 @@ impl QueryEngine {
             .with_query_planner(Arc::new(super::apply_exec::Planner))
             .with_physical_optimizer_rule(Arc::new(super::yielding::YieldingJoins))
             .build();
-        Ok(Arc::new(QueryEngine { state, pool, kept: Kept::default() }))
+        Ok(Arc::new(QueryEngine { state, pool, kept: Kept::default(), statistics }))
     }
 
     /// Rows of computed tables, for the next statement.
     pub(super) fn kept(&self) -> &Kept {
         &self.kept
+    }
+
+    /// What this node knows about tables.
+    pub(crate) fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     pub(crate) fn state(&self) -> &SessionState {

@@ -79,6 +79,7 @@ pub use plan::{Planned, plan, plan_rel};
 pub use rows::Rows;
 
 pub(crate) use collect_agg::collecting;
+pub(crate) use condition::{Comparison, Condition, Test};
 pub(crate) use inits::Computed;
 
 use crate::error::SqlError;

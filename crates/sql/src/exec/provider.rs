@@ -20,9 +20,10 @@ use pgtypes::arrow_bridge;
 
 use super::access;
 use super::condition::Condition;
-use super::scan::{Source, TableScanExec};
+use super::scan::{self, Source, TableScanExec};
 use crate::error::SqlError;
 use crate::ir::{RelColumn, Scan};
+use crate::statistics::TableEstimates;
 
 /// The Arrow field of a column. Always nullable: what is known to be not NULL is not worth a plan
 /// that depends on it.
@@ -37,6 +38,7 @@ pub(crate) struct StoredTable {
     schema: SchemaRef,
     sources: Vec<Source>,
     hints: Hints,
+    estimates: Option<Arc<TableEstimates>>,
 }
 
 /// What filters above a scan say that DataFusion cannot tell it.
@@ -49,7 +51,12 @@ pub(crate) struct Hints {
 }
 
 impl StoredTable {
-    pub(crate) fn new(txn: Arc<Txn>, scan: &Scan, hints: Hints) -> Self {
+    pub(crate) fn new(
+        txn: Arc<Txn>,
+        scan: &Scan,
+        hints: Hints,
+        estimates: Option<Arc<TableEstimates>>,
+    ) -> Self {
         let mut fields = Vec::with_capacity(scan.columns.len() + 1);
         let mut sources = Vec::with_capacity(scan.columns.len() + 1);
         for (column, at) in &scan.columns {
@@ -61,7 +68,7 @@ impl StoredTable {
             sources.push(Source::RowKey);
         }
         let schema = Arc::new(Schema::new(fields));
-        StoredTable { txn, scan: scan.clone(), schema, sources, hints }
+        StoredTable { txn, scan: scan.clone(), schema, sources, hints, estimates }
     }
 
     fn condition(&self, expr: &Expr) -> Option<Condition> {
@@ -121,10 +128,14 @@ impl TableProvider for StoredTable {
         let all: Vec<Condition> =
             conditions.iter().chain(&self.hints.conditions).cloned().collect();
         let implied = |index: &Index| self.hints.implied.contains(&index.id);
-        let access = access::choose(&self.scan.table, &all, &implied).map_err(SqlError::from)?;
-        let all: Vec<usize> = (0..self.sources.len()).collect();
-        let kept = projection.unwrap_or(&all);
-        let output = kept.iter().map(|&at| self.sources[at]).collect();
+        let every: Vec<usize> = (0..self.sources.len()).collect();
+        let kept = projection.unwrap_or(&every);
+        let output: Vec<Source> = kept.iter().map(|&at| self.sources[at]).collect();
+        let table = &self.scan.table;
+        let covers = |at: usize| scan::alone(table, at, &output, &conditions).is_some();
+        let estimates = self.estimates.as_deref();
+        let known = access::Known { implied: &implied, covers: &covers, estimates };
+        let access = access::choose(table, &all, &known).map_err(SqlError::from)?;
         let schema = Arc::new(self.schema.project(kept)?);
         Ok(Arc::new(TableScanExec::new(
             Arc::clone(&self.txn),

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 use catalog::{EntryDecoder, Table};
+use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -69,6 +71,17 @@ pub(super) fn decoded(output: &[Source], conditions: &[Condition]) -> Vec<usize>
     decoded
 }
 
+/// What decodes the entries of the index at a place, if they hold all that is wanted.
+pub(super) fn alone(
+    table: &Table,
+    at: usize,
+    output: &[Source],
+    conditions: &[Condition],
+) -> Option<EntryDecoder> {
+    let codec = table.codec();
+    EntryDecoder::new(codec, &codec.indexes()[at], &decoded(output, conditions))
+}
+
 /// A leaf of a physical plan that reads a table.
 #[derive(Clone)]
 pub(crate) struct TableScanExec {
@@ -108,10 +121,7 @@ impl TableScanExec {
         )
         .with_scheduling_type(SchedulingType::Cooperative);
         let span_lock = span_lock(scan, &access);
-        let codec = scan.table.codec();
-        let alone = access.index.and_then(|at| {
-            EntryDecoder::new(codec, &codec.indexes()[at], &decoded(&output, &conditions))
-        });
+        let alone = access.index.and_then(|at| alone(&scan.table, at, &output, &conditions));
         let mut scan = TableScanExec {
             txn,
             table: Arc::clone(&scan.table),
@@ -305,6 +315,15 @@ impl ExecutionPlan for TableScanExec {
         scan.reverse = reverse;
         scan.declare_order();
         Ok(SortOrderPushdownResult::Exact { inner: Arc::new(scan) })
+    }
+
+    fn partition_statistics(&self, _: Option<usize>) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        if let Some(rows) = self.access.rows {
+            let rows = self.fetch.map_or(rows, |fetch| rows.min(fetch as f64));
+            statistics.num_rows = Precision::Inexact(rows.max(1.0) as usize);
+        }
+        Ok(Arc::new(statistics))
     }
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

@@ -5,7 +5,8 @@
 //! look-up asks for.
 //!
 //! An ORM asks dozens of such queries in a row. So the rows that depend on the catalog and its reader alone
-//! are kept for the next statements as well, until one reads another version, or as somebody else.
+//! are kept for the next statements as well, until one reads another version, or as somebody else, or
+//! statistics have changed (pg_class tells them).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -44,19 +45,22 @@ pub(crate) struct Virtuals(Arc<Mutex<Tables>>);
 
 /// Those that the next statements may read as well: of one version.
 #[derive(Default)]
-pub(crate) struct Kept(Mutex<(Option<Version>, Tables)>);
+pub(crate) struct Kept(Mutex<(Option<Of>, Tables)>);
+
+/// What rows depend on: the catalog and its reader, and which statistics.
+type Of = (Version, u64);
 
 fn find(tables: &Tables, table: &Arc<dyn VirtualTable>) -> Option<Arc<Loaded>> {
     tables.iter().find(|(known, _)| Arc::ptr_eq(known, table)).map(|(_, loaded)| loaded.clone())
 }
 
 impl Kept {
-    fn get(&self, version: &Version, table: &Arc<dyn VirtualTable>) -> Option<Arc<Loaded>> {
+    fn get(&self, version: &Of, table: &Arc<dyn VirtualTable>) -> Option<Arc<Loaded>> {
         let kept = self.0.lock();
         if kept.0.as_ref() == Some(version) { find(&kept.1, table) } else { None }
     }
 
-    fn put(&self, version: Version, table: &Arc<dyn VirtualTable>, loaded: &Arc<Loaded>) {
+    fn put(&self, version: Of, table: &Arc<dyn VirtualTable>, loaded: &Arc<Loaded>) {
         let mut kept = self.0.lock();
         if kept.0.as_ref() != Some(&version) {
             *kept = (Some(version), Tables::new());
@@ -85,7 +89,8 @@ impl Virtuals {
         if let Some(loaded) = find(&self.0.lock(), table) {
             return Ok(loaded);
         }
-        let version = table.version(ctx);
+        let generation = ctx.engine.statistics().generation();
+        let version = table.version(ctx).map(|version| (version, generation));
         let kept = version.as_ref().and_then(|version| ctx.engine.kept().get(version, table));
         let loaded = match kept {
             Some(loaded) => loaded,

@@ -28,37 +28,37 @@ impl Lowerer<'_> {
         if table.computed.is_empty() {
             return hints;
         }
+        let of_index = demanded.iter().filter_map(|conjunct| self.condition(conjunct, scan));
+        hints.conditions.extend(of_index.filter(|condition| table.is_computed(condition.column)));
+        hints
+    }
+
+    /// What a conjunct says of a column of a scan, or of an expression that an index holds, if it is compared
+    /// with what is known before the first row is read.
+    pub(super) fn condition(&self, conjunct: &Scalar, scan: &Scan) -> Option<Condition> {
+        let table = &scan.table;
+        let position = |id: ColId| scan.columns.iter().find(|(c, _)| c.id == id).map(|(_, at)| *at);
         let known = |scalar: &Scalar| scalar.is_row_independent() && !scalar.is_volatile();
-        for conjunct in demanded {
-            let found = comparison_with(conjunct, table, &position, &known);
-            let Some((column, op, value)) = found.filter(|(at, ..)| table.is_computed(*at)) else {
-                continue;
-            };
-            let op = match op {
-                "=" => Comparison::Equal,
-                "<" => Comparison::Less,
-                "<=" => Comparison::LessOrEqual,
-                ">" => Comparison::Greater,
-                ">=" => Comparison::GreaterOrEqual,
-                _ => continue,
-            };
-            // What fails here fails above, if a row is looked at.
-            let Ok(value) = eval(value, &self.env, &[], &self.ctx.params) else { continue };
-            hints.conditions.push(Condition { column, test: Test::Compare(op, value) });
-        }
-        for conjunct in demanded {
-            let Scalar::InList { needle, list, .. } = conjunct else { continue };
-            let at = crate::point::column_of(table, needle, &position);
-            let Some(column) = at.filter(|at| table.is_computed(*at)) else { continue };
+        // What fails here fails above, if a row is looked at.
+        let value = |scalar: &Scalar| eval(scalar, &self.env, &[], &self.ctx.params);
+        if let Scalar::InList { needle, list, .. } = conjunct {
+            let column = crate::point::column_of(table, needle, &position)?;
             let ty = table.column_at(column).ty;
             if !list.iter().all(|item| known(item) && same_key_form(ty, item.ty())) {
-                continue;
+                return None;
             }
-            let values: Result<Vec<Datum>, _> =
-                list.iter().map(|item| eval(item, &self.env, &[], &self.ctx.params)).collect();
-            let Ok(values) = values else { continue };
-            hints.conditions.push(Condition { column, test: Test::one_of(values) });
+            let values: Vec<Datum> = list.iter().map(value).collect::<Result<_, _>>().ok()?;
+            return Some(Condition { column, test: Test::one_of(values) });
         }
-        hints
+        let (column, op, constant) = comparison_with(conjunct, table, &position, &known)?;
+        let op = match op {
+            "=" => Comparison::Equal,
+            "<" => Comparison::Less,
+            "<=" => Comparison::LessOrEqual,
+            ">" => Comparison::Greater,
+            ">=" => Comparison::GreaterOrEqual,
+            _ => return None,
+        };
+        Some(Condition { column, test: Test::Compare(op, value(constant).ok()?) })
     }
 }

@@ -12,10 +12,12 @@
 //!   scalar   expressions                      window   OVER, DISTINCT ON
 //!   rel      relations                        udf      any expression as a function of its columns
 //!   hints    filters for indexes of expressions and partial ones
+//!   join_order  which inner join comes first
 //! ```
 
 mod group;
 mod hints;
+mod join_order;
 mod rel;
 mod scalar;
 mod series;
@@ -62,6 +64,8 @@ pub(crate) struct Lowerer<'c> {
     wanted: Option<usize>,
     /// What filters demand of the rows of the relation that is next on the way down.
     demanded: Vec<Scalar>,
+    /// Joins whose order is settled, by where they lie.
+    placed: Vec<usize>,
     /// Some subquery mentions columns of the query around it.
     pub(crate) correlated: bool,
 }
@@ -78,6 +82,7 @@ impl<'c> Lowerer<'c> {
             fresh: 0,
             wanted: None,
             demanded: Vec::new(),
+            placed: Vec::new(),
             correlated: false,
         }
     }

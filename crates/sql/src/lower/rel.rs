@@ -25,13 +25,22 @@ impl Lowerer<'_> {
     }
 
     fn rel_here(&mut self, rel: &Rel) -> Result<LogicalPlan, SqlError> {
+        if let Some(ordered) = self.ordered(rel) {
+            let before = self.placed.len();
+            Self::places(&ordered, &mut self.placed);
+            let plan = self.rel(&ordered);
+            self.placed.truncate(before);
+            return plan;
+        }
         let demanded = std::mem::take(&mut self.demanded);
         match rel {
             Rel::OneRow => Ok(one_row()),
             Rel::Empty { columns } => self.rows(columns, &[]),
             Rel::Scan(scan) => {
                 let hints = self.hints(scan, &demanded);
-                let provider = Arc::new(StoredTable::new(Arc::clone(&self.ctx.txn), scan, hints));
+                let estimates = self.ctx.engine.statistics().of(scan.table.id);
+                let txn = Arc::clone(&self.ctx.txn);
+                let provider = Arc::new(StoredTable::new(txn, scan, hints, estimates));
                 self.source(provider, &rel.columns())
             }
             Rel::Virtual(scan) => {

@@ -183,6 +183,16 @@ impl PointPlan {
         matches!(self, PointPlan::Range(range) if range.limit.is_none())
     }
 
+    /// The table that it writes to.
+    pub(crate) fn written(&self) -> Option<catalog::TableId> {
+        match self {
+            PointPlan::Get(_) | PointPlan::Range(_) => None,
+            PointPlan::Insert(insert) => Some(insert.table.id),
+            PointPlan::Update(update) => Some(update.probe.table.id),
+            PointPlan::Delete(delete) => Some(delete.probe.table.id),
+        }
+    }
+
     /// First word of the tag, with what comes before the count.
     pub(crate) fn verb(&self) -> &'static str {
         match self {

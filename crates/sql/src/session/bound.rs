@@ -345,6 +345,15 @@ async fn write(
         Statement::Delete(delete) => dml::run_delete(&cx, delete, &defaults, sink).await?,
         _ => return Err(SqlError::internal("not a write")),
     };
+    let table = match statement {
+        Statement::Insert(insert) => Some(insert.table.id),
+        Statement::Update(update) => Some(update.target.table.id),
+        Statement::Delete(delete) => Some(delete.target.table.id),
+        _ => None,
+    };
+    if let Some(table) = table {
+        session.engine.statistics.note_written(table, count);
+    }
     Ok(Tag::Count(verb, count))
 }
 

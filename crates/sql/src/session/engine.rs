@@ -12,6 +12,7 @@ use super::sequence::Sequences;
 use super::signals::Signals;
 use crate::SqlError;
 use crate::exec::QueryEngine;
+use crate::statistics::Statistics;
 
 /// Limits of a node's SQL layer.
 #[derive(Debug, Clone)]
@@ -34,6 +35,7 @@ pub struct Engine {
     pub(crate) exec: Arc<QueryEngine>,
     pub(crate) sequences: Sequences,
     pub(crate) signals: Signals,
+    pub(crate) statistics: Arc<Statistics>,
     pub(crate) metrics: EngineMetrics,
 }
 
@@ -81,7 +83,9 @@ impl Engine {
     /// The SQL layer over a key-value store, whose memory its statements share.
     #[must_use]
     pub fn new(db: Db, config: EngineConfig) -> Arc<Engine> {
-        let exec = QueryEngine::new(Arc::clone(db.memory())).expect("built from memory alone");
+        let statistics = Arc::<Statistics>::default();
+        let exec = QueryEngine::new(Arc::clone(db.memory()), Arc::clone(&statistics));
+        let exec = exec.expect("built from memory alone");
         Arc::new(Engine {
             db,
             catalog: Catalog::default(),
@@ -89,6 +93,7 @@ impl Engine {
             exec,
             sequences: Sequences::default(),
             signals: Signals::default(),
+            statistics,
             metrics: EngineMetrics::default(),
         })
     }

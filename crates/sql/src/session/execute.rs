@@ -260,7 +260,11 @@ impl Session {
         let mut cx = self.point_context(&catalog, job, txn);
         cx.unchecked_version = unchecked_version;
         cx.lock_version &= point.writes();
-        point.run(&cx, sink).await
+        let outcome = point.run(&cx, sink).await?;
+        if let (Some(table), Outcome::Done(rows @ 1..)) = (point.written(), outcome) {
+            self.engine.statistics.note_written(table, rows);
+        }
+        Ok(outcome)
     }
 
     /// What a point plan that writes may use.

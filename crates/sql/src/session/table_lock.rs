@@ -33,7 +33,7 @@ pub(super) async fn lock(session: &mut Session, lock: &Lock) -> Result<Tag, SqlE
         }
     }
     let names: Vec<ObjectName> = tables.iter().map(|table| table.name.clone()).collect();
-    ddl::check_tables(session, &names).await?;
+    ddl::owned_tables(session, &names).await?;
     Ok(Tag::Text("LOCK TABLE"))
 }
 

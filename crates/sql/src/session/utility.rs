@@ -6,7 +6,7 @@ use pgtypes::PgType;
 use sqlparser::ast::{self, Statement};
 
 use super::Session;
-use super::api::{ResultColumn, Severity, Sink};
+use super::api::{ResultColumn, Sink};
 use super::execute::{Job, Tag};
 use super::modes::Control;
 use super::script::Parsed;
@@ -70,15 +70,11 @@ pub(super) async fn run(
         }
         Parsed::Maintenance { verb, tables, analyze } => {
             session.refuse_if_failed()?;
-            ddl::check_tables(session, tables).await?;
+            let tables = ddl::owned_tables(session, tables).await?;
             if *analyze {
-                sink.notice(
-                    Severity::Notice,
-                    &SqlError::new(
-                        SqlState("00000"),
-                        "statistics are not collected yet: plans do not depend on them",
-                    ),
-                );
+                for table in &tables {
+                    crate::statistics::analyze(&session.engine, table, false).await?;
+                }
             }
             Ok(Tag::Text(verb))
         }

@@ -100,6 +100,8 @@ struct Class<'a> {
     has_triggers: bool,
     owner: u32,
     acl: Datum,
+    /// As ANALYZE found; -1 if it never looked.
+    rows: f32,
 }
 
 fn class_row(class: Class<'_>) -> Row {
@@ -116,7 +118,7 @@ fn class_row(class: Class<'_>) -> Row {
         oid(id),
         oid(0),
         Datum::Int4(0),
-        Datum::Float4(-1.0),
+        Datum::Float4(class.rows),
         Datum::Int4(0),
         oid(0),
         b(has_index),
@@ -163,6 +165,7 @@ fn pg_class(cx: &ViewContext) -> Vec<Row> {
             owner: table.owner,
             acl: shown(&cx.catalog, table.acl.as_ref()),
             temporary,
+            rows: cx.info.engine.statistics.of(table.id).map_or(-1.0, |known| known.rows() as f32),
             ..Class::of(table.id, &table.name, table.schema, table.columns.len())
         }));
         for index in indexes(table) {
@@ -228,6 +231,7 @@ impl<'a> Class<'a> {
             owner: OWNER,
             acl: Datum::Null,
             temporary: false,
+            rows: -1.0,
         }
     }
 }

@@ -122,12 +122,6 @@ const TABLES: &[(&str, &str)] = &[
         "stxoid:o stxdinherit:b stxdndistinct stxddependencies stxdmcv stxdexpr:T",
     ),
     (
-        "pg_stats",
-        "schemaname:n tablename:n attname:n inherited:b null_frac:f avg_width:4 n_distinct:f \
-         most_common_vals most_common_freqs:F histogram_bounds correlation:f most_common_elems \
-         most_common_elem_freqs:F elem_count_histogram:F",
-    ),
-    (
         "pg_stats_ext",
         "schemaname:n tablename:n statistics_schemaname:n statistics_name:n statistics_owner:n \
          attnames:N exprs:T kinds:T inherited:b n_distinct dependencies most_common_vals:T \

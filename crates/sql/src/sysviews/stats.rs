@@ -1,11 +1,14 @@
-//! Statistics views. Nothing is counted by table or index: the counts are NULL, the rows are there.
+//! Statistics views: what ANALYZE found. Accesses are not counted by table or index: those counts are NULL, the
+//! rows are there.
 
 use std::sync::Arc;
 
-use pgtypes::Datum;
+use catalog::{Privileges, decode_single};
+use pgtypes::{Datum, EvalEnv, PgType, text_of};
 
 use super::class::{indexes, tables};
 use super::{Row, Source, SystemView, all_of, oid, text, view};
+use crate::privilege::Object;
 use crate::session::ViewContext;
 
 const TABLES: &str = "relid:o schemaname:n relname:n seq_scan:8 seq_tup_read:8 idx_scan:8 \
@@ -27,9 +30,12 @@ const DATABASES: &str = "datid:o datname:n numbackends:4 xact_commit:8 xact_roll
 
 pub(super) fn views() -> Vec<Arc<SystemView>> {
     let catalog = |name, columns, rows| view("pg_catalog", name, columns, Source::Catalog(rows));
+    // What is known of rows changes without the catalog.
+    let known = |name, columns, rows| view("pg_catalog", name, columns, Source::Session(rows));
     vec![
-        catalog("pg_stat_all_tables", TABLES, |cx| of_tables(cx, true, 20)),
-        catalog("pg_stat_user_tables", TABLES, |cx| of_tables(cx, false, 20)),
+        catalog("pg_stat_all_tables", TABLES, |cx| analyzed(cx).chain(of_system(20)).collect()),
+        known("pg_stat_user_tables", TABLES, |cx| analyzed(cx).collect()),
+        known("pg_stats", COLUMNS, of_columns),
         catalog("pg_stat_sys_tables", TABLES, |_| of_system(20)),
         catalog("pg_stat_xact_all_tables", TABLES_XACT, |cx| of_tables(cx, true, 8)),
         catalog("pg_stat_xact_user_tables", TABLES_XACT, |cx| of_tables(cx, false, 8)),
@@ -43,12 +49,74 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
     ]
 }
 
+const COLUMNS: &str = "schemaname:n tablename:n attname:n inherited:b null_frac:f avg_width:4 \
+    n_distinct:f most_common_vals most_common_freqs:F histogram_bounds correlation:f \
+    most_common_elems most_common_elem_freqs:F elem_count_histogram:F";
 const TABLES_XACT: &str = "relid:o schemaname:n relname:n seq_scan:8 seq_tup_read:8 idx_scan:8 \
     idx_tup_fetch:8 n_tup_ins:8 n_tup_upd:8 n_tup_del:8 n_tup_hot_upd:8";
 
 /// What is known, and NULL for each of `unknown` counts.
 fn row(known: impl IntoIterator<Item = Datum>, unknown: usize) -> Row {
     known.into_iter().chain(std::iter::repeat_n(Datum::Null, unknown)).collect()
+}
+
+/// Tables, with what is known of their rows.
+fn analyzed(cx: &ViewContext) -> impl Iterator<Item = Row> {
+    tables(cx).map(|(schema, table)| {
+        let mut row = row([oid(table.id), text(schema), text(&table.name)], 20);
+        let statistics = &cx.info.engine.statistics;
+        let count = |n: u64| Datum::Int8(i64::try_from(n).unwrap_or(i64::MAX));
+        row[13] = count(statistics.written(table.id));
+        if let Some(known) = statistics.of(table.id) {
+            row[11] = count(known.known.rows);
+            let when = if known.known.automatic { 18 } else { 17 };
+            row[when] = Datum::Timestamptz(known.known.analyzed_at);
+        }
+        row
+    })
+}
+
+/// What is known of the values of columns, for who may read them.
+fn of_columns(cx: &ViewContext) -> Vec<Row> {
+    let env = EvalEnv::default();
+    let mut rows = Vec::new();
+    for (schema, table) in tables(cx) {
+        let may = cx.authority.may(&Object::from(&**table), Privileges::SELECT);
+        let Some(known) = cx.info.engine.statistics.of(table.id).filter(|_| may) else { continue };
+        for column in &known.known.columns {
+            let Some(at) = table.columns.iter().position(|c| c.id == column.column) else {
+                continue;
+            };
+            let ty = table.columns[at].ty;
+            let shown = |bytes: &Vec<u8>| {
+                decode_single(bytes, ty).map_or(Datum::Null, |v| text(text_of(&v, ty, &env)))
+            };
+            let list = |values: Vec<Datum>| match values.is_empty() {
+                true => Datum::Null,
+                false => text(text_of(&Datum::array(values), PgType::TEXT.to_array(), &env)),
+            };
+            let common = list(column.common.iter().map(|(value, _)| shown(value)).collect());
+            let shares = column.common.iter().map(|(_, share)| Datum::Float4(*share)).collect();
+            let shares = if column.common.is_empty() { Datum::Null } else { Datum::array(shares) };
+            rows.push(vec![
+                text(schema),
+                text(&table.name),
+                text(&table.columns[at].name),
+                Datum::Bool(false),
+                Datum::Float4(column.null_share),
+                Datum::Int4(i32::try_from(column.width).unwrap_or(i32::MAX)),
+                Datum::Float4(column.distinct as f32),
+                common,
+                shares,
+                list(column.bounds.iter().map(shown).collect()),
+                Datum::Float4(column.correlation),
+                Datum::Null,
+                Datum::Null,
+                Datum::Null,
+            ]);
+        }
+    }
+    rows
 }
 
 fn of_tables(cx: &ViewContext, system: bool, unknown: usize) -> Vec<Row> {

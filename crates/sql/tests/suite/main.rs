@@ -15,5 +15,6 @@ mod queries;
 mod row_execution;
 mod session;
 mod simulation;
+mod statistics;
 mod support;
 mod xact;

@@ -92,7 +92,14 @@ impl Run<'_> {
         let demands = Demands::new(table, conjuncts.into_iter(), &position, &self.ctx.params);
         let implied = |index: &Index| demands.imply(index);
         // Some key is longer than any that is stored.
-        access::choose(table, &conditions, &implied).map_err(|_| Stop::GivenUp)
+        let statistics = self.ctx.engine.statistics().of(table.id);
+        let known = access::Known {
+            implied: &implied,
+            // Here every row is looked up.
+            covers: &|_| false,
+            estimates: statistics.as_deref(),
+        };
+        access::choose(table, &conditions, &known).map_err(|_| Stop::GivenUp)
     }
 
     /// What a conjunct says about a column. It need not say all: the rows are checked again.
