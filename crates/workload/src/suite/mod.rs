@@ -8,7 +8,12 @@
 //!
 //! Each file runs in a database of its own. The corpus of the SQLite project asks for every value on a line
 //! of its own, and prints it by the type that a record names; files that end with `.test` are taken as such.
+//! Where results are hashed, rows are, whatever `hash-threshold` says.
+//!
+//! With a reference, each record runs there first: one that fails there as well is set aside, for it says
+//! what another system does.
 
+mod replay;
 mod script;
 mod wire;
 
@@ -16,12 +21,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use parking_lot::Mutex;
-use sqllogictest::{Control, DefaultColumnType, QueryExpect, Record, ResultMode, Runner};
+use sqllogictest::{DefaultColumnType, Record};
 
 use crate::connect::Connector;
 use crate::error::CheckError;
-use wire::{Printed, Wire, connect};
+use replay::Replay;
+use wire::connect;
 
 /// Failures of one file that are told in full.
 const TOLD: usize = 10;
@@ -42,6 +47,9 @@ pub struct SuiteArgs {
     /// What `onlyif` and `skipif` may ask for, besides `conclave`.
     #[arg(long, value_name = "LABEL")]
     pub label: Vec<String>,
+    /// Another server, usually PostgreSQL, on which the files run too: what fails on both is set aside.
+    #[arg(long, value_name = "URL")]
+    pub reference: Option<String>,
 }
 
 /// Where files run, and as what.
@@ -49,6 +57,8 @@ pub struct SuiteArgs {
 pub struct Target {
     /// Servers as URLs.
     pub urls: Vec<String>,
+    /// A server that decides which records count.
+    pub reference: Option<String>,
     /// The name of the database system, a label too.
     pub engine: &'static str,
     /// Further labels.
@@ -62,6 +72,8 @@ pub struct Target {
 pub struct Outcome {
     /// Records that did as they say.
     pub passed: usize,
+    /// Records that fail on the reference as well.
+    pub aside: usize,
     /// What the others did, with their places.
     pub failures: Vec<String>,
 }
@@ -81,8 +93,8 @@ pub fn test(args: &SuiteArgs) -> Result<bool, CheckError> {
         Some(folder) => Connector::secure_for(folder, &args.url[0])?,
         None => Connector::default(),
     };
-    let (urls, labels) = (args.url.clone(), args.label.clone());
-    let target = Target { urls, engine: "conclave", labels, connector };
+    let (urls, labels, reference) = (args.url.clone(), args.label.clone(), args.reference.clone());
+    let target = Target { urls, reference, engine: "conclave", labels, connector };
     let mut files = Vec::new();
     for path in &args.paths {
         collect(path, &mut files)?;
@@ -92,7 +104,11 @@ pub fn test(args: &SuiteArgs) -> Result<bool, CheckError> {
         let database = format!("test_{}_{n}", std::process::id());
         let outcome = runtime.block_on(run(file, &target, &database))?;
         let (passed, failed) = (outcome.passed, outcome.failures.len());
-        println!("{}: {passed} passed, {failed} failed", file.display());
+        let aside = match outcome.aside {
+            0 => String::new(),
+            n => format!(", {n} set aside"),
+        };
+        println!("{}: {passed} passed, {failed} failed{aside}", file.display());
         for failure in outcome.failures.iter().take(TOLD) {
             println!("{failure}\n");
         }
@@ -134,26 +150,32 @@ pub fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), CheckError> 
 pub async fn run(file: &Path, target: &Target, database: &str) -> Result<Outcome, CheckError> {
     let failed = |source| CheckError::File { path: file.to_owned(), source };
     let text = std::fs::read_to_string(file).map_err(failed)?;
-    let admin = connect(&target.connector, &target.urls[0], None)
-        .await
-        .map_err(|error| CheckError::NoNode(format!("{}: {error}", target.urls[0])))?;
-    let setup = async |statement: String| {
-        let done = admin.batch_execute(&statement).await;
-        done.map_err(|error| CheckError::Setup { statement, reason: format!("{error:?}") })
-    };
-    setup(format!("CREATE DATABASE {database}")).await?;
+    let servers = target.urls.first().into_iter().chain(&target.reference);
+    for url in servers.clone() {
+        setup(target, url, format!("CREATE DATABASE {database}")).await?;
+    }
     let outcome = run_text(&text, file, target, database).await;
     if outcome.failures.is_empty() {
-        setup(format!("DROP DATABASE {database}")).await?;
+        for url in servers {
+            setup(target, url, format!("DROP DATABASE {database}")).await?;
+        }
     }
     Ok(outcome)
+}
+
+async fn setup(target: &Target, url: &str, statement: String) -> Result<(), CheckError> {
+    let admin = connect(&target.connector, url, None)
+        .await
+        .map_err(|error| CheckError::NoNode(format!("{url}: {error}")))?;
+    let done = admin.batch_execute(&statement).await;
+    done.map_err(|error| CheckError::Setup { statement, reason: format!("{error:?}") })
 }
 
 async fn run_text(text: &str, file: &Path, target: &Target, database: &str) -> Outcome {
     let mut outcome = Outcome::default();
     let labels: Vec<&str> =
         target.labels.iter().map(String::as_str).chain([target.engine]).collect();
-    let text = script::without_halts(text, &labels);
+    let text = script::readable(text, &labels);
     let name: Arc<str> = file.display().to_string().into();
     let records = match sqllogictest::parse_with_name::<DefaultColumnType>(&text, name) {
         Ok(records) => records,
@@ -162,45 +184,25 @@ async fn run_text(text: &str, file: &Path, target: &Target, database: &str) -> O
             return outcome;
         }
     };
-    let printed = Arc::new(Mutex::new(Printed::AsSent));
-    let mut next = 0;
-    let mut runner = Runner::new(|| {
-        let url = target.urls[next % target.urls.len()].clone();
-        next += 1;
-        let (engine, printed) = (target.engine, printed.clone());
-        let connector = target.connector.clone();
-        async move {
-            let client = connect(&connector, &url, Some(database)).await?;
-            Ok(Wire { client, engine, printed })
-        }
-    });
-    for label in &target.labels {
-        runner.add_label(label);
-    }
     let of_sqlite = file.extension().is_some_and(|e| e == "test");
-    if of_sqlite {
-        drop(runner.run_async(Record::Control(Control::ResultMode(ResultMode::ValueWise))).await);
-    }
+    let on = |urls| Replay::new(target, urls, database, of_sqlite);
+    let mut tested = on(&target.urls);
+    let mut reference = target.reference.as_ref().map(|url| on(std::slice::from_ref(url)));
     for record in records {
         let counts = match &record {
             Record::Halt { .. } => break,
-            Record::Statement { .. } => true,
-            Record::Query { expected, .. } => {
-                *printed.lock() = match expected {
-                    QueryExpect::Results { types, .. } if of_sqlite => {
-                        Printed::BySqlite(types.clone())
-                    }
-                    _ => Printed::AsSent,
-                };
-                true
-            }
+            Record::Statement { .. } | Record::Query { .. } => true,
             _ => false,
         };
-        match runner.run_async(record).await {
-            Ok(_) => outcome.passed += usize::from(counts),
-            Err(error) => outcome.failures.push(error.to_string()),
+        let aside = match &mut reference {
+            Some(reference) => reference.run(record.clone()).await.is_err(),
+            None => false,
+        };
+        match tested.run(record).await {
+            Ok(()) => outcome.passed += usize::from(counts),
+            Err(_) if aside => outcome.aside += 1,
+            Err(error) => outcome.failures.push(error),
         }
     }
-    runner.shutdown_async().await;
     outcome
 }

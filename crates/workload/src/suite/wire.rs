@@ -12,8 +12,8 @@ use crate::connect::Connector;
 #[derive(Debug, Clone)]
 pub(super) enum Printed {
     AsSent,
-    /// By the types that a record names: integers cut to whole numbers, reals with three digits, text with
-    /// `@` for what can't be seen.
+    /// By the types that a record names: integers cut to whole numbers, truth as 1 and 0, reals with three
+    /// digits, text with `@` for what can't be seen.
     BySqlite(Vec<DefaultColumnType>),
 }
 
@@ -26,6 +26,8 @@ impl Printed {
         };
         match (ty, text) {
             (_, "") => "(empty)".to_owned(),
+            (Some(DefaultColumnType::Integer), "t") => "1".to_owned(),
+            (Some(DefaultColumnType::Integer), "f") => "0".to_owned(),
             (Some(DefaultColumnType::Integer), text) => match text.split_once('.') {
                 Some((whole, _)) if text.parse::<f64>().is_ok() => match whole {
                     "-0" | "" | "-" => "0".to_owned(),
@@ -121,6 +123,8 @@ mod tests {
             (0, "-0.5", "0"),
             (0, "-3.5", "-3"),
             (0, "a.b", "a.b"),
+            (0, "t", "1"),
+            (2, "t", "t"),
             (1, "2", "2.000"),
             (1, "NaN", "NaN"),
             (2, "a\u{e9}\n", "a@@"),

@@ -19,7 +19,8 @@ pub(crate) fn files() -> Vec<PathBuf> {
 pub(crate) async fn run(engine: &'static str, files: Vec<PathBuf>, ports: &[u16]) {
     let url = |port| format!("postgres://conclave@127.0.0.1:{port}/conclave");
     let (urls, labels) = (ports.iter().map(url).collect(), Vec::new());
-    let target = Target { urls, engine, labels, connector: Connector::default() };
+    let connector = Connector::default();
+    let target = Target { urls, reference: None, engine, labels, connector };
     let mut failures = Vec::new();
     for (n, file) in files.into_iter().enumerate() {
         let ran = suite::run(&file, &target, &format!("file_{n}")).await;
