@@ -4,7 +4,7 @@
 CARGO ?= cargo
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help setup clients build demo test check unit sim test-against-postgres bench release doc fmt
+.PHONY: help setup clients build demo test check unit sim test-against-postgres fuzz bench release doc fmt
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ endif
 
 test-against-postgres: ## sql-tests against PostgreSQL 15 (Debian's): do they say what it says?
 	@.ci/against-postgres.sh $(CARGO)
+
+fuzz: build ## Random statements on a node and on PostgreSQL 15 (Debian's): the same answers? SEED=1 SECONDS=60
+	@.ci/fuzz.sh $(or $(CARGO_TARGET_DIR),target)/debug/conclave $(or $(SEED),1) $(or $(SECONDS),60)
 
 sim: ## Simulated clusters under every fault, SEEDS=1000 of them per workload, FROM=0 on; a line for each.
 	SIM_SEED=$(or $(FROM),0) SIM_SEEDS=$(or $(SEEDS),1000) $(CARGO) test --quiet -p sim --test histories --test bank \

@@ -7,7 +7,7 @@
 //!                   └─ verdict     checker over the recorded histories; timeline; exit code
 //! ```
 //!
-//! `conclave test` runs sqllogictest files (`suite`). The package's other half, `conclave-bench`,
+//! `conclave test` runs sqllogictest files (`suite`), `conclave fuzz` compares two servers (`fuzz`). The package's other half, `conclave-bench`,
 //! measures instead of checking; see `bench/main.rs`.
 //!
 //! # Invariants
@@ -22,6 +22,7 @@ mod cluster;
 mod connect;
 mod error;
 mod faults;
+pub mod fuzz;
 mod processes;
 mod proxy;
 mod recorder;

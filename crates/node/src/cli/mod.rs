@@ -46,6 +46,11 @@ enum Command {
     ///
     /// Exit code 1: a record did not do as it says.
     Test(workload::suite::SuiteArgs),
+    /// Sends random statements to a server and to PostgreSQL, and compares the answers.
+    ///
+    /// What differs is made as small as possible and told with the tables it needs. Exit code 1:
+    /// something differs that is not meant to.
+    Fuzz(workload::fuzz::FuzzArgs),
     /// Shows the nodes and ranges of a running cluster.
     Status(crate::status::StatusArgs),
 }
@@ -61,6 +66,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Sql(options) => return run_shell(options),
         Command::Check(args) => return verdict(workload::check(&args)),
         Command::Test(args) => return verdict(workload::suite::test(&args)),
+        Command::Fuzz(args) => return verdict(workload::fuzz::fuzz(&args)),
         Command::Status(args) => crate::status::run(args),
     };
     match outcome {

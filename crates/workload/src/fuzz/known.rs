@@ -1,0 +1,43 @@
+//! Differences that are meant, each with its reason. What is not here is a finding.
+
+use super::compare::{Answer, Difference};
+
+/// Why a difference is meant, if it is.
+pub(super) fn reason(
+    difference: &Difference,
+    reference: &Answer,
+    other: &Answer,
+    risky: bool,
+) -> Option<&'static str> {
+    let said = match reference {
+        Answer::Error(_, message) => message.as_str(),
+        _ => "",
+    };
+    let Difference::State(a, b) = difference else { return None };
+    let runtime = |state: &str| state.starts_with("22") || state == "21000";
+    match (a.as_str(), b.as_str()) {
+        ("0A000", _) if said.starts_with("FULL JOIN is only supported") => {
+            Some("FULL JOIN takes any condition")
+        }
+        (a, "00000") | ("00000", a) if risky && runtime(a) => {
+            Some("which expressions are evaluated, and when, is up to the planner")
+        }
+        (_, "0A000") if message(other).starts_with("an aggregate over columns") => {
+            Some("no aggregate of an outer query in a subquery")
+        }
+        (a, b) if a.starts_with("23") && b.starts_with("23") => {
+            Some("of several violated constraints, which one is told is up to the order of checks")
+        }
+        (a, b) if runtime(a) && runtime(b) && said != message(other) => {
+            Some("of several errors, which comes first is up to the planner")
+        }
+        _ => None,
+    }
+}
+
+fn message(answer: &Answer) -> &str {
+    match answer {
+        Answer::Error(_, message) => message,
+        _ => "",
+    }
+}
