@@ -11,6 +11,7 @@
 
 mod catalog_view;
 mod eval;
+mod fold;
 mod func;
 mod rel;
 mod scalar;

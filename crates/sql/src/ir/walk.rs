@@ -21,6 +21,13 @@ fn scalar_deep(scalar: &mut Scalar, visit: &mut dyn FnMut(&mut Scalar)) {
     visit(scalar);
 }
 
+impl Scalar {
+    /// Visits every node, those of queries inside included, bottom-up.
+    pub fn for_each_mut(&mut self, visit: &mut dyn FnMut(&mut Scalar)) {
+        scalar_deep(self, visit);
+    }
+}
+
 fn keys_deep(keys: &mut [SortKey], visit: &mut dyn FnMut(&mut Scalar)) {
     for key in keys {
         scalar_deep(&mut key.expr, visit);
@@ -253,6 +260,51 @@ impl Rel {
         used.sort_unstable_by_key(|(id, _)| *id);
         used.dedup_by_key(|(id, _)| *id);
         used
+    }
+}
+
+impl Statement {
+    /// Visits every node of every expression, bottom-up. Defaults of columns are not part of it.
+    pub fn for_each_scalar_mut(&mut self, visit: &mut dyn FnMut(&mut Scalar)) {
+        let mut returning: Option<&mut Returning> = None;
+        match self {
+            Statement::Query(query) => query.rel.for_each_scalar_mut(visit),
+            Statement::Insert(insert) => {
+                match &mut insert.source {
+                    InsertSource::Values(rows) => {
+                        let values = rows.iter_mut().flatten().flatten();
+                        values.for_each(|scalar| scalar_deep(scalar, visit));
+                    }
+                    InsertSource::Query(query) => query.rel.for_each_scalar_mut(visit),
+                    InsertSource::Default => {}
+                }
+                if let Some(update) = insert.on_conflict.as_mut().and_then(|c| c.update.as_mut()) {
+                    let values = update.assignments.iter_mut().filter_map(|a| a.value.as_mut());
+                    values.chain(&mut update.filter).for_each(|scalar| scalar_deep(scalar, visit));
+                }
+                returning = insert.returning.as_mut();
+            }
+            Statement::Update(update) => {
+                update.from.iter_mut().for_each(|rel| rel.for_each_scalar_mut(visit));
+                let values = update.assignments.iter_mut().filter_map(|a| a.value.as_mut());
+                values.chain(&mut update.filter).for_each(|scalar| scalar_deep(scalar, visit));
+                returning = update.returning.as_mut();
+            }
+            Statement::Delete(delete) => {
+                delete.using.iter_mut().for_each(|rel| rel.for_each_scalar_mut(visit));
+                delete.filter.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
+                returning = delete.returning.as_mut();
+            }
+            Statement::With(with) => {
+                with.parts.iter_mut().for_each(|part| part.statement.for_each_scalar_mut(visit));
+                with.main.for_each_scalar_mut(visit);
+            }
+            Statement::Explain(explain) => explain.statement.for_each_scalar_mut(visit),
+            Statement::Utility(_) => {}
+        }
+        if let Some(returning) = returning {
+            returning.exprs.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
+        }
     }
 }
 

@@ -235,7 +235,8 @@ impl Session {
             return Err(SqlError::internal("a utility statement has no plan"));
         };
         let view = self.view(catalog);
-        let bound = Binder::new(&view, &self.env, text).bind(statement, declared)?;
+        let mut bound = Binder::new(&view, &self.env, text).bind(statement, declared)?;
+        bound.statement.fold_nulls();
         let denied =
             privilege::check(catalog, self.database, &self.authority, &bound.accesses).err();
         let accesses = bound.accesses;
@@ -260,7 +261,9 @@ impl Session {
         let params = job.prepared.map_or(&[][..], |prepared| prepared.params());
         let declared: Vec<Option<PgType>> = params.iter().copied().map(Some).collect();
         let view = self.view(&catalog);
-        Ok(Binder::new(&view, &self.env, job.text).bind(statement, &declared)?.statement)
+        let mut bound = Binder::new(&view, &self.env, job.text).bind(statement, &declared)?;
+        bound.statement.fold_nulls();
+        Ok(bound.statement)
     }
 
     /// Names as this session sees them.
