@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::ir::{ColId, JoinKind, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
+use super::apply::outer_columns;
+use crate::ir::{ColId, Join, JoinKind, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
 
 /// Which subqueries to take out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +67,17 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
             }
             Rel::Aggregate { input: Box::new(applied(input, calls)), group, aggs }
         }
-        Rel::Window { input, calls } => {
-            Rel::Window { input: Box::new(node(&input, which, fresh)), calls }
+        Rel::Window { input, mut calls } => {
+            let input = node(&input, which, fresh);
+            let mut taken = Vec::new();
+            for call in &mut calls {
+                let keys = call.order_by.iter_mut().map(|key| &mut key.expr);
+                let scalars = call.args.iter_mut().chain(&mut call.filter);
+                for scalar in scalars.chain(&mut call.partition_by).chain(keys) {
+                    take(scalar, false, Which::All, fresh, &mut taken);
+                }
+            }
+            Rel::Window { input: Box::new(applied(input, taken)), calls }
         }
         Rel::Apply { input, calls } => {
             Rel::Apply { input: Box::new(node(&input, which, fresh)), calls }
@@ -90,6 +100,13 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
         Rel::Distinct { input } => Rel::Distinct { input: Box::new(node(&input, which, fresh)) },
         Rel::DistinctOn { input, on, keys } => {
             Rel::DistinctOn { input: Box::new(node(&input, which, fresh)), on, keys }
+        }
+        Rel::Join(join)
+            if !join.lateral
+                && join.kind != JoinKind::Full
+                && join.on.as_ref().is_some_and(has_subquery) =>
+        {
+            node(&by_condition(*join), which, fresh)
         }
         Rel::Join(mut join) => {
             join.left = node(&join.left, which, fresh);
@@ -116,8 +133,48 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
     }
 }
 
-fn applied(input: Rel, calls: Vec<(RelColumn, Subquery)>) -> Rel {
-    if calls.is_empty() { input } else { Rel::Apply { input: Box::new(input), calls } }
+/// Queries over `input`, those that mention the value of another one above that one.
+fn applied(mut input: Rel, calls: Vec<(RelColumn, Subquery)>) -> Rel {
+    let mut layer: Vec<(RelColumn, Subquery)> = Vec::new();
+    for call in calls {
+        let outer = outer_columns(std::slice::from_ref(&call));
+        if layer.iter().any(|(made, _)| outer.iter().any(|(id, _)| *id == made.id)) {
+            input = Rel::Apply { input: Box::new(input), calls: std::mem::take(&mut layer) };
+        }
+        layer.push(call);
+    }
+    if layer.is_empty() { input } else { Rel::Apply { input: Box::new(input), calls: layer } }
+}
+
+fn has_subquery(scalar: &Scalar) -> bool {
+    scalar.any(&mut |node| matches!(node, Scalar::Subquery(_)))
+}
+
+/// A join on a condition with a query in it, which no rule knows, as something that the rules know: a
+/// filter, or the right side's rows for each row of the left one. A full join stays as it is.
+fn by_condition(join: Join) -> Rel {
+    let Join { kind, left, right, on, lateral } = join;
+    let predicate = on.expect("the condition has a query in it");
+    match kind {
+        JoinKind::Inner => {
+            let join = Join { kind, left, right, on: None, lateral };
+            Rel::Filter { input: Box::new(Rel::Join(Box::new(join))), predicate }
+        }
+        JoinKind::Left => {
+            let rel = Box::new(Rel::Filter { input: Box::new(right), predicate });
+            Rel::ApplyRows { input: Box::new(left), rel, keep: true }
+        }
+        JoinKind::Right => {
+            let columns: Vec<RelColumn> =
+                left.columns().into_iter().chain(right.columns()).collect();
+            let rel = Box::new(Rel::Filter { input: Box::new(left), predicate });
+            let swapped = Rel::ApplyRows { input: Box::new(right), rel, keep: true };
+            let column = |c: RelColumn| (c.clone(), Scalar::Column(c.id, c.ty));
+            let exprs = columns.into_iter().map(column).collect();
+            Rel::Project { input: Box::new(swapped), exprs }
+        }
+        JoinKind::Full => unreachable!("stays as it is"),
+    }
 }
 
 /// Only `columns`, under their own ids: what is above must not see the helpers.
@@ -129,7 +186,8 @@ fn narrowed(rel: Rel, columns: &[RelColumn], _: &mut Fresh) -> Rel {
     Rel::Project { input: Box::new(rel), exprs }
 }
 
-/// Takes correlated subqueries out of `scalar`. `condition`: it decides which rows stay.
+/// Takes correlated subqueries out of `scalar`. `condition`: it decides which rows stay. `negated`: it is
+/// the operand of NOT.
 fn take(
     scalar: &mut Scalar,
     condition: bool,
@@ -143,19 +201,10 @@ fn take(
             return;
         }
         Scalar::Not(arg) if condition && matches!(**arg, Scalar::Subquery(_)) => {
-            return take(arg, true, which, fresh, calls);
+            return take_operand(arg, (true, true), which, fresh, calls);
         }
-        Scalar::Subquery(subquery) => {
-            let stays = which == Which::Unjoinable && joinable(subquery, condition);
-            if !stays && (subquery.rel.is_correlated() || !condition) {
-                fresh.0 -= 1;
-                let id = ColId(fresh.0);
-                let ty = subquery.ty;
-                let column = RelColumn { id, name: Arc::from("subquery"), ty };
-                calls.push((column, (**subquery).clone()));
-                *scalar = Scalar::Column(id, ty);
-            }
-            return;
+        Scalar::Subquery(_) => {
+            return take_operand(scalar, (condition, false), which, fresh, calls);
         }
         _ => {}
     }
@@ -164,13 +213,61 @@ fn take(
     }
 }
 
+/// Takes a subquery out: it decides which rows stay, and is negated.
+fn take_operand(
+    scalar: &mut Scalar,
+    (condition, negated): (bool, bool),
+    which: Which,
+    fresh: &mut Fresh,
+    calls: &mut Vec<(RelColumn, Subquery)>,
+) {
+    match scalar {
+        Scalar::Subquery(subquery) => {
+            let stays = which == Which::Unjoinable && joinable(subquery, condition, negated);
+            if !stays
+                && let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } =
+                    &mut subquery.kind
+            {
+                take(needle, false, Which::All, fresh, calls);
+            }
+            if !stays && (subquery.rel.is_correlated() || !condition) {
+                fresh.0 -= 1;
+                let id = ColId(fresh.0);
+                let ty = subquery.ty;
+                let column = RelColumn { id, name: Arc::from("subquery"), ty };
+                calls.push((column, (**subquery).clone()));
+                *scalar = Scalar::Column(id, ty);
+            }
+        }
+        other => take(other, false, which, fresh, calls),
+    }
+}
+
 /// Whether the optimizer has a rule for it.
-fn joinable(subquery: &Subquery, condition: bool) -> bool {
+fn joinable(subquery: &Subquery, condition: bool, negated: bool) -> bool {
     match &subquery.kind {
         SubqueryKind::Scalar => true,
         SubqueryKind::Exists => condition,
-        SubqueryKind::Any { op, .. } => condition && op.name == "=",
-        SubqueryKind::All { op, .. } => condition && op.name == "<>",
+        SubqueryKind::Any { .. } | SubqueryKind::All { .. } => {
+            condition && joins(subquery, negated)
+        }
         SubqueryKind::Array => false,
+    }
+}
+
+/// Whether a query that is a whole condition, or what NOT negates, becomes a semi-join or anti-join.
+///
+/// An anti-join keeps no row once the right side has a NULL, whatever it is correlated on; and it must have a
+/// key to find that out by.
+pub(super) fn joins(subquery: &Subquery, negated: bool) -> bool {
+    let keyed = |needle: &Scalar| !needle.is_row_independent();
+    match &subquery.kind {
+        SubqueryKind::Any { op, needle, .. } if op.name == "=" => {
+            keyed(needle) && !(negated && subquery.rel.is_correlated())
+        }
+        SubqueryKind::All { op, needle, .. } if op.name == "<>" => {
+            keyed(needle) && (negated || !subquery.rel.is_correlated())
+        }
+        _ => false,
     }
 }

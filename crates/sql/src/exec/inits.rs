@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use pgtypes::{Datum, PgType};
 
+use super::hoist::joins;
 use super::virtuals::Loaded;
 use super::{ExecContext, run_rel};
 use crate::error::{SqlError, SqlState};
@@ -78,43 +79,36 @@ fn walk(rel: &Rel, found: &mut Vec<Subquery>) {
         walk(input, found);
     }
     for scalar in rel.scalars() {
-        candidates(scalar, matches!(rel, Rel::Filter { .. }), found);
+        candidates(scalar, matches!(rel, Rel::Filter { .. }), false, found);
     }
 }
 
 /// Uncorrelated subqueries of an expression. `condition`: the expression decides which rows stay,
-/// so an IN at its top becomes a semi-join.
-fn candidates(scalar: &Scalar, condition: bool, found: &mut Vec<Subquery>) {
+/// so an IN at its top becomes a semi-join. `negated`: it is the operand of NOT.
+fn candidates(scalar: &Scalar, condition: bool, negated: bool, found: &mut Vec<Subquery>) {
     match scalar {
         Scalar::And(args) if condition => {
-            args.iter().for_each(|arg| candidates(arg, true, found));
+            args.iter().for_each(|arg| candidates(arg, true, false, found));
         }
         Scalar::Not(arg) if condition && matches!(**arg, Scalar::Subquery(_)) => {
-            candidates(arg, true, found);
+            candidates(arg, true, true, found);
         }
         Scalar::Subquery(subquery) => {
             if let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } =
                 &subquery.kind
             {
-                candidates(needle, false, found);
+                candidates(needle, false, false, found);
             }
-            let joined = condition && joins(subquery);
+            let joined = condition && joins(subquery, negated);
             if !joined && !subquery.rel.is_correlated() {
                 found.push((**subquery).clone());
             } else {
                 walk(&subquery.rel, found);
             }
         }
-        other => other.children().into_iter().for_each(|child| candidates(child, false, found)),
-    }
-}
-
-/// What DataFusion turns into a semi-join or anti-join.
-fn joins(subquery: &Subquery) -> bool {
-    match &subquery.kind {
-        SubqueryKind::Any { op, .. } => op.name == "=",
-        SubqueryKind::All { op, .. } => op.name == "<>",
-        _ => false,
+        other => {
+            other.children().into_iter().for_each(|child| candidates(child, false, false, found));
+        }
     }
 }
 

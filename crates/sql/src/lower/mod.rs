@@ -66,6 +66,8 @@ pub(crate) struct Lowerer<'c> {
     demanded: Vec<Scalar>,
     /// Joins whose order is settled, by where they lie.
     placed: Vec<usize>,
+    /// Conditions around that the optimizer may move down.
+    conditions: usize,
     /// Some subquery mentions columns of the query around it.
     pub(crate) correlated: bool,
 }
@@ -83,6 +85,7 @@ impl<'c> Lowerer<'c> {
             wanted: None,
             demanded: Vec::new(),
             placed: Vec::new(),
+            conditions: 0,
             correlated: false,
         }
     }

@@ -68,25 +68,41 @@ impl Lowerer<'_> {
             },
             Rel::Filter { input, predicate } => {
                 self.demand(demanded, predicate);
-                let plan = self.rel(input)?;
-                let predicate = self.scalar(predicate)?;
-                filter(plan, predicate)
+                let plan = self.under_condition(input)?;
+                match self.known(predicate) {
+                    Some(true) => Ok(plan),
+                    Some(false) => Ok(no_rows(&plan)),
+                    None => {
+                        let predicate = self.scalar(predicate)?;
+                        filter(plan, predicate)
+                    }
+                }
             }
             Rel::Project { input, exprs } => {
                 let plan = self.rel(input)?;
                 self.project(plan, exprs)
             }
             Rel::Join(join) => self.join(join, demanded),
-            Rel::Aggregate { input, group, aggs } => match self.with_input_order(input, aggs) {
-                Some((input, aggs)) => {
-                    let plan = self.rel(&input)?;
-                    self.aggregate(plan, group, &aggs)
+            Rel::Aggregate { input, group, aggs } => {
+                let around = std::mem::take(&mut self.conditions);
+                let plan = match self.with_input_order(input, aggs) {
+                    Some((input, aggs)) => {
+                        let plan = self.rel(&input)?;
+                        self.aggregate(plan, group, &aggs)
+                    }
+                    None => {
+                        let plan = self.rel(input)?;
+                        self.aggregate(plan, group, aggs)
+                    }
+                }?;
+                self.conditions = around;
+                // The optimizer moves a condition that turns out to mention no column below an aggregate,
+                // which makes a row of no rows. In a correlated query a limit would be in its way instead.
+                match group.is_empty() && around > 0 && self.level == 0 {
+                    true => Ok(LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()?),
+                    false => Ok(plan),
                 }
-                None => {
-                    let plan = self.rel(input)?;
-                    self.aggregate(plan, group, aggs)
-                }
-            },
+            }
             Rel::Window { input, calls } => {
                 let plan = self.rel(input)?;
                 self.window(plan, calls)
@@ -234,22 +250,28 @@ impl Lowerer<'_> {
 
     fn join(&mut self, join: &Join, demanded: Vec<Scalar>) -> Result<LogicalPlan, SqlError> {
         let Join { kind, left, right, on, lateral } = join;
+        // LATERAL that mentions nothing is none, to the optimizer above all.
+        let lateral = &(*lateral && (matches!(right, Rel::Function(_)) || right.is_correlated()));
         // A set-returning function in a select list over no table.
         if let (Rel::OneRow, Rel::Function(_), None) = (left, right, on) {
             return self.rel(right);
         }
+        let conditional = usize::from(on.is_some());
+        self.conditions += conditional;
         // Rows of an outer side come without partners too, whatever the conditions say of them.
         if matches!(kind, JoinKind::Inner | JoinKind::Left) {
             self.demanded.clone_from(&demanded);
         }
         let plan = self.rel(left)?;
         if *lateral {
+            self.conditions -= conditional;
             return self.lateral(plan, *kind, right, on.as_ref());
         }
         if *kind == JoinKind::Inner {
             self.demanded = demanded;
         }
         let right_plan = self.rel(right)?;
+        self.conditions -= conditional;
         self.demanded.clear();
         self.joined(plan, right_plan, *kind, on.as_ref())
     }
@@ -261,8 +283,22 @@ impl Lowerer<'_> {
         kind: JoinKind,
         on: Option<&Scalar>,
     ) -> Result<LogicalPlan, SqlError> {
+        let known = on.and_then(|on| self.known(on));
+        let (left, right) = match (known, kind) {
+            (Some(false), JoinKind::Inner) => (no_rows(&left), no_rows(&right)),
+            (Some(false), JoinKind::Left) => {
+                let right = no_rows(&right);
+                (left, right)
+            }
+            (Some(false), JoinKind::Right) => {
+                let left = no_rows(&left);
+                (left, right)
+            }
+            _ => (left, right),
+        };
         let on = match on {
             None => Vec::new(),
+            Some(_) if known == Some(true) => Vec::new(),
             Some(on) => {
                 on.conjuncts().iter().map(|c| self.scalar(c)).collect::<Result<Vec<_>, _>>()?
             }
@@ -279,6 +315,30 @@ impl Lowerer<'_> {
             JoinKind::Full => JoinType::Full,
         };
         Ok(builder.join_on(right, kind, on)?.build()?)
+    }
+
+    /// A relation with a condition above it.
+    fn under_condition(&mut self, rel: &Rel) -> Result<LogicalPlan, SqlError> {
+        self.conditions += 1;
+        let plan = self.rel(rel);
+        self.conditions -= 1;
+        plan
+    }
+
+    /// Whether a condition that mentions no row holds. The optimizer would move it below an aggregate
+    /// over all rows, which makes a row of none.
+    fn known(&self, condition: &Scalar) -> Option<bool> {
+        let mut holds = true;
+        for conjunct in condition.conjuncts() {
+            if !conjunct.is_row_independent() || conjunct.is_volatile() {
+                return None;
+            }
+            match eval(conjunct, &self.env, &[], &self.ctx.params) {
+                Ok(value) => holds &= matches!(value, Datum::Bool(true)),
+                Err(_) => return None,
+            }
+        }
+        Some(holds)
     }
 
     /// A join whose right side mentions the left one.
@@ -435,4 +495,13 @@ fn locks_first(rel: &Rel) -> bool {
         Rel::Project { input, .. } => locks_first(input),
         _ => false,
     }
+}
+
+/// Nothing, in the shape of `plan`.
+fn no_rows(plan: &LogicalPlan) -> LogicalPlan {
+    let schema = Arc::clone(plan.schema());
+    LogicalPlan::EmptyRelation(datafusion::logical_expr::EmptyRelation {
+        produce_one_row: false,
+        schema,
+    })
 }

@@ -130,7 +130,7 @@ impl Lowerer<'_> {
                 Ok(binary(left, Operator::IsNotDistinctFrom, right))
             }
             arg => match self.scalar(arg)? {
-                Expr::InList(list) => Ok(Expr::InList(InList { negated: true, ..list })),
+                Expr::InList(list) => Ok(Expr::InList(InList { negated: !list.negated, ..list })),
                 expr => Ok(Expr::Not(Box::new(expr))),
             },
         }
