@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pgtypes::{Datum, PgType};
+use pgtypes::{Datum, PgType, TypeId};
 use sqlparser::ast::{CaseWhen, DateTimeField, Expr, Spanned, TrimWhereField};
 use sqlparser::tokenizer::Span;
 
@@ -207,6 +207,11 @@ impl Binder<'_> {
                 let value = match value {
                     Scalar::Literal(..) | Scalar::Param { .. } => l.clone(),
                     other => other,
+                };
+                // The type of the left operand as `=` takes it: varchar has no `=` of its own.
+                let value = match value.ty().id {
+                    TypeId::Varchar => Scalar::Relabel(Box::new(value), PgType::TEXT),
+                    _ => value,
                 };
                 Ok(Some(Scalar::NullIf { eq, args: Box::new((l, r)), value: Box::new(value) }))
             }

@@ -8,6 +8,7 @@ use super::Binder;
 use super::expr::{Cx, extent};
 use super::expr_forms::unnested;
 use super::resolve;
+use super::rewrite_query::symmetric_bound;
 use super::rows::row_of;
 use crate::error::{SqlError, SqlState};
 use crate::ir::{FuncRef, Scalar};
@@ -247,13 +248,23 @@ impl Binder<'_> {
     ) -> Result<Scalar, SqlError> {
         let span = expr.span();
         let value = self.expr(expr, cx)?;
+        let symmetric = symmetric_bound(low);
+        let low = symmetric.unwrap_or(low);
         let l = (self.expr(low, cx)?, low.span());
         let h = (self.expr(high, cx)?, high.span());
         let (ge, le) = if negated { ("<", ">") } else { (">=", "<=") };
-        let first = self.operator(ge, vec![(value.clone(), span), l], span)?;
-        let second = self.operator(le, vec![(value, span), h], span)?;
-        let both = vec![first, second];
-        Ok(if negated { Scalar::Or(both) } else { Scalar::And(both) })
+        let mut within = |l: (Scalar, Span), h: (Scalar, Span)| {
+            let first = self.operator(ge, vec![(value.clone(), span), l], span)?;
+            let second = self.operator(le, vec![(value.clone(), span), h], span)?;
+            let both = vec![first, second];
+            Ok::<_, SqlError>(if negated { Scalar::Or(both) } else { Scalar::And(both) })
+        };
+        let asked = within(l.clone(), h.clone())?;
+        if symmetric.is_none() {
+            return Ok(asked);
+        }
+        let either = vec![asked, within(h, l)?];
+        Ok(if negated { Scalar::And(either) } else { Scalar::Or(either) })
     }
 
     pub(crate) fn in_list(

@@ -51,6 +51,7 @@ mod query;
 mod recursive;
 mod resolve;
 mod rewrite;
+mod rewrite_query;
 mod rows;
 mod scope;
 mod select;

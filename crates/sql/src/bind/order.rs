@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pgtypes::{Datum, PgType};
-use sqlparser::ast::{self, Expr, OrderByExpr, Spanned, Value};
+use sqlparser::ast::{self, Expr, OrderByExpr, Spanned, UnaryOperator, Value};
 use sqlparser::tokenizer::Span;
 
 use super::expr::Cx;
@@ -68,7 +68,27 @@ impl Binder<'_> {
         count: usize,
         clause: Clause,
     ) -> Result<Option<usize>, SqlError> {
-        let Expr::Value(value) = unnested(expr) else { return Ok(None) };
+        let value = match unnested(expr) {
+            Expr::Value(value) => value,
+            // A sign is part of a number to PostgreSQL's parser.
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: number } => match unnested(number) {
+                Expr::Value(ast::ValueWithSpan { value: Value::Number(text, _), span }) => {
+                    let at = self.pos(*span);
+                    let name = clause.name();
+                    return Err(if text.parse::<i32>().is_ok() {
+                        SqlError::new(
+                            SqlState::INVALID_COLUMN_REFERENCE,
+                            format!("{name} position -{text} is not in select list"),
+                        )
+                        .at(at)
+                    } else {
+                        SqlError::syntax(format!("non-integer constant in {name}")).at(at)
+                    });
+                }
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
         match &value.value {
             Value::Number(text, _) if text.bytes().all(|b| b.is_ascii_digit()) => {
                 match text.parse::<usize>() {

@@ -38,7 +38,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
         .map_err(|e| lexical_error(sql, &e.message, e.location))?;
     check_chains(&tokens)?;
     let tokens = with_exclude_marks(limits_before_locks(with_lock_marks(tokens)));
-    let tokens = with_table_commands(tokens);
+    let tokens = super::rewrite_query::rewritten(with_table_commands(tokens));
     let tokens = super::composite::with_star_marks(super::rewrite::rewritten(tokens));
     Parser::new(&dialect as &dyn Dialect)
         .with_recursion_limit(NESTING_MAX)

@@ -176,7 +176,10 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
             Some(TrimWhereField::Leading) => "ltrim",
             Some(TrimWhereField::Trailing) => "rtrim",
         }),
-        Expr::Subquery(query) => first_name(&query.body),
+        // The name of its column, whether it has one of its own or not.
+        Expr::Subquery(query) => {
+            Some((first_name(&query.body).map_or("?column?".to_owned(), |(name, _)| name), true))
+        }
         _ => None,
     }
 }

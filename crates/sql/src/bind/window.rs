@@ -34,6 +34,7 @@ fn exclusion(keys: &[ast::OrderByExpr]) -> (FrameExclusion, &[ast::OrderByExpr])
 }
 
 /// A window definition, bound.
+#[derive(Clone)]
 struct Window {
     partition_by: Vec<Scalar>,
     order_by: Vec<SortKey>,
@@ -127,13 +128,28 @@ impl Binder<'_> {
             )
             .at(position));
         }
-        let column = self.fresh(Arc::from(name), ty);
-        let scalar = Scalar::Column(column.id, ty);
-        let Window { partition_by, order_by, frame } = window;
-        let call =
-            WindowCall { column, func, args: args_bound, filter, partition_by, order_by, frame };
-        cx.collected.as_mut().expect("checked above").windows.push(call);
-        Ok(scalar)
+        let mut args_bound = args_bound;
+        let mut call = |binder: &mut Self, func: WindowFunc, args: Vec<Scalar>, ty: PgType| {
+            let column = binder.fresh(Arc::from(name), ty);
+            let scalar = Scalar::Column(column.id, ty);
+            let Window { partition_by, order_by, frame } = window.clone();
+            let filter = filter.clone();
+            let call = WindowCall { column, func, args, filter, partition_by, order_by, frame };
+            cx.collected.as_mut().expect("checked above").windows.push(call);
+            scalar
+        };
+        // A default that depends on the row: computed where there is no row so far away.
+        if matches!(func, WindowFunc::Lag | WindowFunc::Lead)
+            && args_bound.get(2).is_some_and(|default| !default.is_row_independent())
+        {
+            let otherwise = Box::new(args_bound.remove(2));
+            let mut there = args_bound.clone();
+            there[0] = Scalar::bool(true);
+            let there = call(self, func.clone(), there, PgType::BOOL);
+            let value = call(self, func, args_bound, ty);
+            return Ok(Scalar::Case { whens: vec![(there, value)], otherwise, ty });
+        }
+        Ok(call(self, func, args_bound, ty))
     }
 
     /// Which function, its arguments converted, and the type of its result.
@@ -218,6 +234,14 @@ impl Binder<'_> {
             }
             _ => {
                 let (value, at) = args.remove(0);
+                let typed = args.get(1).is_some_and(|(default, _)| !default.ty().is_unknown());
+                if value.ty().is_unknown() && !typed {
+                    return Err(SqlError::new(
+                        SqlState::DATATYPE_MISMATCH,
+                        "could not determine polymorphic type because input has type unknown",
+                    )
+                    .at(self.pos(span)));
+                }
                 let value = self.settle_unknown(value)?;
                 let mut ty = value.ty().base();
                 let mut result = vec![value];
