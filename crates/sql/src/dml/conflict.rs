@@ -15,7 +15,7 @@ use super::{Event, Names, Rules, Writes, codec_error, update_strength};
 use crate::indexed::with_computed;
 use crate::ir::{self, ColId, ConflictTarget, OnConflict, Scalar};
 use crate::point::{Defaults, row_ids};
-use crate::session::DmlContext;
+use crate::session::{Before, DmlContext};
 use crate::{SqlError, SqlState};
 
 /// What to do about rows that exist.
@@ -31,10 +31,14 @@ pub(super) struct Conflict {
 struct Update {
     assignments: Vec<(usize, Scalar)>,
     filter: Option<Scalar>,
+    /// For expressions with queries in them, which are not over slots.
+    before: Option<Before>,
+    layout: Vec<ColId>,
 }
 
 impl Conflict {
     pub(super) fn new(
+        cx: &DmlContext,
         table: &Arc<Table>,
         on_conflict: &OnConflict,
         target: &[ColId],
@@ -75,7 +79,7 @@ impl Conflict {
         }
         let update = match &on_conflict.update {
             None => None,
-            Some(update) => Some(Update::new(table, update, target, defaults)?),
+            Some(update) => Some(Update::new(cx, table, update, target, defaults)?),
         };
         Ok(Conflict { arbiters, update, touched: BTreeSet::new() })
     }
@@ -178,6 +182,7 @@ impl Conflict {
 
 impl Update {
     fn new(
+        cx: &DmlContext,
         table: &Arc<Table>,
         update: &ir::ConflictUpdate,
         target: &[ColId],
@@ -185,11 +190,9 @@ impl Update {
     ) -> Result<Update, SqlError> {
         let mut layout = target.to_vec();
         layout.extend(update.excluded.iter().map(|c| c.id));
-        let over = |scalar: &Scalar| {
-            if scalar.has_subquery() {
-                return Err(SqlError::unsupported("a subquery in ON CONFLICT DO UPDATE"));
-            }
-            scalar.over(&layout)
+        let over = |scalar: &Scalar| match scalar.has_subquery() {
+            true => Ok(scalar.clone()),
+            false => scalar.over(&layout),
         };
         let mut assignments = Vec::new();
         for assignment in &update.assignments {
@@ -199,7 +202,10 @@ impl Update {
             };
             assignments.push((assignment.column, value));
         }
-        Ok(Update { assignments, filter: update.filter.as_ref().map(over).transpose()? })
+        let filter = update.filter.as_ref().map(over).transpose()?;
+        let mut all = assignments.iter().map(|(_, value)| value).chain(&filter);
+        let before = all.any(Scalar::has_subquery).then(|| cx.before());
+        Ok(Update { assignments, filter, before, layout })
     }
 
     /// The row after the update; `None` if the filter says no.
@@ -210,13 +216,25 @@ impl Update {
         proposed: &[Datum],
     ) -> Result<Option<Vec<Datum>>, SqlError> {
         let slots: Vec<Datum> = old.iter().chain(proposed).cloned().collect();
-        if let Some(filter) = &self.filter
-            && ir::eval(filter, &cx.env, &slots, &cx.params)? != Datum::Bool(true)
-        {
-            return Ok(None);
+        if let Some(filter) = &self.filter {
+            let holds = match &self.before {
+                Some(before) if filter.has_subquery() => {
+                    before.eval(filter, &self.layout, &slots).await?
+                }
+                _ => ir::eval(filter, &cx.env, &slots, &cx.params)?,
+            };
+            if holds != Datum::Bool(true) {
+                return Ok(None);
+            }
         }
         let mut new = old.to_vec();
         for (position, value) in &self.assignments {
+            if let Some(before) = &self.before
+                && value.has_subquery()
+            {
+                new[*position] = before.eval(value, &self.layout, &slots).await?;
+                continue;
+            }
             let sequences = cx.sequence_calls();
             new[*position] = sequences.eval(value, &cx.env, &slots, &cx.params).await?;
         }

@@ -12,7 +12,7 @@ use crate::exec::waiting_hoist::waits_for_others;
 use crate::ir::{self, InsertSource, Rel, Scalar};
 use crate::point::{Defaults, row_ids};
 use crate::session::api::Sink;
-use crate::session::{DmlContext, SequenceCalls, result_columns};
+use crate::session::{Before, DmlContext, SequenceCalls, result_columns};
 
 /// Rows handed to the transaction at a time.
 const BATCH_ROWS: usize = 1_000;
@@ -58,33 +58,42 @@ fn has_subquery(rel: &Rel) -> bool {
 /// RETURNING over rows of the table.
 pub(super) struct Returns {
     exprs: Vec<Scalar>,
+    /// For expressions with queries in them, which are not over slots.
+    before: Option<Before>,
+    layout: Vec<ir::ColId>,
 }
 
 impl Returns {
     pub(super) fn new(
         returning: Option<&ir::Returning>,
         layout: &[ir::ColId],
+        cx: &DmlContext,
         sink: &mut dyn Sink,
     ) -> Result<Option<Returns>, SqlError> {
         let Some(returning) = returning else { return Ok(None) };
-        if returning.has_subquery() {
-            return Err(SqlError::unsupported("a subquery in RETURNING"));
-        }
-        let exprs: Result<Vec<Scalar>, SqlError> =
-            returning.exprs.iter().map(|e| e.over(layout)).collect();
+        let exprs: Result<Vec<Scalar>, SqlError> = match returning.has_subquery() {
+            true => Ok(returning.exprs.clone()),
+            false => returning.exprs.iter().map(|e| e.over(layout)).collect(),
+        };
         sink.columns(&result_columns(&returning.columns))?;
-        Ok(Some(Returns { exprs: exprs? }))
+        let before = returning.has_subquery().then(|| cx.before());
+        Ok(Some(Returns { exprs: exprs?, before, layout: layout.to_vec() }))
     }
 
-    pub(super) fn row(
+    pub(super) async fn row(
         &self,
         cx: &DmlContext,
         slots: &[Datum],
         sink: &mut dyn Sink,
     ) -> Result<(), SqlError> {
-        let values: Result<Vec<Datum>, SqlError> =
-            self.exprs.iter().map(|e| ir::eval(e, &cx.env, slots, &cx.params)).collect();
-        sink.row(&values?)
+        let mut values = Vec::with_capacity(self.exprs.len());
+        for expr in &self.exprs {
+            values.push(match &self.before {
+                Some(before) => before.eval(expr, &self.layout, slots).await?,
+                None => ir::eval(expr, &cx.env, slots, &cx.params)?,
+            });
+        }
+        sink.row(&values)
     }
 }
 
@@ -97,9 +106,9 @@ pub(crate) async fn run_insert(
 ) -> Result<u64, SqlError> {
     let table = &insert.table;
     let layout: Vec<ir::ColId> = insert.target.columns.iter().map(|(c, _)| c.id).collect();
-    let returns = Returns::new(insert.returning.as_ref(), &layout, sink)?;
+    let returns = Returns::new(insert.returning.as_ref(), &layout, cx, sink)?;
     let conflict = match &insert.on_conflict {
-        Some(on_conflict) => Some(Conflict::new(table, on_conflict, &layout, defaults)?),
+        Some(on_conflict) => Some(Conflict::new(cx, table, on_conflict, &layout, defaults)?),
         None => None,
     };
     let fill = Fill::new(cx, insert, defaults)?;
@@ -251,7 +260,7 @@ impl Inserter<'_> {
                 conflict.apply(self.cx, self.table, &self.rules, batch, &mut self.events).await?;
             self.count += written.len() as u64;
             for row in &written {
-                self.cx.returned(self.returns.as_ref(), row, sink)?;
+                self.cx.returned(self.returns.as_ref(), row, sink).await?;
             }
             return sink.flush().await;
         }
@@ -272,21 +281,21 @@ impl Inserter<'_> {
         writes.apply(&self.cx.txn, !self.cx.lone, &names).await?;
         self.count += batch.len() as u64;
         for row in &batch {
-            self.cx.returned(self.returns.as_ref(), row, sink)?;
+            self.cx.returned(self.returns.as_ref(), row, sink).await?;
         }
         sink.flush().await
     }
 }
 
 impl DmlContext {
-    pub(super) fn returned(
+    pub(super) async fn returned(
         &self,
         returns: Option<&Returns>,
         slots: &[Datum],
         sink: &mut dyn Sink,
     ) -> Result<(), SqlError> {
         match returns {
-            Some(returns) => returns.row(self, slots, sink),
+            Some(returns) => returns.row(self, slots, sink).await,
             None => Ok(()),
         }
     }

@@ -195,7 +195,7 @@ pub(crate) async fn run_update(
                 layout.push(id);
                 extra.push(Scalar::Column(id, ty));
             }
-            ReturnPlan::Here(Returns::new(list.as_ref(), &layout, sink)?, computed)
+            ReturnPlan::Here(Returns::new(list.as_ref(), &layout, cx, sink)?, computed)
         }
     };
     let over: Result<Vec<(usize, Scalar)>, SqlError> = match row_wise {
@@ -241,7 +241,7 @@ pub(crate) async fn run_update(
         count += results.len() as u64;
         write(cx, writes).await?;
         for (new, extra) in &results {
-            give_back(cx, &returning, new, extra, sink)?;
+            give_back(cx, &returning, new, extra, sink).await?;
         }
         sink.flush().await?;
     }
@@ -254,7 +254,7 @@ async fn write(cx: &DmlContext, writes: Writes) -> Result<(), SqlError> {
     writes.apply(&cx.txn, !cx.lone, &names).await
 }
 
-fn give_back(
+async fn give_back(
     cx: &DmlContext,
     returning: &ReturnPlan,
     row: &[Datum],
@@ -264,8 +264,8 @@ fn give_back(
     match returning {
         ReturnPlan::None => Ok(()),
         ReturnPlan::Here(returns, from) => match &extra[*from..] {
-            [] => cx.returned(returns.as_ref(), row, sink),
-            joined => cx.returned(returns.as_ref(), &[row, joined].concat(), sink),
+            [] => cx.returned(returns.as_ref(), row, sink).await,
+            joined => cx.returned(returns.as_ref(), &[row, joined].concat(), sink).await,
         },
         ReturnPlan::Queried(from) => sink.row(&extra[*from..]),
     }
@@ -285,7 +285,7 @@ pub(crate) async fn run_delete(
     let mut extra: Vec<Scalar> = Vec::new();
     let mut returning = ReturnPlan::None;
     if delete.is_row_wise() {
-        let returns = Returns::new(delete.returning.as_ref(), &layout, sink)?;
+        let returns = Returns::new(delete.returning.as_ref(), &layout, cx, sink)?;
         returning = ReturnPlan::Here(returns, 0);
     } else if let Some(list) = &delete.returning {
         sink.columns(&result_columns(&list.columns))?;
@@ -308,7 +308,7 @@ pub(crate) async fn run_delete(
         count += batch.len() as u64;
         write(cx, writes).await?;
         for found in &batch {
-            give_back(cx, &returning, &found.row, &found.extra, sink)?;
+            give_back(cx, &returning, &found.row, &found.extra, sink).await?;
         }
         sink.flush().await?;
         if follows {

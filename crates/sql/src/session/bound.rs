@@ -84,17 +84,13 @@ impl DmlContext {
 
     /// The value of an expression that holds queries and no columns.
     pub(crate) async fn scalar_query(&self, scalar: &Scalar) -> Result<Datum, SqlError> {
-        let column = RelColumn { id: ColId(1 << 30), name: "".into(), ty: scalar.ty() };
-        let rel =
-            Rel::Project { input: Box::new(Rel::OneRow), exprs: vec![(column, scalar.clone())] };
-        let mut cursor = self.open(&rel).await?;
-        let mut value = Datum::Null;
-        while let Some(rows) = cursor.next_rows().await? {
-            if let Some(found) = rows.into_iter().next().and_then(|mut row| row.pop()) {
-                value = found;
-            }
-        }
-        Ok(value)
+        scalar_query(&self.exec, scalar).await
+    }
+
+    /// Where queries run that see nothing of what the statement writes from here on.
+    pub(crate) fn before(&self) -> Before {
+        let txn = self.before.clone().unwrap_or_else(|| self.txn.frozen());
+        Before(ExecContext { txn, ..self.exec.clone() })
     }
 
     /// Whether another part of the statement has written a row: it is not written again.
@@ -111,6 +107,44 @@ impl DmlContext {
                 .hint("Write fewer rows per statement, or start the nodes with a higher --sql-memory.")
         })
     }
+}
+
+/// What was there before a statement wrote.
+pub(crate) struct Before(ExecContext);
+
+impl Before {
+    /// The value of an expression over a row, queries inside of it included.
+    pub(crate) async fn eval(
+        &self,
+        scalar: &Scalar,
+        layout: &[ColId],
+        row: &[Datum],
+    ) -> Result<Datum, SqlError> {
+        let mut alone = scalar.clone();
+        alone.for_each_mut(&mut |node| {
+            if let Scalar::Column(id, ty) = node
+                && let Some(at) = layout.iter().position(|column| column == id)
+            {
+                *node = Scalar::Literal(row[at].clone(), *ty);
+            }
+        });
+        scalar_query(&self.0, &alone).await
+    }
+}
+
+async fn scalar_query(exec: &ExecContext, scalar: &Scalar) -> Result<Datum, SqlError> {
+    let column = RelColumn { id: ColId(1 << 30), name: "".into(), ty: scalar.ty() };
+    let exprs = vec![(column, scalar.clone())];
+    let rel = Rel::Project { input: Box::new(Rel::OneRow), exprs };
+    let stream = exec::run_rel(exec, &rel).await?;
+    let mut cursor = Cursor::new(stream, Arc::new([]), None);
+    let mut value = Datum::Null;
+    while let Some(rows) = cursor.next_rows().await? {
+        if let Some(found) = rows.into_iter().next().and_then(|mut row| row.pop()) {
+            value = found;
+        }
+    }
+    Ok(value)
 }
 
 /// Counts the rows that a statement, or a cursor, holds in memory.

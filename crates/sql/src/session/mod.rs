@@ -69,7 +69,7 @@ pub use cache::Prepared;
 pub use engine::{Engine, EngineConfig, EngineMetrics};
 pub use portal::Portal;
 
-pub(crate) use bound::DmlContext;
+pub(crate) use bound::{Before, DmlContext};
 pub(crate) use clock::wall_micros;
 pub(crate) use cursor::CursorInfo;
 pub(crate) use execute::{Tag, is_retryable};
