@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Span;
 
 use super::call_args::Args;
 use super::expr::Cx;
-use super::scope::Clause;
+use super::scope::{Clause, Scope};
 use super::set_call::is_set_function;
 use super::{Binder, name_parts, ordered_set, resolve};
 use crate::error::{SqlError, SqlState};
@@ -138,8 +138,17 @@ impl Binder<'_> {
             )
             .at(position));
         }
-        self.refuse_outer_aggregate(&bound, cx).map_err(|e| e.at(position))?;
         let ty = func.result;
+        let mut parts: Vec<&Scalar> = bound.iter().chain(&filter).collect();
+        parts.extend(order_by.iter().map(|key| &key.expr));
+        if let Some(depth) = owner(&parts, cx.scope) {
+            let column = self.fresh(Arc::from(name), ty);
+            let scalar = Scalar::Column(column.id, ty);
+            let distinct = args.distinct;
+            let call = AggCall { column, func, args: bound, distinct, filter, order_by };
+            self.outer_aggregates.push(OuterAggregate { depth, call, position });
+            return Ok(scalar);
+        }
         let collected = cx.collected.as_mut().expect("checked above");
         let same = collected.aggs.iter().find(|agg| {
             agg.func == func
@@ -222,22 +231,37 @@ impl Binder<'_> {
         Ok(keys)
     }
 
-    /// An aggregate over nothing but columns of an enclosing query belongs to that query.
-    fn refuse_outer_aggregate(&self, args: &[Scalar], cx: &Cx<'_, '_>) -> Result<(), SqlError> {
-        let mut outer = false;
-        let mut inner = false;
-        for arg in args {
-            arg.any(&mut |scalar| {
-                if let Scalar::Column(id, _) = scalar {
-                    if cx.scope.makes(*id) { inner = true } else { outer = true }
-                }
-                false
-            });
-        }
-        if outer && !inner {
-            return Err(SqlError::unsupported("an aggregate over columns of an outer query only"));
+    /// Takes over the aggregates of a query inside of an expression that belong to this one.
+    pub(super) fn adopt_aggregates(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), SqlError> {
+        let depth = depth_of(cx.scope);
+        let (own, others) = std::mem::take(&mut self.outer_aggregates)
+            .into_iter()
+            .partition(|aggregate: &OuterAggregate| aggregate.depth == depth);
+        self.outer_aggregates = others;
+        for OuterAggregate { call, position, .. } in own {
+            if cx.in_aggregate {
+                return Err(SqlError::new(
+                    SqlState::GROUPING_ERROR,
+                    "aggregate function calls cannot be nested",
+                )
+                .at(position));
+            }
+            match &mut cx.collected {
+                Some(collected) if cx.clause.aggregates() => collected.aggs.push(call),
+                _ => return Err(not_allowed(cx.clause.name()).at(position)),
+            }
         }
         Ok(())
+    }
+
+    /// Refuses aggregates that no query has taken over.
+    pub(super) fn refuse_outer_aggregates(&self) -> Result<(), SqlError> {
+        match self.outer_aggregates.first() {
+            Some(left) => {
+                Err(not_allowed("FROM clause of their own query level").at(left.position))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A set-returning function in a select list: joined laterally by the select.
@@ -263,5 +287,46 @@ impl Binder<'_> {
         let made = self.rows_in_list(name, bound, span, &mut collected);
         *cx.collected.as_deref_mut().expect("checked above") = collected;
         made
+    }
+}
+
+/// An aggregate inside of a query that belongs to one around it, because it takes nothing but columns of that.
+#[derive(Debug)]
+pub(super) struct OuterAggregate {
+    /// Levels of names above that query.
+    depth: usize,
+    call: AggCall,
+    position: Option<usize>,
+}
+
+fn not_allowed(place: &str) -> SqlError {
+    SqlError::new(
+        SqlState::GROUPING_ERROR,
+        format!("aggregate functions are not allowed in {place}"),
+    )
+}
+
+fn depth_of(scope: &Scope<'_>) -> usize {
+    std::iter::successors(scope.parent, |scope| scope.parent).count()
+}
+
+/// The depth of the query around that an aggregate of these expressions belongs to; `None`: to the query
+/// that it stands in.
+fn owner(parts: &[&Scalar], scope: &Scope<'_>) -> Option<usize> {
+    let mut mentioned = Vec::new();
+    for part in parts {
+        part.any(&mut |node| {
+            if let Scalar::Column(id, _) = node {
+                mentioned.push(*id);
+            }
+            false
+        });
+    }
+    let mut level = scope;
+    loop {
+        if mentioned.is_empty() || mentioned.iter().any(|id| level.makes(*id)) {
+            return (!std::ptr::eq(level, scope)).then(|| depth_of(level));
+        }
+        level = level.parent?;
     }
 }

@@ -118,6 +118,8 @@ pub struct Binder<'a> {
     /// What is done with relations, and as whom.
     accesses: Vec<Access>,
     as_role: Option<RoleId>,
+    /// Aggregates met that belong to a query around the one that is being bound.
+    outer_aggregates: Vec<call::OuterAggregate>,
     /// Whether the text mentions the system column `tableoid`, looked for once it matters.
     mentions_table_oid: OnceCell<bool>,
 }
@@ -140,6 +142,7 @@ impl<'a> Binder<'a> {
             mentioned: HashMap::new(),
             accesses: Vec::new(),
             as_role: None,
+            outer_aggregates: Vec::new(),
             mentions_table_oid: OnceCell::new(),
         }
     }
@@ -153,6 +156,7 @@ impl<'a> Binder<'a> {
     ) -> Result<Bound, SqlError> {
         self.params = declared.iter().map(|ty| ty.filter(|ty| !ty.is_unknown())).collect();
         let statement = self.statement(statement)?;
+        self.refuse_outer_aggregates()?;
         let params: Result<Vec<PgType>, SqlError> = self
             .params
             .iter()

@@ -79,7 +79,7 @@ impl Binder<'_> {
             }
             (Some(l), None, Expr::Subquery(query)) => {
                 let l = self.fields(&l, cx)?;
-                let query = self.query(query, Some(cx.scope))?;
+                let query = self.subquery(query, cx)?;
                 self.check_row_width(&l, &query, span)?;
                 let values = self.one_row(query, span)?;
                 let r = values.into_iter().map(|value| (value, right.span())).collect();
@@ -233,7 +233,7 @@ impl Binder<'_> {
     ) -> Result<Scalar, SqlError> {
         let needles = self.fields(fields, cx)?;
         let position = self.pos(query.span());
-        let query = self.query(query, Some(cx.scope))?;
+        let query = self.subquery(query, cx)?;
         self.check_row_width(&needles, &query, left.span())?;
         let columns = query
             .columns

@@ -12,8 +12,10 @@ use crate::error::{SqlError, SqlState};
 use crate::ir::{Query, Scalar, Subquery, SubqueryKind};
 
 impl Binder<'_> {
-    fn subquery(&mut self, query: &ast::Query, cx: &Cx<'_, '_>) -> Result<Query, SqlError> {
-        self.query(query, Some(cx.scope))
+    pub(super) fn subquery(&mut self, query: &ast::Query, cx: &mut Cx<'_, '_>) -> Result<Query, SqlError> {
+        let bound = self.query(query, Some(cx.scope))?;
+        self.adopt_aggregates(cx)?;
+        Ok(bound)
     }
 
     pub(crate) fn exists(

@@ -9,7 +9,8 @@ use Ty::{Bool, Float8, Int2, Int4, Int4Array, Int8, Jsonb, Numeric, Text, TextAr
 impl Generator<'_> {
     /// An aggregate of that type.
     pub(super) fn aggregate(&mut self, ty: Ty, scope: &Scope) -> Node {
-        let inner = scope.aggregated();
+        // One that takes columns around the query only belongs to the query around.
+        let inner = if self.chance(0.03) { scope.plain() } else { scope.aggregated() };
         let call = self.aggregate_call(ty, &inner);
         let filter = if self.chance(0.15) {
             Node::optional(" FILTER (WHERE {})", [self.expr(Bool, 1, &inner)])

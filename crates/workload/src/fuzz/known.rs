@@ -22,9 +22,6 @@ pub(super) fn reason(
         (a, "00000") | ("00000", a) if risky && runtime(a) => {
             Some("which expressions are evaluated, and when, is up to the planner")
         }
-        (_, "0A000") if message(other).starts_with("an aggregate over columns") => {
-            Some("no aggregate of an outer query in a subquery")
-        }
         (a, b) if a.starts_with("23") && b.starts_with("23") => {
             Some("of several violated constraints, which one is told is up to the order of checks")
         }
