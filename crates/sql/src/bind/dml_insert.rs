@@ -386,12 +386,13 @@ impl Binder<'_> {
             .iter()
             .map(|column| self.fresh(column.name.as_str(), column.ty))
             .collect();
-        let columns = excluded
+        let columns: Vec<ScopeColumn> = excluded
             .iter()
             .map(|column| ScopeColumn { column: column.clone(), origin: None })
             .collect();
-        // `excluded` is reached by its qualifier; bare names mean the target.
+        // Bare names could mean either row: they are ambiguous, as in PostgreSQL.
         let mut both = Scope { parent: scope.parent, ..scope.clone() };
+        both.columns.extend(columns.iter().cloned());
         both.tables.push(ScopeTable {
             alias: Arc::from("excluded"),
             name: Arc::from("excluded"),

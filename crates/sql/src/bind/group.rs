@@ -12,6 +12,7 @@ use super::Binder;
 use super::grouping::{self, Groups};
 use super::scope::{Clause, Scope};
 use super::select::Parts;
+use super::rewrite_query::is_distinct_mark;
 use super::select_list::Item;
 use crate::error::{SqlError, SqlState};
 use crate::ir::{ColId, Rel, RelColumn, Scalar};
@@ -26,12 +27,28 @@ impl Binder<'_> {
     ) -> Result<Groups, SqlError> {
         let mut groups = Groups::default();
         let GroupByExpr::Expressions(exprs, _) = group_by else { return Ok(groups) };
+        let (distinct, exprs) = match exprs.split_first() {
+            Some((first, rest)) if is_distinct_mark(first) => (true, rest),
+            _ => (false, exprs.as_slice()),
+        };
         let mut sets = vec![Vec::new()];
         for expr in exprs {
             let more = self.grouping_sets(expr, items, scope, &mut groups)?;
             sets = grouping::product(sets, &more)?;
         }
         if exprs.iter().any(grouping::is_sets) {
+            if distinct {
+                // Sets are the same whatever the order of their keys.
+                let mut seen = Vec::new();
+                sets.retain(|set| {
+                    let mut keys = set.clone();
+                    keys.sort_unstable();
+                    keys.dedup();
+                    let new = !seen.contains(&keys);
+                    seen.push(keys);
+                    new
+                });
+            }
             groups.sets = Some(sets);
         }
         Ok(groups)

@@ -3,6 +3,8 @@
 //! ```text
 //!   a BETWEEN SYMMETRIC b AND c   ->  a BETWEEN "mark symmetric"(b) AND c
 //!   a = ANY (VALUES (1), (2))     ->  a = ANY (SELECT * FROM (VALUES (1), (2)) AS "*VALUES*")
+//!   GROUP BY DISTINCT a, ROLLUP (b)  ->  GROUP BY "mark distinct", a, ROLLUP (b)
+//!   GROUP BY ALL a                ->  GROUP BY a
 //! ```
 
 use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart};
@@ -13,6 +15,15 @@ use super::parse::LOCK_MARK;
 
 /// The name of the call that a lower bound is put into.
 const SYMMETRIC: &str = "symmetric";
+
+/// The name of the key that stands for DISTINCT behind GROUP BY.
+const DISTINCT: &str = "distinct";
+
+/// Whether a key of GROUP BY says that sets of keys are to be taken once.
+pub(super) fn is_distinct_mark(key: &Expr) -> bool {
+    matches!(key, Expr::Identifier(name)
+        if name.value.strip_prefix(LOCK_MARK) == Some(DISTINCT))
+}
 
 /// The lower bound of `BETWEEN SYMMETRIC`, if it is one.
 pub(crate) fn symmetric_bound(low: &Expr) -> Option<&Expr> {
@@ -36,7 +47,28 @@ pub(super) fn rewritten(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     if tokens.iter().any(|t| is_keyword(t, Keyword::VALUES)) {
         values(&mut tokens);
     }
+    if tokens.iter().any(|t| is_keyword(t, Keyword::GROUP)) {
+        group_by(&mut tokens);
+    }
     tokens
+}
+
+fn group_by(tokens: &mut Vec<TokenWithSpan>) {
+    for n in (0..tokens.len()).rev() {
+        let by = next(tokens, n + 1).filter(|&by| is_keyword(&tokens[by], Keyword::BY));
+        let (true, Some(by)) = (is_keyword(&tokens[n], Keyword::GROUP), by) else { continue };
+        let Some(word) = next(tokens, by + 1) else { continue };
+        let follows = next(tokens, word + 1).is_some_and(|after| {
+            !matches!(tokens[after].token, Token::SemiColon | Token::RParen | Token::EOF)
+        });
+        let span = tokens[word].span;
+        if follows && is_keyword(&tokens[word], Keyword::ALL) {
+            tokens.remove(word);
+        } else if follows && is_keyword(&tokens[word], Keyword::DISTINCT) {
+            let mark = Token::make_word(&format!("{LOCK_MARK}{DISTINCT}"), Some('"'));
+            tokens.splice(word..=word, [at(span, mark), at(span, Token::Comma)]);
+        }
+    }
 }
 
 fn is_keyword(token: &TokenWithSpan, keyword: Keyword) -> bool {

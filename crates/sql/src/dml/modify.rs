@@ -137,7 +137,7 @@ enum ReturnPlan {
 /// `expr` with the target's columns replaced by what they are assigned.
 fn after_assignment(expr: &Scalar, target: &Scan, values: &[(usize, Scalar)]) -> Scalar {
     let mut expr = expr.clone();
-    expr.rewrite(&mut |node| {
+    expr.for_each_mut(&mut |node| {
         if let Scalar::Column(id, _) = node
             && let Some((_, position)) = target.columns.iter().find(|(c, _)| c.id == *id)
             && let Some((_, value)) = values.iter().find(|(p, _)| p == position)

@@ -114,7 +114,8 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
                 join.right = node(&join.right, which, fresh);
                 return Rel::Join(join);
             }
-            if which == Which::Unjoinable || matches!(join.right, Rel::Function(_)) {
+            let kept = which == Which::Unjoinable && !counts_rows(&join.right);
+            if kept || matches!(join.right, Rel::Function(_)) {
                 return Rel::Join(join);
             }
             let right = match join.on {
@@ -245,6 +246,9 @@ fn take_operand(
 
 /// Whether the optimizer has a rule for it.
 fn joinable(subquery: &Subquery, condition: bool, negated: bool) -> bool {
+    if counts_rows(&subquery.rel) && subquery.rel.is_correlated() {
+        return false;
+    }
     match &subquery.kind {
         SubqueryKind::Scalar => true,
         SubqueryKind::Exists => condition,
@@ -253,6 +257,20 @@ fn joinable(subquery: &Subquery, condition: bool, negated: bool) -> bool {
         }
         SubqueryKind::Array => false,
     }
+}
+
+/// Whether rows that a correlation leaves out would show: they are counted by a window, or by an aggregate
+/// whose HAVING leaves out groups. The optimizer moves the correlation above both.
+fn counts_rows(rel: &Rel) -> bool {
+    let mut counts = false;
+    rel.for_each_rel(&mut |rel| {
+        counts |= match rel {
+            Rel::Window { .. } | Rel::DistinctOn { .. } => true,
+            Rel::Filter { input, .. } => matches!(**input, Rel::Aggregate { .. }),
+            _ => false,
+        }
+    });
+    counts
 }
 
 /// Whether a query that is a whole condition, or what NOT negates, becomes a semi-join or anti-join.

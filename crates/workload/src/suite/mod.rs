@@ -29,7 +29,7 @@ use replay::Replay;
 use wire::connect;
 
 /// Failures of one file that are told in full.
-const TOLD: usize = 10;
+const TOLD: usize = 40;
 
 /// Flags of `conclave test`.
 #[derive(Debug, Clone, Args)]
