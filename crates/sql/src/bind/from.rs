@@ -236,6 +236,7 @@ impl Binder<'_> {
             mentioned: std::collections::HashMap::new(),
             accesses: std::mem::take(&mut self.accesses),
             as_role: Some(view.owner),
+            outer_aggregates: Vec::new(),
             mentions_table_oid: view.sql.to_ascii_lowercase().contains("tableoid").into(),
         };
         let bound = inner.query(query, None);

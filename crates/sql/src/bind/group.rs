@@ -10,9 +10,9 @@ use sqlparser::ast::{Expr, GroupByExpr, Spanned};
 
 use super::Binder;
 use super::grouping::{self, Groups};
+use super::rewrite_query::is_distinct_mark;
 use super::scope::{Clause, Scope};
 use super::select::Parts;
-use super::rewrite_query::is_distinct_mark;
 use super::select_list::Item;
 use crate::error::{SqlError, SqlState};
 use crate::ir::{ColId, Rel, RelColumn, Scalar};

@@ -12,7 +12,11 @@ use crate::error::{SqlError, SqlState};
 use crate::ir::{Query, Scalar, Subquery, SubqueryKind};
 
 impl Binder<'_> {
-    pub(super) fn subquery(&mut self, query: &ast::Query, cx: &mut Cx<'_, '_>) -> Result<Query, SqlError> {
+    pub(super) fn subquery(
+        &mut self,
+        query: &ast::Query,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Query, SqlError> {
         let bound = self.query(query, Some(cx.scope))?;
         self.adopt_aggregates(cx)?;
         Ok(bound)
