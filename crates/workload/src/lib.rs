@@ -7,8 +7,8 @@
 //!                   └─ verdict     checker over the recorded histories; timeline; exit code
 //! ```
 //!
-//! `conclave test` runs sqllogictest files (`suite`), `conclave fuzz` compares two servers (`fuzz`). The package's other half, `conclave-bench`,
-//! measures instead of checking; see `bench/main.rs`.
+//! `conclave test` runs sqllogictest files (`suite`), `conclave fuzz` compares two servers (`fuzz`). The
+//! package's other half, `conclave-bench`, measures instead of checking; see `bench/main.rs`.
 //!
 //! # Invariants
 //!

@@ -290,7 +290,7 @@ impl Binder<'_> {
     }
 }
 
-/// An aggregate inside of a query that belongs to one around it, because it takes nothing but columns of that.
+/// An aggregate inside of a query that belongs to one around it: it takes nothing but columns of that.
 #[derive(Debug)]
 pub(super) struct OuterAggregate {
     /// Levels of names above that query.

@@ -14,9 +14,9 @@
 //! Whoever commits a write commits it under the catalog's newest version (`catalog::store`). So once the
 //! announcement is committed, nobody commits without the index any more, and F1's delete-only state has
 //! nobody to protect from. A page is read at a snapshot `S` drawn after that. Whatever was written at or
-//! below `S` is read. Whoever writes one of its rows later lands above `S`, since it was read there, and leaves
-//! a version of the entry above `S`: a new one, or a deletion. The load leaves such a key alone if it finds
-//! it, and lies below it if it comes first (`range::eval::load`).
+//! below `S` is read. Whoever writes one of its rows later lands above `S`, since it was read there, and
+//! leaves a version of the entry above `S`: a new one, or a deletion. The load leaves such a key alone if it
+//! finds it, and lies below it if it comes first (`range::eval::load`).
 //!
 //! Two rows with one key of a unique index: the second writer of the two sees the entry of the first, unless
 //! the first is older than the index and its entry not loaded yet. Then the entry is that of one of them, and

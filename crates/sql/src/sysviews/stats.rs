@@ -1,5 +1,5 @@
-//! Statistics views: what ANALYZE found. Accesses are not counted by table or index: those counts are NULL, the
-//! rows are there.
+//! Statistics views: what ANALYZE found. Accesses are not counted by table or index: those counts are NULL,
+//! the rows are there.
 
 use std::sync::Arc;
 

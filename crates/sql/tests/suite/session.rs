@@ -191,8 +191,7 @@ async fn pgbench_initialises_and_runs() {
     assert_eq!(copied, "-- COPY 1000");
     check!(s, "select count(*) from pgbench_accounts", "1000\n-- SELECT 1");
     check!(s, "commit", "-- COMMIT");
-    let notice = "NOTICE: statistics are not collected yet: plans do not depend on them";
-    check!(s, "vacuum analyze pgbench_branches", format!("{notice}\n-- VACUUM"));
+    check!(s, "vacuum analyze pgbench_branches", "-- VACUUM");
     check!(s, "alter table pgbench_branches add primary key (bid)", "-- ALTER TABLE");
     check!(s, "alter table pgbench_tellers add primary key (tid)", "-- ALTER TABLE");
     check!(s, "alter table pgbench_accounts add primary key (aid)", "-- ALTER TABLE");

@@ -6,14 +6,14 @@
 //!                        └───▶ tested ────▶ Answer ─┴▶ compare ─▶ known? ─▶ shrink ─▶ told
 //! ```
 //!
-//! A round is a schema of its own with some hundred statements; `--seed` and the round's number make it again.
-//! Statements that write run in a transaction, with a look at all tables behind them; some are kept. A finding
-//! is made smaller in transactions that are rolled back, so that it shows on the same rows.
+//! A round is a schema of its own with some hundred statements; `--seed` and the round's number make it
+//! again. Statements that write run in a transaction, with a look at all tables behind them; some are kept.
+//! A finding is made smaller in transactions that are rolled back, so that it shows on the same rows.
 //!
 //! # Invariants
 //!
-//! - **Z1** A statement has one answer, whatever plan is chosen: LIMIT, DISTINCT ON and window functions order
-//!   by all columns, sums are exact, a row is written once.
+//! - **Z1** A statement has one answer, whatever plan is chosen: LIMIT, DISTINCT ON and window functions
+//!   order by all columns, sums are exact, a row is written once.
 //! - **Z2** Nothing is kept of a statement that is no finding.
 //! - **Z3** What is meant to differ is in `known`, with its reason, and is counted.
 
