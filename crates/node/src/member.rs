@@ -383,3 +383,43 @@ async fn wait<T: Clone>(watched: &watch::Sender<T>, wanted: impl FnMut(&T) -> bo
     // The sender is borrowed, so it is not gone.
     receiver.wait_for(wanted).await.map(|value| value.clone()).expect("the sender lives")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Membership;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_node_made_a_member_while_it_starts_runs_one_store() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let local = SocketAddr::from(([127, 0, 0, 1], 1));
+        let config = NodeConfig {
+            data: folder.path().to_owned(),
+            sql: local,
+            rpc: local,
+            rpc_advertised: None,
+            clock_offset_file: None,
+            http: local,
+            certs_dir: None,
+            membership: Membership::Join(vec![local]),
+            cache_bytes: 16 << 20,
+            sql_memory_bytes: 64 << 20,
+            range_max_bytes: 128 << 20,
+            txn_memory_bytes: 64 << 20,
+            range_locks_max: 1_000,
+            contention_events: 16,
+            max_connections: 10,
+            rpc_delay: Duration::ZERO,
+        };
+        let addresses = Addresses { sql: local, rpc: local, http: local };
+        let core = Core::open(config, addresses, None).expect("opens");
+        core.init_cluster().await.expect("a cluster");
+        let running = core.running().expect("it is a member");
+        // The task that looks for a cluster comes late.
+        join_cluster(Arc::clone(&core), vec![local]).await;
+        assert!(Arc::ptr_eq(&running, &core.running().expect("it still is")));
+        core.stop(false);
+    }
+}
