@@ -124,7 +124,6 @@ impl Binder<'_> {
             )
             .at(position));
         }
-        self.check_aggregate_place(cx, span)?;
         if args.null_treatment {
             return Err(SqlError::unsupported("IGNORE NULLS").at(position));
         }
@@ -149,6 +148,7 @@ impl Binder<'_> {
             self.outer_aggregates.push(OuterAggregate { depth, call, position });
             return Ok(scalar);
         }
+        self.check_aggregate_place(cx, span)?;
         let collected = cx.collected.as_mut().expect("checked above");
         let same = collected.aggs.iter().find(|agg| {
             agg.func == func

@@ -204,20 +204,28 @@ impl Binder<'_> {
                 };
                 let value = self.settle_unknown(left.0.clone())?;
                 let (eq, l, r) = self.equality(left, right)?;
-                let value = match value {
-                    Scalar::Literal(..) | Scalar::Param { .. } => l.clone(),
-                    other => other,
-                };
-                // The type of the left operand as `=` takes it: varchar has no `=` of its own.
-                let value = match value.ty().id {
-                    TypeId::Varchar => Scalar::Relabel(Box::new(value), PgType::TEXT),
-                    _ => value,
+                // The left operand as PostgreSQL's `=` takes it: varchar has none of its own, while integers
+                // of different sizes, floats and times have one for each pair.
+                let value = match has_own_equality(value.ty(), l.ty()) {
+                    true => value,
+                    false => l.clone(),
                 };
                 Ok(Some(Scalar::NullIf { eq, args: Box::new((l, r)), value: Box::new(value) }))
             }
             _ => Ok(None),
         }
     }
+}
+
+/// Whether PostgreSQL compares two types without a cast of the first one to the other.
+fn has_own_equality(left: PgType, other: PgType) -> bool {
+    let families: [&[TypeId]; 3] = [
+        &[TypeId::Int2, TypeId::Int4, TypeId::Int8],
+        &[TypeId::Float4, TypeId::Float8],
+        &[TypeId::Date, TypeId::Timestamp, TypeId::Timestamptz],
+    ];
+    let within = |family: &&[TypeId]| family.contains(&left.id) && family.contains(&other.id);
+    !left.array && !other.array && families.iter().any(within)
 }
 
 /// One dimension more than the arrays in it.

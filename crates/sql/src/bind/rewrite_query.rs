@@ -176,8 +176,11 @@ fn stands_before_expression(token: &TokenWithSpan) -> bool {
                 | Keyword::ELSE
                 | Keyword::BETWEEN
                 | Keyword::ARRAY
+                | Keyword::BY
         ),
-        Token::Eq
+        Token::Comma
+        | Token::LParen
+        | Token::Eq
         | Token::Neq
         | Token::Lt
         | Token::Gt

@@ -82,8 +82,14 @@ impl<W: Work> WorkExec<W> {
     fn new(input: Arc<dyn ExecutionPlan>, work: Arc<W>, columns: Vec<usize>) -> Self {
         let mut fields: Vec<_> = input.schema().fields().iter().cloned().collect();
         fields.extend(work.made());
+        let schema = Arc::new(Schema::new(fields));
+        // Columns of the input stay where they are, so its orderings mean the same here.
+        let orderings: Vec<_> = match W::KEEPS_ORDER {
+            true => input.equivalence_properties().oeq_class().iter().cloned().collect(),
+            false => Vec::new(),
+        };
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::new(Schema::new(fields))),
+            EquivalenceProperties::new_with_orderings(schema, orderings),
             input.output_partitioning().clone(),
             EmissionType::Incremental,
             input.boundedness(),
