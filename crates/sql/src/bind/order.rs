@@ -235,6 +235,13 @@ impl Binder<'_> {
                 retyped(predicate);
                 self.retype_unknown(input, id, ty)
             }
+            Rel::Window { input, calls } => {
+                for call in calls {
+                    call.args.iter_mut().chain(&mut call.partition_by).for_each(retyped);
+                    call.order_by.iter_mut().for_each(|key| retyped(&mut key.expr));
+                }
+                self.retype_unknown(input, id, ty)
+            }
             Rel::DistinctOn { input, on, keys } => {
                 on.iter_mut().for_each(retyped);
                 keys.iter_mut().for_each(|key| retyped(&mut key.expr));

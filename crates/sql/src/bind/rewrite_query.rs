@@ -171,6 +171,7 @@ fn stands_before_expression(token: &TokenWithSpan) -> bool {
                 | Keyword::WHERE
                 | Keyword::HAVING
                 | Keyword::SELECT
+                | Keyword::DISTINCT
                 | Keyword::WHEN
                 | Keyword::THEN
                 | Keyword::ELSE

@@ -189,6 +189,10 @@ fn first_name(body: &ast::SetExpr) -> Option<(String, bool)> {
         ast::SetExpr::Select(select) => match select.projection.first()? {
             SelectItem::UnnamedExpr(expr) => figure(expr),
             SelectItem::ExprWithAlias { alias, .. } => Some((fold(alias), true)),
+            SelectItem::Wildcard(_) => match &select.from.first()?.relation {
+                ast::TableFactor::Derived { subquery, .. } => first_name(&subquery.body),
+                _ => None,
+            },
             _ => None,
         },
         ast::SetExpr::Query(query) => first_name(&query.body),

@@ -138,9 +138,11 @@ impl Binder<'_> {
             cx.collected.as_mut().expect("checked above").windows.push(call);
             scalar
         };
-        // A default that depends on the row: computed where there is no row so far away.
+        // A default that is more than a constant is computed where there is no row so far away.
+        let constant =
+            |default: &Scalar| matches!(default, Scalar::Literal(..) | Scalar::Param { .. });
         if matches!(func, WindowFunc::Lag | WindowFunc::Lead)
-            && args_bound.get(2).is_some_and(|default| !default.is_row_independent())
+            && args_bound.get(2).is_some_and(|default| !constant(default))
         {
             let otherwise = Box::new(args_bound.remove(2));
             let mut there = args_bound.clone();

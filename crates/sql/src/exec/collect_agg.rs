@@ -8,8 +8,9 @@ use std::hash::{Hash, Hasher};
 use std::mem::size_of;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
@@ -113,8 +114,14 @@ impl AggregateUDFImpl for Collect {
         }))
     }
 
-    fn state_fields(&self, _: StateFieldsArgs<'_>) -> Result<Vec<arrow::datatypes::FieldRef>> {
-        Ok(Vec::new())
+    /// The rows collected: a list for each argument and key.
+    fn state_fields(&self, _: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        let list = |(at, ty): (usize, &PgType)| {
+            let items = Field::new_list_field(arrow_bridge::to_arrow_type(*ty), true);
+            let name = format!("{}[{at}]", self.name);
+            Arc::new(Field::new(name, DataType::List(Arc::new(items)), true))
+        };
+        Ok(self.types.iter().enumerate().map(list).collect())
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -203,10 +210,23 @@ impl Accumulator for Collected {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Err(SqlError::unsupported("spilling an aggregate with DISTINCT or ORDER BY").into())
+        let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
+        let list = |(at, ty): (usize, &PgType)| {
+            let mut items = arrow_bridge::ColumnBuilder::new(*ty, rows.len());
+            rows.iter().for_each(|row| items.push(&row[at]));
+            SingleRowListArrayBuilder::new(items.finish()).build_list_scalar()
+        };
+        Ok(self.types.iter().enumerate().map(list).collect())
     }
 
-    fn merge_batch(&mut self, _: &[ArrayRef]) -> Result<()> {
-        Err(SqlError::unsupported("merging an aggregate with DISTINCT or ORDER BY").into())
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let groups = states.first().map_or(0, |array| array.len());
+        for group in 0..groups {
+            let lists: Vec<ArrayRef> =
+                states.iter().map(|state| state.as_list::<i32>().value(group)).collect();
+            self.update_batch(&lists)?;
+        }
+        Ok(())
     }
 }

@@ -55,7 +55,13 @@ pub(super) async fn run(ctx: &ExecContext, rel: &Rel) -> Result<Rel, SqlError> {
         return Ok(rel.clone());
     }
     let mut values: Vec<(Subquery, Scalar)> = Vec::with_capacity(found.len());
-    for subquery in found {
+    for mut subquery in found {
+        // Its own left side may hold one, which was found before it.
+        if let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } =
+            &mut subquery.kind
+        {
+            needle.rewrite(&mut |scalar| put(scalar, &values));
+        }
         if values.iter().any(|(known, _)| *known == subquery) {
             continue;
         }
@@ -63,14 +69,17 @@ pub(super) async fn run(ctx: &ExecContext, rel: &Rel) -> Result<Rel, SqlError> {
         values.push((subquery, value));
     }
     let mut rel = rel.clone();
-    rel.for_each_scalar_mut(&mut |scalar| {
-        if let Scalar::Subquery(subquery) = scalar
-            && let Some((_, value)) = values.iter().find(|(known, _)| known == &**subquery)
-        {
-            *scalar = value.clone();
-        }
-    });
+    rel.for_each_scalar_mut(&mut |scalar| put(scalar, &values));
     Ok(rel)
+}
+
+/// The value of a subquery in its place, if it is known.
+fn put(scalar: &mut Scalar, values: &[(Subquery, Scalar)]) {
+    if let Scalar::Subquery(subquery) = scalar
+        && let Some((_, value)) = values.iter().find(|(known, _)| known == &**subquery)
+    {
+        *scalar = value.clone();
+    }
 }
 
 /// Uncorrelated subqueries of a relation, outermost only: what is inside one runs with it.

@@ -13,7 +13,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::{ConstExpr, EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::EmissionType;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -88,8 +88,9 @@ impl<W: Work> WorkExec<W> {
             true => input.equivalence_properties().oeq_class().iter().cloned().collect(),
             false => Vec::new(),
         };
+        let constants = input.equivalence_properties().constants();
         let properties = PlanProperties::new(
-            EquivalenceProperties::new_with_orderings(schema, orderings),
+            with_constants(EquivalenceProperties::new_with_orderings(schema, orderings), constants),
             input.output_partitioning().clone(),
             EmissionType::Incremental,
             input.boundedness(),
@@ -154,5 +155,18 @@ impl<W: Work> ExecutionPlan for WorkExec<W> {
             Input { batches, columns: self.columns.clone(), schema: Arc::clone(&schema), memory };
         let made = Arc::clone(&self.work).run(input);
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, made)))
+    }
+}
+
+/// What is known of rows, and what is the same in all of them.
+pub(super) fn with_constants(
+    known: EquivalenceProperties,
+    constants: Vec<ConstExpr>,
+) -> EquivalenceProperties {
+    let mut more = known.clone();
+    match more.add_constants(constants) {
+        Ok(()) => more,
+        // Less is known than could be: that costs a sort at most.
+        Err(_) => known,
     }
 }

@@ -21,7 +21,9 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{
+    AcrossPartitions, ConstExpr, EquivalenceProperties, PhysicalExpr, PhysicalSortExpr,
+};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
 use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -35,6 +37,7 @@ use pgtypes::PgType;
 use super::access::Access;
 use super::condition::Condition;
 use super::lock::{lock_strength, wait_policy};
+use super::operator::with_constants;
 use super::reader::Reader;
 use crate::ir::Scan;
 
@@ -168,6 +171,16 @@ impl TableScanExec {
         if !order.is_empty() {
             equivalence.add_ordering(order);
         }
+        // An order by what is the same in all rows is kept whatever it says.
+        let fixed = self.index_columns().into_iter().take(self.access.constant);
+        let fixed = fixed.filter_map(|column| self.position_of(column.position));
+        let constants: Vec<ConstExpr> = fixed
+            .map(|at| {
+                let name = self.schema().field(at).name().clone();
+                ConstExpr::new(Arc::new(Column::new(&name, at)), AcrossPartitions::Uniform(None))
+            })
+            .collect();
+        let equivalence = with_constants(equivalence, constants);
         let properties = PlanProperties::new(
             equivalence,
             Partitioning::UnknownPartitioning(1),

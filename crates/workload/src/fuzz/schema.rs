@@ -65,8 +65,7 @@ impl Schema {
             columns.push((letter.clone(), *ty));
         }
         self.setup.push(format!("CREATE TABLE {name} ({})", written.join(", ")));
-        for n in 1..columns.len() {
-            let (column, ty) = &columns[n];
+        for (column, ty) in columns.iter().skip(1) {
             let plain = !matches!(ty, Ty::Jsonb | Ty::Int4Array | Ty::TextArray);
             if plain && rng.random_bool(0.2) {
                 let order =
