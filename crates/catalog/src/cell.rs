@@ -211,7 +211,8 @@ fn decode_payload(row: &Bytes, cell: Cell, ty: PgType) -> Result<Datum, CodecErr
             | TypeId::Bpchar
             | TypeId::Name
             | TypeId::Char
-            | TypeId::Json => crate::binary::text(row.slice(cell.start..cell.end))?,
+            | TypeId::Json
+            | TypeId::Jsonpath => crate::binary::text(row.slice(cell.start..cell.end))?,
             TypeId::Bytea => Datum::Bytea(row.slice(cell.start..cell.end)),
             TypeId::Uuid => Datum::Uuid(payload.try_into().map_err(|_| WRONG)?),
             _ => crate::binary::decode(row.slice(cell.start..cell.end), ty)?,

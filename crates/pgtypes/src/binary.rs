@@ -90,6 +90,7 @@ pub fn parse_binary(bytes: Bytes, ty: PgType) -> Result<Datum> {
             Datum::Text(text)
         }
         TypeId::Jsonb => parse_jsonb(bytes)?,
+        TypeId::Jsonpath => parse_jsonpath(bytes)?,
         TypeId::Oid
         | TypeId::Regclass
         | TypeId::Regtype
@@ -125,6 +126,19 @@ fn parse_date(days: i32) -> Result<Datum> {
 fn parse_stamp(bytes: &[u8]) -> Result<i64> {
     let micros = i64::from_be_bytes(exact(bytes)?);
     if datetime::is_infinite(micros) { Ok(micros) } else { datetime::check_timestamp(micros) }
+}
+
+/// A version byte, then the text.
+fn parse_jsonpath(bytes: Bytes) -> Result<Datum> {
+    let (version, text) = bytes.split_first().ok_or_else(short)?;
+    if *version != 1 {
+        return Err(TypeError::new(
+            sqlstate::INTERNAL,
+            format!("unsupported jsonpath version number: {version}"),
+        ));
+    }
+    let text = utf8(Bytes::copy_from_slice(text))?;
+    Ok(Datum::text(json::path::parse(&text)?.to_string()))
 }
 
 fn parse_jsonb(mut bytes: Bytes) -> Result<Datum> {

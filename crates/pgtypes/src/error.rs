@@ -22,6 +22,8 @@ pub mod sqlstate {
     /// `datetime_field_overflow`
     pub const DATETIME_OVERFLOW: &str = "22008";
     /// `interval_field_overflow`
+    pub const ZONE_DISPLACEMENT: &str = "22009";
+    /// `interval_field_overflow`
     pub const INTERVAL_OVERFLOW: &str = "22015";
     /// `invalid_parameter_value`
     pub const INVALID_PARAMETER: &str = "22023";
@@ -29,6 +31,8 @@ pub mod sqlstate {
     pub const SUBSTRING: &str = "22011";
     /// `invalid_escape_sequence`
     pub const INVALID_ESCAPE: &str = "22025";
+    /// `invalid_use_of_escape_character`
+    pub const INVALID_ESCAPE_USE: &str = "2200C";
     /// `invalid_regular_expression`
     pub const INVALID_REGEX: &str = "2201B";
     /// `invalid_argument_for_logarithm`

@@ -28,6 +28,7 @@ pub mod json;
 pub mod numeric;
 mod pgtype;
 pub mod record;
+mod regex;
 pub mod registry;
 pub mod sortkey;
 pub mod text;

@@ -51,6 +51,8 @@ pub enum TypeId {
     Json,
     /// `jsonb`
     Jsonb,
+    /// `jsonpath`, as its canonical text.
+    Jsonpath,
     /// `oid`
     Oid,
     /// `regclass`
@@ -187,6 +189,7 @@ rows! {
     Uuid 2950 2951 "uuid" "uuid" 16 User false;
     Json 114 199 "json" "json" -1 User false;
     Jsonb 3802 3807 "jsonb" "jsonb" -1 User false;
+    Jsonpath 4072 4073 "jsonpath" "jsonpath" -1 User false;
     Oid 26 1028 "oid" "oid" 4 Numeric true;
     Regclass 2205 2210 "regclass" "regclass" 4 Numeric false;
     Regtype 2206 2211 "regtype" "regtype" 4 Numeric false;
@@ -275,6 +278,7 @@ impl TypeId {
                 | Self::Char
                 | Self::Json
                 | Self::Jsonb
+                | Self::Jsonpath
                 | Self::Unknown
         )
     }

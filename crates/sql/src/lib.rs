@@ -10,6 +10,7 @@
 //! protocol (`gateway`) nor how a transaction commits (`kv`).
 
 pub mod bind;
+pub mod compat;
 mod copy;
 mod ddl;
 mod dml;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{Accumulate, AggCall, Aggregates};
 use crate::compare::equal;
+use crate::datetime::arith;
 use crate::datum::{ArrayValue, Datum, Interval};
 use crate::error::{Result, TypeError, sqlstate};
 use crate::ty::PgType;
@@ -32,27 +33,27 @@ impl OrderedSet {
         Box::new(Self { kind, fraction: Datum::Null, values: Vec::new(), heap: 0 })
     }
 
-    fn continuous(&self, fraction: f64) -> Datum {
+    fn continuous(&self, fraction: f64) -> Result<Datum> {
         let at = fraction * (self.values.len() - 1) as f64;
         let (low, high) = (at.floor() as usize, at.ceil() as usize);
         let part = at - low as f64;
-        match (&self.values[low], &self.values[high]) {
+        Ok(match (&self.values[low], &self.values[high]) {
             (low, _) if part == 0.0 => low.clone(),
             (Datum::Float8(a), Datum::Float8(b)) => Datum::Float8(a + (b - a) * part),
-            (Datum::Interval(a), Datum::Interval(b)) => Datum::Interval(between(*a, *b, part)),
+            (Datum::Interval(a), Datum::Interval(b)) => Datum::Interval(between(*a, *b, part)?),
             (low, _) => low.clone(),
-        }
+        })
     }
 
-    fn percentile(&self, fraction: &Datum) -> Datum {
-        match (self.kind, fraction) {
-            (Kind::Continuous, Datum::Float8(fraction)) => self.continuous(*fraction),
+    fn percentile(&self, fraction: &Datum) -> Result<Datum> {
+        Ok(match (self.kind, fraction) {
+            (Kind::Continuous, Datum::Float8(fraction)) => self.continuous(*fraction)?,
             (Kind::Discrete, Datum::Float8(fraction)) => {
                 let rank = (fraction * self.values.len() as f64).ceil() as usize;
                 self.values[rank.max(1) - 1].clone()
             }
             _ => Datum::Null,
-        }
+        })
     }
 
     fn mode(&self) -> Datum {
@@ -84,13 +85,10 @@ fn check(fraction: &Datum) -> Result<()> {
     }
 }
 
-fn between(a: Interval, b: Interval, part: f64) -> Interval {
-    let mix = |a: f64, b: f64| (a + (b - a) * part).round();
-    Interval {
-        months: mix(f64::from(a.months), f64::from(b.months)) as i32,
-        days: mix(f64::from(a.days), f64::from(b.days)) as i32,
-        micros: mix(a.micros as f64, b.micros as f64) as i64,
-    }
+/// As PostgreSQL's interval arithmetic has it: parts of a month spill into days.
+fn between(a: Interval, b: Interval, part: f64) -> Result<Interval> {
+    let difference = arith::interval_add(b, arith::interval_neg(a)?)?;
+    arith::interval_add(arith::interval_mul(difference, part)?, a)
 }
 
 impl Accumulate for OrderedSet {
@@ -134,10 +132,10 @@ impl Accumulate for OrderedSet {
         Ok(match &self.fraction {
             Datum::Array(fractions) => {
                 let items = fractions.items.iter().map(|fraction| self.percentile(fraction));
-                let items = items.collect();
+                let items = items.collect::<Result<_>>()?;
                 Datum::Array(Arc::new(ArrayValue { dims: fractions.dims.clone(), items }))
             }
-            fraction => self.percentile(fraction),
+            fraction => self.percentile(fraction)?,
         })
     }
 

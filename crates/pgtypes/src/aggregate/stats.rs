@@ -2,7 +2,7 @@
 
 use super::{Accumulate, Aggregates};
 use crate::datum::Datum;
-use crate::error::Result;
+use crate::error::{Result, TypeError, sqlstate};
 use crate::numeric::Numeric;
 use crate::ty::PgType;
 
@@ -108,11 +108,19 @@ impl Accumulate for Float {
             Datum::Float8(value) => *value,
             other => panic!("resolution gave a float: {other:?}"),
         };
+        let before = self.sum;
         self.n += 1.0;
         self.sum += value;
         if self.n > 1.0 {
             let delta = value * self.n - self.sum;
             self.squares += delta * delta / (self.n * (self.n - 1.0));
+            let infinite = self.sum.is_infinite() || self.squares.is_infinite();
+            if infinite && before.is_finite() && value.is_finite() {
+                return Err(TypeError::new(
+                    sqlstate::NUMERIC_OUT_OF_RANGE,
+                    "value out of range: overflow",
+                ));
+            }
         }
         if value.is_infinite() || value.is_nan() {
             self.squares = f64::NAN;

@@ -67,6 +67,7 @@ pub fn to_arrow_type(ty: PgType) -> DataType {
         | TypeId::Char
         | TypeId::Json
         | TypeId::Jsonb
+        | TypeId::Jsonpath
         | TypeId::Unknown
         | TypeId::Void => DataType::Utf8,
         TypeId::Interval | TypeId::Uuid => DataType::FixedSizeBinary(16),

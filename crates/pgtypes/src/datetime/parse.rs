@@ -33,7 +33,11 @@ pub fn time(input: &str, env: &EvalEnv) -> Result<i64> {
     let bad = |why: Bad| why.error("time", input);
     let fields = match Fields::read(input, env) {
         Ok(fields) if fields.time.is_some() || fields.special.is_some() => fields,
-        // Digits run together are a time here, even without a date.
+        // Digits run together are a time here, even without a date; two of them are not enough.
+        Ok(fields) if input.trim().len() <= 2 && fields.special.is_none() => {
+            return Err(bad(Bad::Syntax));
+        }
+        other if input.trim().len() <= 2 => return Err(other.err().map_or(bad(Bad::Syntax), bad)),
         other => match Fields::read(&format!("t {input}"), env) {
             Ok(fields) if fields.time.is_some() => fields,
             _ => other.map_err(bad)?,

@@ -23,6 +23,11 @@ pub enum TimeZone {
     },
 }
 
+/// Seconds east of Greenwich of `+05:30` and its like.
+pub fn offset_east(text: &str) -> Option<i32> {
+    text.starts_with(['+', '-']).then(|| parse_offset(text)).flatten()
+}
+
 impl TimeZone {
     /// Universal time.
     pub fn utc() -> Self {
@@ -52,7 +57,8 @@ impl TimeZone {
         if text.starts_with(['+', '-'])
             && let Some(east) = parse_offset(text)
         {
-            return Some(Self::fixed(east));
+            // As POSIX has it: west of Greenwich is positive.
+            return Some(Self::Fixed { east: -east, name: text.to_owned() });
         }
         let name_end = if let Some(rest) = text.strip_prefix('<') {
             rest.find('>')? + 2
@@ -151,6 +157,34 @@ impl TimeZone {
             }
         }
     }
+}
+
+/// A zone of the IANA database at an instant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ZoneNow {
+    /// Its name.
+    pub name: &'static str,
+    /// The abbreviation in force, or the offset where there is none.
+    pub abbreviation: String,
+    /// Seconds east of Greenwich.
+    pub east: i32,
+    /// Is it summer time?
+    pub is_dst: bool,
+}
+
+/// All zones, at this instant (microseconds since 2000-01-01 UTC).
+pub fn all_at(utc_micros: i64) -> Vec<ZoneNow> {
+    let at = naive(utc_micros);
+    let zone = |tz: &Tz| {
+        let offset = tz.offset_from_utc_datetime(&at);
+        ZoneNow {
+            name: tz.name(),
+            abbreviation: offset.abbreviation().unwrap_or(tz.name()).to_owned(),
+            east: offset.fix().local_minus_utc(),
+            is_dst: !offset.dst_offset().is_zero(),
+        }
+    };
+    chrono_tz::TZ_VARIANTS.iter().map(zone).collect()
 }
 
 /// Chrono's form of an instant, moved by whole calendar cycles into the years with known rules.

@@ -36,6 +36,10 @@ struct Fields {
     of_day: Option<i64>,
     zone_sign: i32,
     zone: Option<(i32, i32)>,
+    /// The separator skipped last: a minus may be the sign of a zone.
+    skipped: Option<char>,
+    /// Keys read and their values, none of which may come again with another one.
+    read: Vec<(&'static str, i64)>,
 }
 
 const MONTHS: [&str; 12] = [
@@ -91,6 +95,7 @@ fn is_digits(key: &str) -> bool {
 /// Reads `input` by a template.
 pub(crate) fn parse(input: &str, template: &str) -> Result<Parsed> {
     let (nodes, exact) = date(template);
+    refuse_mixture(&nodes)?;
     let mut reader = Reader { input, at: 0 };
     let mut fields = Fields::default();
     // Spaces read beyond those the template has; fewer is negative.
@@ -99,7 +104,8 @@ pub(crate) fn parse(input: &str, template: &str) -> Result<Parsed> {
         match node {
             Node::Literal(c) if !exact && (is_separator(*c) || c.is_whitespace()) => {
                 extra -= 1;
-                if reader.peek().is_some_and(|c| c.is_whitespace() || is_separator(c)) {
+                if let Some(c) = reader.peek().filter(|c| c.is_whitespace() || is_separator(*c)) {
+                    fields.skipped = Some(c);
                     reader.skip();
                     extra += 1;
                 }
@@ -122,11 +128,34 @@ pub(crate) fn parse(input: &str, template: &str) -> Result<Parsed> {
                     reader.skip();
                     reader.skip();
                 }
+                fields.skipped = None;
                 extra = if exact { 0 } else { reader.spaces() };
             }
         }
     }
     finish(&fields, input)
+}
+
+/// 22007 for a template that counts by the calendar and by ISO weeks.
+fn refuse_mixture(nodes: &[Node]) -> Result<()> {
+    let any = |keys: &[&str]| {
+        nodes.iter().any(|node| matches!(node, Node::Field { key, .. } if keys.contains(key)))
+    };
+    let iso = any(&["IYYY", "IYY", "IY", "I", "IDDD", "ID", "IW"]);
+    let calendar = any(&[
+        "YYYY", "YYY", "YY", "Y", "Y,YYY", "CC", "DD", "DDD", "D", "MM", "MON", "Mon", "MONTH",
+        "Month", "RM", "W", "WW", "J", "Q",
+    ]);
+    if iso && calendar {
+        return Err(TypeError::new(
+            sqlstate::INVALID_DATETIME,
+            "invalid combination of date conventions",
+        )
+        .with_hint(
+            "Do not mix Gregorian and ISO week date conventions in a formatting template.",
+        ));
+    }
+    Ok(())
 }
 
 fn partial_year(year: i64, digits: usize) -> i64 {
@@ -173,11 +202,19 @@ fn read(r: &mut Reader<'_>, f: &mut Fields, key: &'static str, fixed: bool) -> R
             ));
         }
         "TZH" => {
-            f.zone_sign = if r.peek() == Some('-') { -1 } else { 1 };
+            // The minus may have been taken for a separator.
+            let minus = r.peek() == Some('-') || f.skipped == Some('-');
+            f.zone_sign = if minus { -1 } else { 1 };
             if r.peek().is_some_and(|c| matches!(c, '+' | '-' | ' ')) {
                 r.skip();
             }
             let (hours, _) = r.number(key, true)?;
+            if hours > 15 {
+                return Err(TypeError::new(
+                    sqlstate::ZONE_DISPLACEMENT,
+                    format!("time zone displacement out of range: \"{}\"", r.input),
+                ));
+            }
             f.zone = Some((i32::try_from(hours).expect("two digits"), 0));
         }
         "Y,YYY" => {
@@ -189,6 +226,16 @@ fn read(r: &mut Reader<'_>, f: &mut Fields, key: &'static str, fixed: bool) -> R
         _ => {
             let (value, digits) = r.number(key, fixed)?;
             if digits > 0 {
+                if f.read.iter().any(|(known, other)| *known == key && *other != value) {
+                    return Err(TypeError::new(
+                        sqlstate::INVALID_DATETIME,
+                        format!("conflicting values for \"{key}\" field in formatting string"),
+                    )
+                    .with_detail(
+                        "This value contradicts a previous setting for the same field type.",
+                    ));
+                }
+                f.read.push((key, value));
                 number(f, key, value, digits);
             }
         }
@@ -247,8 +294,9 @@ fn finish(f: &Fields, input: &str) -> Result<Parsed> {
     let range = || out_of_range(input);
     let mut hour = f.hour;
     if f.half_day {
-        // 0 is what a template with AM or PM and no hour leaves.
-        if !(1..=12).contains(&hour) && (hour != 0 || f.pm.is_none()) {
+        // A template with AM or PM and no hour leaves 0.
+        let read = f.read.iter().any(|(key, _)| matches!(*key, "HH" | "HH12" | "HH24"));
+        if !(1..=12).contains(&hour) && (read || hour != 0) {
             return Err(TypeError::new(
                 sqlstate::INVALID_DATETIME,
                 format!("hour \"{hour}\" is invalid for the 12-hour clock"),
@@ -266,7 +314,7 @@ fn finish(f: &Fields, input: &str) -> Result<Parsed> {
     if let Some(of_day) = f.of_day {
         micros = of_day * 1_000_000 + f.micros;
     }
-    let clock_ok = (0..=24).contains(&hour)
+    let clock_ok = (0..24).contains(&hour)
         && (0..60).contains(&minute)
         && (0..=60).contains(&second)
         && (0..=civil::DAY_MICROS).contains(&micros);
@@ -315,7 +363,10 @@ fn day(f: &Fields) -> Option<i64> {
     if let Some(week) = f.week {
         return Some(civil::days_of_date(year, 1, 1) + (week - 1) * 7);
     }
-    let month = u32::try_from(f.month.unwrap_or(1)).ok().filter(|m| (1..=12).contains(m))?;
+    // Month 0 is none.
+    let month = u32::try_from(f.month.filter(|month| *month != 0).unwrap_or(1))
+        .ok()
+        .filter(|m| (1..=12).contains(m))?;
     let day = match (f.day, f.week_of_month) {
         (None, Some(week)) => (week - 1) * 7 + 1,
         (day, _) => day.unwrap_or(1),

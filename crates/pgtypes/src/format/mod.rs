@@ -10,5 +10,5 @@ mod reader;
 
 pub(crate) use date_in::parse;
 pub(crate) use date_out::{Moment, print as print_date};
-pub(crate) use number::{print_float, print_numeric};
+pub(crate) use number::{print_float, print_integer, print_numeric};
 pub(crate) use number_in::parse_number;

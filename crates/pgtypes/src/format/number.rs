@@ -37,7 +37,7 @@ pub(crate) fn print_float(value: f64, reliable: usize, template: &str) -> Result
         return Ok(roman(small, shape.fill, &nodes));
     }
     if shape.scientific {
-        return Ok(scientific(&Numeric::from_f64(value), shape.post, shape.pre));
+        return Ok(scientific_float(value, shape.post, shape.pre));
     }
     let mut value = value;
     if shape.has_multi {
@@ -48,6 +48,30 @@ pub(crate) fn print_float(value: f64, reliable: usize, template: &str) -> Result
     shape.post = if whole >= reliable { 0 } else { shape.post.min(reliable - whole) };
     let post = shape.post;
     Ok(process(&nodes, shape, &format!("{value:.post$}")))
+}
+
+/// A whole number by a template.
+pub(crate) fn print_integer(value: i64, template: &str) -> Result<String> {
+    let nodes = number(template);
+    let shape = shape(&nodes)?;
+    if shape.scientific {
+        // As a double, unlike a numeric.
+        return Ok(scientific_float(value as f64, shape.post, shape.pre));
+    }
+    print_numeric(&Numeric::from(value), template)
+}
+
+/// As C prints a double, halves to even.
+fn scientific_float(value: f64, post: usize, pre: usize) -> String {
+    if !value.is_finite() {
+        return scientific(&Numeric::NAN, post, pre);
+    }
+    let text = format!("{value:.post$e}");
+    let (digits, exponent) = text.split_once('e').expect("it has an exponent");
+    let exponent: i32 = exponent.parse().expect("a number");
+    let sign = if exponent < 0 { '-' } else { '+' };
+    let text = format!("{digits}e{sign}{:02}", exponent.abs());
+    if text.starts_with('-') { text } else { format!(" {text}") }
 }
 
 fn scientific(value: &Numeric, post: usize, pre: usize) -> String {

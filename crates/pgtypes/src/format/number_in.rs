@@ -2,13 +2,18 @@
 
 use super::number_shape::shape;
 use super::picture::{Node, number};
-use crate::error::Result;
+use crate::error::{Result, TypeError};
 use crate::numeric::Numeric;
 
 /// Reads a number by a template; digits before and behind the point as the template has them.
 pub(crate) fn parse_number(input: &str, template: &str) -> Result<Numeric> {
     let nodes = number(template);
     let shape = shape(&nodes)?;
+    for node in &nodes {
+        if let Node::Field { key: key @ ("EEEE" | "RN"), .. } = node {
+            return Err(TypeError::not_supported(format!("\"{key}\" not supported for input")));
+        }
+    }
     let input: Vec<char> = input.chars().collect();
     let mut at = 0;
     let mut negative = false;

@@ -6,6 +6,7 @@
 
 mod from_value;
 mod parse;
+pub(crate) mod path;
 mod print;
 
 use std::cmp::Ordering;

@@ -185,6 +185,22 @@ fn fill(item: &Datum, lengths: &Datum, lowers: Option<&Datum>) -> Result<Datum> 
         ));
     }
     let (lengths, lowers) = (array(lengths), lowers.map(array));
+    let flat = |list: &ArrayValue| list.dims.len() <= 1;
+    if !flat(lengths) || lowers.is_some_and(|lowers| !flat(lowers)) {
+        return Err(subscript("wrong number of array subscripts")
+            .with_detail("Dimension array must be one dimensional."));
+    }
+    if lengths.items.len() > 6 {
+        let message = format!(
+            "number of array dimensions ({}) exceeds the maximum allowed (6)",
+            lengths.items.len()
+        );
+        return Err(TypeError::new(sqlstate::LIMIT_EXCEEDED, message));
+    }
+    if lowers.is_some_and(|lowers| lowers.items.len() != lengths.items.len()) {
+        return Err(subscript("wrong number of array subscripts")
+            .with_detail("Low bound array has different size than dimensions array."));
+    }
     let mut dims = Vec::new();
     let mut total: i64 = 1;
     for (at, length) in lengths.items.iter().enumerate() {
@@ -287,8 +303,12 @@ pub(super) fn register(r: &mut Registry) {
     })
     .nonstrict();
     r.f("array_position(anycompatiblearray,anycompatible,int4) int4", |_, a| {
-        if a[0].is_null() || a[2].is_null() {
+        if a[0].is_null() {
             return Ok(Datum::Null);
+        }
+        if a[2].is_null() {
+            let message = "initial position must not be null";
+            return Err(TypeError::new(sqlstate::NULL_NOT_ALLOWED, message));
         }
         position_of(array(&a[0]), &a[1], Some(i4(&a[2])))
     })

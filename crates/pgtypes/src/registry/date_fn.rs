@@ -276,6 +276,19 @@ fn clock(r: &mut Registry) {
         datetime::utc_to_local(call.env.transaction_time, call.env).map(Datum::Timestamp)
     })
     .stable();
+    r.f("localtimestamp(int4) timestamp", |call, a| {
+        let digits = u32::try_from(i4(&a[0])).unwrap_or(0);
+        let now = datetime::round_micros(call.env.transaction_time, digits);
+        datetime::utc_to_local(now, call.env).map(Datum::Timestamp)
+    })
+    .stable();
+    r.f("localtime(int4) time", |call, a| {
+        let digits = u32::try_from(i4(&a[0])).unwrap_or(0);
+        let now = datetime::round_micros(call.env.transaction_time, digits);
+        let local = datetime::utc_to_local(now, call.env)?;
+        Ok(Datum::Time(local.rem_euclid(civil::DAY_MICROS)))
+    })
+    .stable();
     r.f("localtime() time", |call, _| {
         let local = datetime::utc_to_local(call.env.transaction_time, call.env)?;
         Ok(Datum::Time(local.rem_euclid(civil::DAY_MICROS)))
@@ -299,7 +312,11 @@ fn make(r: &mut Registry) {
     .stable();
     r.f("make_timestamptz(int4,int4,int4,int4,int4,float8,text) timestamptz", |_, a| {
         let local = make_stamp(a)?;
-        let offset = zone(text(&a[6]))?.offset_of_local(local);
+        // Here `+05:30` is east of Greenwich.
+        let offset = match datetime::zone::offset_east(text(&a[6])) {
+            Some(east) => east,
+            None => zone(text(&a[6]))?.offset_of_local(local),
+        };
         datetime::check_timestamp(local - i64::from(offset) * 1_000_000).map(Datum::Timestamptz)
     });
     for text in [

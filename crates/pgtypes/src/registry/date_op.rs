@@ -1,7 +1,7 @@
 //! `+ - * /` on dates, times and intervals, AT TIME ZONE, OVERLAPS.
 
-use super::Registry;
 use super::args::{date, f8, i4, interval, stamp, text, time};
+use super::{Call, Registry};
 use crate::datetime::zone::{TimeZone, abbreviation_offset};
 use crate::datetime::{self, arith, civil};
 use crate::datum::{Datum, Interval};
@@ -135,28 +135,40 @@ fn instant(datum: &Datum) -> Option<i128> {
     }
 }
 
+/// Where a span ends: at an instant, or an interval behind its start.
+fn end(call: &Call<'_>, start: &Datum, other: &Datum) -> Result<Option<i128>> {
+    let (Datum::Interval(span), false) = (other, start.is_null()) else {
+        return Ok(if matches!(other, Datum::Interval(_)) { None } else { instant(other) });
+    };
+    Ok(Some(i128::from(match start {
+        Datum::Time(micros) => micros.wrapping_add(span.micros).rem_euclid(civil::DAY_MICROS),
+        Datum::Timestamptz(utc) => arith::timestamptz_add(*utc, *span, call.env)?,
+        other => arith::timestamp_add(stamp(other), *span)?,
+    })))
+}
+
 fn overlap_entries(r: &mut Registry) {
     for text in [
         "overlaps(timestamp,timestamp,timestamp,timestamp) bool",
+        "overlaps(timestamp,interval,timestamp,interval) bool",
+        "overlaps(timestamp,timestamp,timestamp,interval) bool",
+        "overlaps(timestamp,interval,timestamp,timestamp) bool",
         "overlaps(timestamptz,timestamptz,timestamptz,timestamptz) bool",
+        "overlaps(timestamptz,interval,timestamptz,interval) bool",
+        "overlaps(timestamptz,timestamptz,timestamptz,interval) bool",
+        "overlaps(timestamptz,interval,timestamptz,timestamptz) bool",
         "overlaps(time,time,time,time) bool",
+        "overlaps(time,interval,time,interval) bool",
+        "overlaps(time,time,time,interval) bool",
+        "overlaps(time,interval,time,time) bool",
     ] {
-        r.f(text, |_, a| {
-            Ok(overlaps([instant(&a[0]), instant(&a[1]), instant(&a[2]), instant(&a[3])]))
+        r.f(text, |call, a| {
+            let (first, second) = (end(call, &a[0], &a[1])?, end(call, &a[2], &a[3])?);
+            Ok(overlaps([instant(&a[0]), first, instant(&a[2]), second]))
         })
-        .nonstrict();
+        .nonstrict()
+        .stable();
     }
-    r.f("overlaps(timestamp,interval,timestamp,interval) bool", |_, a| {
-        let end = |start: &Datum, span: &Datum| -> Result<Option<i128>> {
-            if start.is_null() || span.is_null() {
-                return Ok(None);
-            }
-            Ok(Some(i128::from(arith::timestamp_add(stamp(start), interval(span))?)))
-        };
-        let (first, second) = (end(&a[0], &a[1])?, end(&a[2], &a[3])?);
-        Ok(overlaps([instant(&a[0]), first, instant(&a[2]), second]))
-    })
-    .nonstrict();
 }
 
 fn intervals(r: &mut Registry) {

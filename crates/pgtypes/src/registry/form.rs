@@ -25,7 +25,7 @@ fn entry(
 
 fn resolved(entry: &'static Entry, args: Vec<PgType>, result: PgType) -> Resolved {
     let Entry { name, strict, volatility, .. } = *entry;
-    Resolved { name, args, result, strict, volatility, columns: Vec::new(), entry }
+    Resolved { name, args, result, strict, volatility, columns: Vec::new(), spread: false, entry }
 }
 
 /// `(row).field`: takes a row of this type and the field's number from 0, an int4 literal.
@@ -46,6 +46,71 @@ pub fn array_of_arrays(array: PgType, count: usize) -> Resolved {
     static ENTRY: OnceLock<Entry> = OnceLock::new();
     let entry = entry(&ENTRY, "array(variadic anyarray) anyarray", false, nest);
     resolved(entry, vec![array; count], array)
+}
+
+/// `array[low:high][low:high]`: takes the array, which of the bounds are left out (a bit each, an int4
+/// literal), and the bounds, int4.
+#[must_use]
+pub fn slice_of(array: PgType, dimensions: usize) -> Resolved {
+    static ENTRY: OnceLock<Entry> = OnceLock::new();
+    let entry = entry(&ENTRY, "slice(anyarray,variadic int4) anyarray", false, |_, a| Ok(slice(a)));
+    let mut args = vec![PgType::INT4; 2 + dimensions * 2];
+    args[0] = array;
+    resolved(entry, args, array)
+}
+
+fn slice(a: &[Datum]) -> Datum {
+    let Datum::Array(whole) = &a[0] else { return Datum::Null };
+    let left_out = |bound: usize| i4(&a[1]) >> bound & 1 == 1;
+    let bounds = &a[2..];
+    if bounds.iter().enumerate().any(|(at, bound)| bound.is_null() && !left_out(at)) {
+        return Datum::Null;
+    }
+    let empty = || Datum::Array(Arc::default());
+    if bounds.len() / 2 > whole.dims.len() {
+        return empty();
+    }
+    let mut spans = Vec::with_capacity(whole.dims.len());
+    for (n, dim) in whole.dims.iter().enumerate() {
+        let last = dim.lower + dim.len - 1;
+        let bound = |at: usize, default: i32| match bounds.get(at) {
+            Some(bound) if !left_out(at) => i4(bound),
+            _ => default,
+        };
+        let low = bound(2 * n, dim.lower).max(dim.lower);
+        let high = bound(2 * n + 1, last).min(last);
+        if low > high {
+            return empty();
+        }
+        let from = usize::try_from(low - dim.lower).expect("within the dimension");
+        spans.push((from, usize::try_from(high - low).expect("not empty") + 1));
+    }
+    let dims = spans
+        .iter()
+        .map(|(_, len)| Dim { len: i32::try_from(*len).expect("no longer than it was"), lower: 1 });
+    let mut items = Vec::with_capacity(spans.iter().map(|(_, len)| len).product());
+    pick(whole, &spans, 0, 0, &mut items);
+    Datum::Array(Arc::new(ArrayValue { dims: dims.collect(), items }))
+}
+
+/// Appends the elements within these spans, of the dimensions from `depth` on.
+fn pick(
+    whole: &ArrayValue,
+    spans: &[(usize, usize)],
+    depth: usize,
+    at: usize,
+    items: &mut Vec<Datum>,
+) {
+    let Some((from, len)) = spans.get(depth).copied() else {
+        items.push(whole.items[at].clone());
+        return;
+    };
+    let below = &whole.dims[depth + 1..];
+    let stride: usize =
+        below.iter().map(|dim| usize::try_from(dim.len).expect("not negative")).product();
+    for n in from..from + len {
+        pick(whole, spans, depth + 1, at + n * stride, items);
+    }
 }
 
 fn nest(_: &Call<'_>, arrays: &[Datum]) -> Result<Datum> {

@@ -93,7 +93,11 @@ fn specifier(
         }
         if reader.eat('*') {
             let at = match reader.number()? {
-                Some(at) if reader.eat('$') => at,
+                // What follows goes on from there.
+                Some(at) if reader.eat('$') => {
+                    *next_arg = at + 1;
+                    at
+                }
                 Some(_) => return Err(bad("width argument position must be ended by \"$\"")),
                 None => {
                     *next_arg += 1;

@@ -27,11 +27,26 @@ pub(super) fn as_text(value: &Json) -> Datum {
 }
 
 /// A part of a `json` text keeps its spelling, so it is found in the text.
-mod verbatim {
+pub(super) mod verbatim {
     use crate::json::{Json, parse};
 
+    /// The texts of a container's elements, or of its members with their keys.
+    pub(in crate::registry) fn parts(text: &str) -> Vec<&str> {
+        let at = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
+        let mut from = 1;
+        members(text)
+            .into_iter()
+            .map(|(_, value)| {
+                let end = at(value) + value.len();
+                let part = text[from..end].trim_start_matches([',', ' ']);
+                from = end;
+                part
+            })
+            .collect()
+    }
+
     /// Splits a container's text into its members' keys and texts.
-    pub(super) fn members(text: &str) -> Vec<(Option<String>, &str)> {
+    pub(in crate::registry) fn members(text: &str) -> Vec<(Option<String>, &str)> {
         let bytes = text.as_bytes();
         let trimmed = text.trim_start();
         let is_object = trimmed.starts_with('{');
@@ -99,7 +114,7 @@ fn json_step<'a>(text: &'a str, step: &str, index: Option<i64>) -> Option<&'a st
     members.get(usize::try_from(at).ok()?).map(|(_, value)| *value)
 }
 
-fn json_part(value: Option<&str>, bare: bool) -> Result<Datum> {
+pub(super) fn json_part(value: Option<&str>, bare: bool) -> Result<Datum> {
     let Some(value) = value else { return Ok(Datum::Null) };
     if !bare {
         return Ok(Datum::text(value));

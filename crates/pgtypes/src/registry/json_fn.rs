@@ -2,7 +2,7 @@
 
 use super::args::{boolean, text};
 use super::json::{jsonb, load};
-use super::json_set::{Change, set};
+use super::json_set::{Change, set, set_lax};
 use super::{Call, Registry};
 use crate::datum::Datum;
 use crate::error::{Result, TypeError, sqlstate};
@@ -27,6 +27,17 @@ fn finish(call: &Call<'_>, text: String) -> Result<Datum> {
 fn to_json(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
     let text = value_text(call, &a[0], call.args[0])?;
     finish(call, text)
+}
+
+/// The same, with a line for each element or member if asked for.
+fn to_json_lines(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
+    let text = value_text(call, &a[0], call.args[0])?;
+    if !boolean(&a[1]) {
+        return Ok(Datum::text(text));
+    }
+    let parts = super::json::verbatim::parts(&text);
+    let (open, close) = (&text[..1], &text[text.len() - 1..]);
+    Ok(Datum::text(format!("{open}{}{close}", parts.join(",\n "))))
 }
 
 fn build_array(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
@@ -77,6 +88,10 @@ fn build_object(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
 /// `json_object('{a,1,b,2}')` and `json_object(keys, values)`.
 fn object_of_texts(call: &Call<'_>, a: &[Datum]) -> Result<Datum> {
     let bad = |message: &str| TypeError::new(sqlstate::ARRAY_SUBSCRIPT, message);
+    let flat = |list: &Datum| super::args::array(list).dims.len() <= 1;
+    if a.len() == 2 && !(flat(&a[0]) && flat(&a[1])) {
+        return Err(bad("wrong number of array subscripts"));
+    }
     let items = &super::args::array(&a[0]).items;
     let pairs: Vec<(&Datum, &Datum)> = match a.get(1) {
         Some(values) => {
@@ -169,6 +184,8 @@ pub(super) fn register(r: &mut Registry) {
     r.f("to_json(anyelement) json", to_json).stable();
     r.f("to_jsonb(anyelement) jsonb", to_json).stable();
     r.f("array_to_json(anyarray) json", to_json).stable();
+    r.f("array_to_json(anyarray,bool) json", to_json_lines).stable();
+    r.f("row_to_json(record,bool) json", to_json_lines).stable();
     r.f("json_build_array() json", build_array).stable();
     r.f("json_build_array(variadic any) json", build_array).nonstrict().stable();
     r.f("jsonb_build_array() jsonb", build_array).stable();
@@ -200,6 +217,13 @@ pub(super) fn register(r: &mut Registry) {
     r.f("jsonb_set(jsonb,text[],jsonb,bool) jsonb", |_, a| {
         set(a, Change::Set { create: boolean(&a[3]) })
     });
+    for signature in [
+        "jsonb_set_lax(jsonb,text[],jsonb) jsonb",
+        "jsonb_set_lax(jsonb,text[],jsonb,bool) jsonb",
+        "jsonb_set_lax(jsonb,text[],jsonb,bool,text) jsonb",
+    ] {
+        r.f(signature, |_, a| set_lax(a)).nonstrict();
+    }
     r.f("jsonb_insert(jsonb,text[],jsonb) jsonb", |_, a| set(a, Change::Insert { after: false }));
     r.f("jsonb_insert(jsonb,text[],jsonb,bool) jsonb", |_, a| {
         set(a, Change::Insert { after: boolean(&a[3]) })

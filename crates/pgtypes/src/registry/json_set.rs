@@ -124,7 +124,52 @@ pub(super) fn set(a: &[Datum], how: Change) -> Result<Datum> {
     if is_empty(&value) && how == (Change::Set { create: false }) {
         return Ok(a[0].clone());
     }
-    let Some(steps) = path_steps(&a[1]) else { return Ok(Datum::Null) };
+    let steps = known_steps(&a[1])?;
     let new = load(&a[2])?;
     Ok(jsonb(&change(value, &steps, Some(&new), how, 0)?))
+}
+
+/// The steps of a path, none of which may be NULL.
+fn known_steps(path: &Datum) -> Result<Vec<String>> {
+    path_steps(path).ok_or_else(|| {
+        let items = &super::args::array(path).items;
+        let at = items.iter().position(Datum::is_null).map_or(1, |at| at + 1);
+        TypeError::new(sqlstate::NULL_NOT_ALLOWED, format!("path element at position {at} is null"))
+    })
+}
+
+/// `jsonb_set_lax`: what NULL does instead is the last argument.
+pub(super) fn set_lax(a: &[Datum]) -> Result<Datum> {
+    let default = [Datum::Bool(true), Datum::text("use_json_null")];
+    let create = a.get(3).unwrap_or(&default[0]);
+    let treatment = a.get(4).unwrap_or(&default[1]);
+    if a[0].is_null() || a[1].is_null() || create.is_null() {
+        return Ok(Datum::Null);
+    }
+    let change = Change::Set { create: super::args::boolean(create) };
+    let with = |new: Datum| set(&[a[0].clone(), a[1].clone(), new], change);
+    match treatment.as_str() {
+        Some("raise_exception" | "use_json_null" | "delete_key" | "return_target")
+            if !a[2].is_null() =>
+        {
+            with(a[2].clone())
+        }
+        Some("raise_exception") => {
+            Err(TypeError::new(sqlstate::NULL_NOT_ALLOWED, "JSON value must not be null")
+                .with_detail(
+                    "Exception was raised because null_value_treatment is \"raise_exception\".",
+                ))
+        }
+        Some("use_json_null") => with(jsonb(&Json::Null)),
+        Some("delete_key") => {
+            let steps = known_steps(&a[1])?;
+            Ok(jsonb(&self::change(load(&a[0])?, &steps, None, Change::Delete, 0)?))
+        }
+        Some("return_target") => Ok(a[0].clone()),
+        _ => Err(TypeError::new(
+            sqlstate::INVALID_PARAMETER,
+            "null_value_treatment must be \"delete_key\", \"return_target\", \
+             \"use_json_null\", or \"raise_exception\"",
+        )),
+    }
 }

@@ -1,8 +1,9 @@
 //! Mathematical functions.
 
 use super::Registry;
-use super::args::{f8, i4, i8, num};
+use super::args::{array, f8, i4, i8, num};
 use super::arith::check_float;
+use crate::compare::compare;
 use crate::datum::Datum;
 use crate::error::{Result, TypeError, sqlstate};
 use crate::numeric::Numeric;
@@ -145,6 +146,57 @@ mod degrees {
         sign * cos_q1(x)
     }
 
+    /// `acos` of what is in 0 to 1.
+    fn acos_q1(x: f64) -> f64 {
+        if x <= 0.5 {
+            90.0 - (x.asin() / 0.5f64.asin()) * 30.0
+        } else {
+            (x.acos() / 0.5f64.acos()) * 60.0
+        }
+    }
+
+    fn asin_q1(x: f64) -> f64 {
+        if x <= 0.5 {
+            (x.asin() / 0.5f64.asin()) * 30.0
+        } else {
+            90.0 - (x.acos() / 0.5f64.acos()) * 60.0
+        }
+    }
+
+    pub(super) fn asin(x: f64) -> f64 {
+        if x >= 0.0 { asin_q1(x) } else { -asin_q1(-x) }
+    }
+
+    pub(super) fn acos(x: f64) -> f64 {
+        if x >= 0.0 { acos_q1(x) } else { 90.0 + asin_q1(-x) }
+    }
+
+    pub(super) fn atan(x: f64) -> f64 {
+        (x.atan() / 1f64.atan()) * 45.0
+    }
+
+    pub(super) fn atan2(y: f64, x: f64) -> f64 {
+        (y.atan2(x) / 1f64.atan()) * 45.0
+    }
+
+    pub(super) fn cot(x: f64) -> f64 {
+        let mut x = x % 360.0;
+        let mut sign = 1.0;
+        if x < 0.0 {
+            (x, sign) = (-x, -sign);
+        }
+        if x > 180.0 {
+            (x, sign) = (360.0 - x, -sign);
+        }
+        if x > 90.0 {
+            (x, sign) = (180.0 - x, -sign);
+        }
+        let cot_45 = cos_q1(45.0) / sin_q1(45.0);
+        let result = sign * ((cos_q1(x) / sin_q1(x)) / cot_45);
+        // No negative zero.
+        if result == 0.0 { 0.0 } else { result }
+    }
+
     pub(super) fn tan(x: f64) -> f64 {
         let mut x = x % 360.0;
         let mut sign = 1.0;
@@ -202,10 +254,17 @@ pub(super) fn register(r: &mut Registry) {
         "sind(float8) float8" |x| trig(x, degrees::sin);
         "cosd(float8) float8" |x| trig(x, degrees::cos);
         "tand(float8) float8" |x| trig(x, degrees::tan);
+        "cotd(float8) float8" |x| trig(x, degrees::cot);
+        "asind(float8) float8" |x| inverse(x, degrees::asin);
+        "acosd(float8) float8" |x| inverse(x, degrees::acos);
+        "atand(float8) float8" |x| Ok(degrees::atan(x));
         "acosh(float8) float8" |x| if x < 1.0 { Err(out_of_range()) } else { Ok(x.acosh()) };
         "atanh(float8) float8" |x| inverse(x, f64::atanh);
     }
     r.f("atan2(float8,float8) float8", |_, a| Ok(Datum::Float8(f8(&a[0]).atan2(f8(&a[1])))));
+    r.f("atan2d(float8,float8) float8", |_, a| {
+        Ok(Datum::Float8(degrees::atan2(f8(&a[0]), f8(&a[1]))))
+    });
     r.f("power(float8,float8) float8", |_, a| power(f8(&a[0]), f8(&a[1])).map(Datum::Float8));
     r.f("pow(float8,float8) float8", |_, a| power(f8(&a[0]), f8(&a[1])).map(Datum::Float8));
     r.f("pi() float8", |_, _| Ok(Datum::Float8(std::f64::consts::PI)));
@@ -214,6 +273,19 @@ pub(super) fn register(r: &mut Registry) {
     integer(r);
     r.f("width_bucket(float8,float8,float8,int4) int4", |_, a| {
         width_bucket(f8(&a[0]), f8(&a[1]), f8(&a[2]), i4(&a[3])).map(Datum::Int4)
+    });
+    r.f("width_bucket(anycompatible,anycompatiblearray) int4", |_, a| {
+        let bounds = array(&a[1]);
+        if bounds.dims.len() > 1 {
+            let message = "thresholds must be one-dimensional array";
+            return Err(TypeError::new(sqlstate::ARRAY_SUBSCRIPT, message));
+        }
+        if bounds.items.iter().any(Datum::is_null) {
+            let message = "thresholds array must not contain NULLs";
+            return Err(TypeError::new(sqlstate::NULL_NOT_ALLOWED, message));
+        }
+        let bucket = bounds.items.partition_point(|bound| compare(bound, &a[0]).is_le());
+        Ok(Datum::Int4(i32::try_from(bucket).expect("at most 2^27")))
     });
     r.f("width_bucket(numeric,numeric,numeric,int4) int4", |_, a| {
         let f = |i: usize| num(&a[i]).to_f64_lossy();

@@ -4,10 +4,12 @@
 //! `resolve` picks among them by PostgreSQL's rules; a [`Resolved`] is the choice, with concrete
 //! argument and result types, ready to be called on datums or wrapped for Arrow.
 
+mod absent;
 mod acl_default;
 mod args;
 mod arith;
 mod array;
+mod bytes_fn;
 mod catalog_fn;
 mod client_fn;
 mod compare;
@@ -19,11 +21,14 @@ mod form;
 mod format;
 mod json;
 mod json_fn;
+mod json_record;
 mod json_set;
+mod jsonpath_fn;
 mod keywords;
 mod like;
 mod logic;
 mod math;
+mod parameters;
 mod regex_fn;
 mod resolve;
 mod set;
@@ -32,6 +37,7 @@ mod string;
 mod string_more;
 mod system;
 mod to_char;
+mod unicode;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -43,12 +49,14 @@ use crate::ty::PgType;
 
 pub use crate::aggregate::{Accumulate, ResolvedAggregate, is_aggregate, resolve_aggregate};
 
+pub use absent::{absent_functions, absent_types, is_absent_function, is_absent_type};
 pub use catalog_fn::pretty_expr;
-pub use form::{array_of_arrays, field_of};
+pub use form::{array_of_arrays, field_of, slice_of};
 pub use keywords::{Keyword, keywords};
 pub use like::like_prefix;
+pub use parameters::{Parameters, parameters};
 pub(crate) use resolve::{check_polymorphic, choose, concrete_types, function_error};
-pub use resolve::{resolve_function, resolve_operator, resolve_set_function};
+pub use resolve::{resolve_function, resolve_operator, resolve_set_function, resolve_variadic};
 pub(crate) use signature::{ArgSpec, Signature};
 pub use string_more::{quote_ident, quote_literal};
 
@@ -196,6 +204,8 @@ pub(crate) fn registry() -> &'static Registry {
         string::register(r);
         string_more::register(r);
         encode::register(r);
+        bytes_fn::register(r);
+        unicode::register(r);
         like::register(r);
         regex_fn::register(r);
         format::register(r);
@@ -204,6 +214,8 @@ pub(crate) fn registry() -> &'static Registry {
         to_char::register(r);
         json::register(r);
         json_fn::register(r);
+        json_record::register(r);
+        jsonpath_fn::register(r);
         array::register(r);
         enum_fn::register(r);
         system::register(r);
@@ -223,6 +235,14 @@ pub fn is_function(name: &str) -> bool {
 /// Is there a function of this name that returns rows?
 pub fn is_set_function(name: &str) -> bool {
     !registry().sets(name).is_empty()
+}
+
+/// Does the call of this function say which columns its rows have?
+pub fn needs_columns(name: &str) -> bool {
+    matches!(
+        name,
+        "json_to_record" | "json_to_recordset" | "jsonb_to_record" | "jsonb_to_recordset"
+    )
 }
 
 /// Is there an operator of this name?
@@ -292,16 +312,44 @@ pub struct Resolved {
     /// Of a function that returns rows: name and type of its columns. `result` is an array of them, of
     /// rows if they are several or arrays.
     pub columns: Vec<(&'static str, PgType)>,
+    /// Is the last argument an array of what the function takes any number of (VARIADIC)?
+    pub(crate) spread: bool,
     pub(crate) entry: &'static Entry,
 }
 
 impl Resolved {
+    /// The function with rows of these fields, which the call names and not the function.
+    #[must_use]
+    pub fn with_fields(mut self, fields: &[crate::record::Field]) -> Self {
+        self.result = crate::record::row_type(fields).to_array();
+        self
+    }
+
     /// Calls it on one row, arguments already of the types in `args`.
     pub fn call(&self, env: &EvalEnv, args: &[Datum]) -> Result<Datum> {
+        if self.spread {
+            return self.call_spread(env, args);
+        }
         if self.strict && args.iter().any(Datum::is_null) {
             return Ok(Datum::Null);
         }
         (self.entry.kernel)(&Call { env, args: &self.args, result: self.result }, args)
+    }
+
+    /// Calls it with the elements of the last argument, an array.
+    fn call_spread(&self, env: &EvalEnv, args: &[Datum]) -> Result<Datum> {
+        let (Some((Datum::Array(last), first)), Some((ty, types))) =
+            (args.split_last(), self.args.split_last())
+        else {
+            return Ok(Datum::Null);
+        };
+        let all: Vec<Datum> = first.iter().chain(&last.items).cloned().collect();
+        if self.strict && all.iter().any(Datum::is_null) {
+            return Ok(Datum::Null);
+        }
+        let element = std::iter::repeat_n(ty.element(), last.items.len());
+        let types: Vec<PgType> = types.iter().copied().chain(element).collect();
+        (self.entry.kernel)(&Call { env, args: &types, result: self.result }, &all)
     }
 }
 

@@ -90,6 +90,39 @@ pub fn resolve_function(name: &str, types: &[PgType]) -> Result<Resolved> {
     Ok(concrete(entry, types))
 }
 
+/// The function `name` means for these arguments, the last of which is VARIADIC: an array of arguments.
+pub fn resolve_variadic(name: &str, types: &[PgType]) -> Result<Resolved> {
+    let none = || function_error(name, types, &NoChoice::None);
+    let (last, first) = types.split_last().ok_or_else(none)?;
+    if !last.array && !last.is_unknown() {
+        let any = registry().functions(name).iter().any(|entry| {
+            entry.signature.variadic && entry.signature.args.last() == Some(&ArgSpec::Any)
+        });
+        if !any {
+            return Err(none());
+        }
+        return Err(TypeError::new(
+            sqlstate::DATATYPE_MISMATCH,
+            "VARIADIC argument must be an array",
+        ));
+    }
+    let element = if last.is_unknown() { *last } else { last.element() };
+    let spread: Vec<PgType> = first.iter().copied().chain([element]).collect();
+    let takes = |entry: &&Entry| {
+        let signature = &entry.signature;
+        signature.variadic
+            && signature.args.len() == types.len()
+            && signature.expand(types.len()).is_some_and(|args| takes(&args, &spread))
+    };
+    let entry = registry().functions(name).iter().find(takes).ok_or_else(none)?;
+    let mut resolved = concrete(entry, &spread);
+    if let Some(last) = resolved.args.last_mut() {
+        *last = last.to_array();
+    }
+    resolved.spread = true;
+    Ok(resolved)
+}
+
 /// The function that returns rows.
 pub fn resolve_set_function(name: &str, types: &[PgType]) -> Result<Resolved> {
     let entry = choose(registry().sets(name), |entry| &entry.signature, types)
@@ -103,6 +136,9 @@ pub(crate) fn function_error(name: &str, types: &[PgType], why: &NoChoice) -> Ty
     let words: Vec<String> = types.iter().map(|ty| ty.sql_name()).collect();
     let call = format!("{name}({})", words.join(", "));
     match why {
+        NoChoice::None if super::is_absent_function(name) => {
+            TypeError::not_supported(format!("the function {name} is not supported"))
+        }
         NoChoice::None => {
             TypeError::new(sqlstate::UNDEFINED_FUNCTION, format!("function {call} does not exist"))
                 .with_hint(
@@ -386,6 +422,7 @@ fn concrete(entry: &'static Entry, types: &[PgType]) -> Resolved {
         result,
         strict: entry.strict,
         volatility: entry.volatility,
+        spread: false,
         entry,
     }
 }

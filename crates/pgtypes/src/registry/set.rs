@@ -25,6 +25,11 @@ fn rows(call: &Call<'_>, rows: Vec<Vec<Datum>>) -> Datum {
     Datum::array(rows.into_iter().map(row).collect())
 }
 
+/// The result of a function with one column.
+pub(super) fn values(rows: impl Iterator<Item = Datum>) -> Datum {
+    Datum::array(rows.collect())
+}
+
 fn subscripts(a: &[Datum]) -> Result<Datum> {
     let dim = usize::try_from(i4(&a[1])).ok().and_then(|n| n.checked_sub(1));
     let Some(dim) = dim.and_then(|n| array(&a[0]).dims.get(n)) else {
@@ -92,6 +97,12 @@ fn parsed(call: &Call<'_>, a: &[Datum]) -> Result<Json> {
 }
 
 fn elements(call: &Call<'_>, a: &[Datum], as_text: bool) -> Result<Datum> {
+    if call.args[0].id == TypeId::Json && matches!(parsed(call, a)?, Json::Array(_)) {
+        // Parts of a `json` text keep their spelling.
+        let parts = super::json::verbatim::members(text(&a[0]));
+        let part = |(_, part): (_, &str)| super::json::json_part(Some(part), as_text);
+        return Ok(Datum::array(parts.into_iter().map(part).collect::<Result<_>>()?));
+    }
     let Json::Array(items) = parsed(call, a)? else {
         let name = if as_text { "elements_text" } else { "elements" };
         let message = format!("cannot extract {name} from a non-array");
@@ -223,15 +234,26 @@ pub(super) fn register(r: &mut Registry) {
     r.set("string_to_table(text,text) text", "", |_, a| super::array::from_string(a)).nonstrict();
     r.set("string_to_table(text,text,text) text", "", |_, a| super::array::from_string(a))
         .nonstrict();
-    r.set("regexp_split_to_table(text,text) text", "", |_, a| {
-        regex_fn::split(text(&a[0]), text(&a[1]))
-    });
+    for signature in
+        ["regexp_split_to_table(text,text) text", "regexp_split_to_table(text,text,text) text"]
+    {
+        r.set(signature, "", |_, a| regex_fn::split(a, "regexp_split_to_table"));
+    }
+    for signature in ["regexp_matches(text,text) text[]", "regexp_matches(text,text,text) text[]"] {
+        r.set(signature, "", |call, a| {
+            Ok(rows(call, regex_fn::all_matches(a)?.into_iter().map(|row| vec![row]).collect()))
+        });
+    }
     for (list, texts) in [
         ("json_array_elements(json) json", "json_array_elements_text(json) text"),
         ("jsonb_array_elements(jsonb) jsonb", "jsonb_array_elements_text(jsonb) text"),
     ] {
-        r.set(list, "", |call, a| elements(call, a, false));
-        r.set(texts, "", |call, a| elements(call, a, true));
+        let (value, texts_value) = match list.starts_with("jsonb") {
+            true => ("value jsonb", "value text"),
+            false => ("value json", "value text"),
+        };
+        r.set(list, value, |call, a| elements(call, a, false));
+        r.set(texts, texts_value, |call, a| elements(call, a, true));
     }
     r.set("json_each(json) record", "key text,value json", |call, a| each(call, a, false));
     r.set("jsonb_each(jsonb) record", "key text,value jsonb", |call, a| each(call, a, false));

@@ -108,7 +108,12 @@ fn left(text: &str, n: i32) -> &str {
 }
 
 fn right(text: &str, n: i32) -> &str {
-    let skip = if n >= 0 { i64::from(char_count(text)) - i64::from(n) } else { -i64::from(n) };
+    // PostgreSQL negates in 32 bits: the smallest number leaves all.
+    let skip = match n {
+        i32::MIN => 0,
+        n if n >= 0 => i64::from(char_count(text)) - i64::from(n),
+        n => -i64::from(n),
+    };
     &text[char_at(text, usize::try_from(skip).unwrap_or(0))..]
 }
 
@@ -286,6 +291,14 @@ pub(super) fn register(r: &mut Registry) {
     r.f("starts_with(text,text) bool", |_, a| {
         Ok(Datum::Bool(text(&a[0]).starts_with(text(&a[1]))))
     });
+    for (name, kernel) in [
+        ("~<~(text,text) bool", (|_, a| Ok((text(&a[0]) < text(&a[1])).into())) as super::Kernel),
+        ("~<=~(text,text) bool", |_, a| Ok((text(&a[0]) <= text(&a[1])).into())),
+        ("~>~(text,text) bool", |_, a| Ok((text(&a[0]) > text(&a[1])).into())),
+        ("~>=~(text,text) bool", |_, a| Ok((text(&a[0]) >= text(&a[1])).into())),
+    ] {
+        r.op(name, kernel);
+    }
     r.op("^@(text,text) bool", |_, a| Ok(Datum::Bool(text(&a[0]).starts_with(text(&a[1])))));
     r.f("overlay(text,text,int4) text", |_, a| {
         let new = text(&a[1]);

@@ -1,10 +1,10 @@
 //! Strings: trimming, concatenation of many, quoting, single bytes.
 
-use super::args::{bytes, i4, i8, text};
+use super::args::{i4, i8, text};
 use super::string::any_text;
 use super::{Call, Registry};
 use crate::datum::Datum;
-use crate::error::{Result, TypeError, sqlstate};
+use crate::error::Result;
 
 fn set_of(chars: &str) -> impl Fn(char) -> bool + '_ {
     move |c| chars.contains(c)
@@ -35,6 +35,14 @@ fn present<'a>(
         .map(|(at, arg)| any_text(call, at, arg))
 }
 
+/// A value's text as a cast to `text` gives it.
+fn as_cast(call: &Call<'_>, datum: &Datum) -> String {
+    match datum {
+        Datum::Bool(value) => value.to_string(),
+        other => any_text(call, 0, other),
+    }
+}
+
 /// An identifier as it must be written.
 pub fn quote_ident(name: &str) -> String {
     let plain_start = |c: char| c.is_ascii_lowercase() || c == '_';
@@ -48,15 +56,6 @@ pub fn quote_ident(name: &str) -> String {
 pub fn quote_literal(value: &str) -> String {
     let escape = if value.contains('\\') { "E" } else { "" };
     format!("{escape}'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
-}
-
-fn byte_index(data: &[u8], index: i32) -> Result<usize> {
-    usize::try_from(index).ok().filter(|at| *at < data.len()).ok_or_else(|| {
-        TypeError::new(
-            sqlstate::ARRAY_SUBSCRIPT,
-            format!("index {index} out of valid range, 0..{}", data.len() as i64 - 1),
-        )
-    })
 }
 
 fn trim(r: &mut Registry) {
@@ -77,12 +76,6 @@ fn trim(r: &mut Registry) {
         "ltrim" trim_start_matches;
         "rtrim" trim_end_matches;
     }
-    r.f("btrim(bytea,bytea) bytea", |_, a| {
-        let (data, set) = (bytes(&a[0]), bytes(&a[1]));
-        let start = data.iter().position(|b| !set.contains(b)).unwrap_or(data.len());
-        let end = data.iter().rposition(|b| !set.contains(b)).map_or(start, |at| at + 1);
-        Ok(Datum::Bytea(data[start..end].to_vec().into()))
-    });
 }
 
 pub(super) fn register(r: &mut Registry) {
@@ -92,27 +85,17 @@ pub(super) fn register(r: &mut Registry) {
     r.f("quote_ident(text) text", |_, a| Ok(Datum::text(quote_ident(text(&a[0])))));
     r.f("quote_literal(text) text", |_, a| Ok(Datum::text(quote_literal(text(&a[0])))));
     r.f("quote_literal(anyelement) text", |call, a| {
-        Ok(Datum::text(quote_literal(&any_text(call, 0, &a[0]))))
+        Ok(Datum::text(quote_literal(&as_cast(call, &a[0]))))
     })
     .stable();
     let nullable = |call: &Call<'_>, a: &[Datum]| {
         if a[0].is_null() {
             return Ok(Datum::text("NULL"));
         }
-        Ok(Datum::text(quote_literal(&any_text(call, 0, &a[0]))))
+        Ok(Datum::text(quote_literal(&as_cast(call, &a[0]))))
     };
     r.f("quote_nullable(text) text", nullable).nonstrict();
     r.f("quote_nullable(anyelement) text", nullable).nonstrict().stable();
     r.f("to_hex(int4) text", |_, a| Ok(Datum::text(format!("{:x}", i4(&a[0])))));
     r.f("to_hex(int8) text", |_, a| Ok(Datum::text(format!("{:x}", i8(&a[0])))));
-    r.f("get_byte(bytea,int4) int4", |_, a| {
-        let data = bytes(&a[0]);
-        Ok(Datum::Int4(i32::from(data[byte_index(data, i4(&a[1]))?])))
-    });
-    r.f("set_byte(bytea,int4,int4) bytea", |_, a| {
-        let mut data = bytes(&a[0]).to_vec();
-        let at = byte_index(&data, i4(&a[1]))?;
-        data[at] = i4(&a[2]) as u8;
-        Ok(Datum::Bytea(data.into()))
-    });
 }

@@ -8,6 +8,7 @@ use super::{Call, Registry};
 use crate::datum::Datum;
 use crate::env::{FOLLOWER_READ_LAG_MILLIS, UNIX_EPOCH_MICROS};
 use crate::error::{Result, TypeError, sqlstate};
+use crate::numeric::Numeric;
 use crate::ty::{PgType, TypeId};
 use crate::typmod::format_type;
 use crate::xid8;
@@ -36,6 +37,46 @@ fn schemas(call: &Call<'_>, implicit: bool) -> Datum {
     let listed = call.env.schemas.iter().any(|name| name == "pg_catalog");
     let catalog = (implicit && !listed).then(|| Datum::text("pg_catalog"));
     Datum::array(catalog.into_iter().chain(own).collect())
+}
+
+/// `1.5 MB` as bytes.
+fn size_bytes(input: &str) -> Result<i64> {
+    let invalid =
+        || TypeError::new(sqlstate::INVALID_PARAMETER, format!("invalid size: \"{input}\""));
+    let text = input.trim();
+    let unit_at = text
+        .char_indices()
+        .find(|(at, c)| {
+            let exponent = matches!(c, 'e' | 'E')
+                && text[at + 1..]
+                    .trim_start_matches(['+', '-'])
+                    .starts_with(|d: char| d.is_ascii_digit());
+            c.is_alphabetic() && !exponent
+        })
+        .map_or(text.len(), |(at, _)| at);
+    let (number, unit) = text.split_at(unit_at);
+    let number = number.trim_end();
+    let digits = number.trim_start_matches(['+', '-']);
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return Err(invalid());
+    }
+    let number = Numeric::parse(number).map_err(|_| invalid())?;
+    let power = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" | "bytes" => 0,
+        "kb" => 1,
+        "mb" => 2,
+        "gb" => 3,
+        "tb" => 4,
+        "pb" => 5,
+        _ => {
+            return Err(invalid()
+                .with_detail(format!("Invalid size unit: \"{unit}\"."))
+                .with_hint(
+                    "Valid units are \"bytes\", \"B\", \"kB\", \"MB\", \"GB\", \"TB\", and \"PB\".",
+                ));
+        }
+    };
+    number.mul(&Numeric::from(1024i64.pow(power)))?.to_i64()
 }
 
 /// `1 kB`, `10 GB`: binary units, rounded half up, changed at ten times the next.
@@ -194,10 +235,16 @@ pub(super) fn register(r: &mut Registry) {
         }))
     };
     r.f("format_type(oid,int4) text", type_text).nonstrict().stable();
-    r.f("pg_column_size(any) int4", |_, a| {
+    r.f("pg_column_size(any) int4", |call, a| {
+        // Of a type of one length it is that; else what the value takes here.
+        if let length @ 1.. = call.args[0].len() {
+            return Ok(Datum::Int4(i32::from(length)));
+        }
         Ok(Datum::Int4(i32::try_from(a[0].size()).unwrap_or(i32::MAX)))
     })
     .stable();
+    r.f("pg_size_bytes(text) int8", |_, a| Ok(Datum::Int8(size_bytes(text(&a[0]))?)));
+    r.f("pg_trigger_depth() int4", |_, _| Ok(Datum::Int4(0))).stable();
     r.f("pg_size_pretty(int8) text", |_, a| {
         Ok(Datum::text(size_pretty(a[0].as_i64().unwrap_or(0))))
     });

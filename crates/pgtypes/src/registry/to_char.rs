@@ -5,7 +5,6 @@ use super::args::{f4, f8, i4, i8, interval, num, stamp, text};
 use crate::datetime::{self, civil};
 use crate::datum::Datum;
 use crate::format::{self, Moment};
-use crate::numeric::Numeric;
 
 pub(super) fn register(r: &mut Registry) {
     r.f("to_char(timestamp,text) text", |_, a| {
@@ -36,12 +35,11 @@ pub(super) fn register(r: &mut Registry) {
     })
     .stable();
     r.f("to_char(int4,text) text", |_, a| {
-        let value = Numeric::from(i64::from(i4(&a[0])));
-        format::print_numeric(&value, text(&a[1])).map(Datum::from)
+        format::print_integer(i64::from(i4(&a[0])), text(&a[1])).map(Datum::from)
     })
     .stable();
     r.f("to_char(int8,text) text", |_, a| {
-        format::print_numeric(&Numeric::from(i8(&a[0])), text(&a[1])).map(Datum::from)
+        format::print_integer(i8(&a[0]), text(&a[1])).map(Datum::from)
     })
     .stable();
     r.f("to_char(numeric,text) text", |_, a| {

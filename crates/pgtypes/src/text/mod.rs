@@ -45,7 +45,7 @@ pub fn parse_text(text: &str, ty: PgType, env: &EvalEnv) -> Result<Datum> {
         TypeId::Numeric => Datum::Numeric(Numeric::parse(text)?),
         TypeId::Text | TypeId::Varchar | TypeId::Bpchar | TypeId::Unknown => Datum::text(text),
         TypeId::Name => Datum::text(scalar::truncate_name(text)),
-        TypeId::Char => Datum::text(text.chars().next().map(String::from).unwrap_or_default()),
+        TypeId::Char => Datum::text(scalar::parse_char(text)),
         TypeId::Bytea => Datum::Bytea(parse_bytea(text)?.into()),
         TypeId::Date => Datum::Date(datetime::parse::date(text, env)?),
         TypeId::Time => Datum::Time(datetime::parse::time(text, env)?),
@@ -61,6 +61,7 @@ pub fn parse_text(text: &str, ty: PgType, env: &EvalEnv) -> Result<Datum> {
             Datum::text(text)
         }
         TypeId::Jsonb => Datum::Jsonb(Str::from(json::parse(text, true)?.canonical().to_string())),
+        TypeId::Jsonpath => Datum::text(json::path::parse(text)?.to_string()),
         TypeId::Oid | TypeId::Xid => Datum::Oid(parse_oid(text, ty.id.name())?),
         TypeId::Xid8 => xid8::datum(xid8::parse(text)),
         TypeId::Regtype => Datum::Oid(scalar::parse_regtype(text, env)?),

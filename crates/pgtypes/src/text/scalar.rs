@@ -178,3 +178,17 @@ pub fn print_uuid<W: Write>(bytes: &[u8; 16], out: &mut W) -> fmt::Result {
     }
     out.write_str(std::str::from_utf8(&text).expect("ASCII"))
 }
+
+/// The one character of a `"char"`: the first one, or an octal escape for a byte.
+pub(super) fn parse_char(text: &str) -> String {
+    let octal = match text.as_bytes() {
+        [b'\\', digits @ ..]
+            if digits.len() == 3 && digits.iter().all(|d| (b'0'..b'8').contains(d)) =>
+        {
+            u32::from_str_radix(&text[1..], 8).ok().filter(|code| (1..128).contains(code))
+        }
+        _ => None,
+    };
+    let escaped = octal.and_then(char::from_u32);
+    escaped.or_else(|| text.chars().next()).map(String::from).unwrap_or_default()
+}

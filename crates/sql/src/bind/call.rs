@@ -22,8 +22,17 @@ impl Binder<'_> {
         span: Span,
     ) -> Result<Scalar, SqlError> {
         let types: Vec<_> = args.iter().map(|(arg, _)| arg.ty()).collect();
-        let func = resolve::function(name, &types).map_err(|e| e.at(self.pos(span)))?;
-        self.apply(func, args)
+        match resolve::function(name, &types) {
+            Ok(func) => self.apply(func, args),
+            Err(error) => match (super::typename::cast_function(name), args.as_slice()) {
+                // The name of a type is a function that casts to it.
+                (Some(ty), [(arg, at)]) => {
+                    let made = self.try_coerce(arg.clone(), ty, resolve::Context::Explicit, *at)?;
+                    made.ok_or_else(|| error.at(self.pos(span)))
+                }
+                _ => Err(error.at(self.pos(span))),
+            },
+        }
     }
 
     /// A call as written.
@@ -43,6 +52,11 @@ impl Binder<'_> {
             return self.row_value(&fields, cx);
         }
         let args = Args::of(function)?;
+        let gathers = function.over.is_some() || resolve::is_aggregate(&name);
+        if gathers || ordered_set::is_hypothetical(&name) || name == "grouping" {
+            args.refuse_names("an aggregate or window function")
+                .map_err(|e| e.at(self.pos(span)))?;
+        }
         if name == "grouping" {
             return self.grouping_call(&args.exprs, span, cx);
         }
@@ -68,9 +82,18 @@ impl Binder<'_> {
         if is_set_function(&name) {
             return self.set_function(&name, &args, span, cx);
         }
-        let mut bound = Vec::with_capacity(args.exprs.len());
-        for arg in &args.exprs {
-            bound.push((self.expr(arg, cx)?, arg.span()));
+        if let ("normalize", [text, Expr::Identifier(form)]) = (&*name, args.exprs.as_slice())
+            && let Some(form) = normal_form(form)
+        {
+            let text = (self.expr(text, cx)?, text.span());
+            let form = Scalar::Literal(pgtypes::Datum::text(form), pgtypes::PgType::TEXT);
+            return self.call(&name, vec![text, (form, span)], span);
+        }
+        let bound = self.bound_args(&name, &args, span, cx)?;
+        if args.variadic {
+            let types: Vec<_> = bound.iter().map(|(arg, _)| arg.ty()).collect();
+            let func = resolve::variadic(&name, &types).map_err(|e| e.at(self.pos(span)))?;
+            return self.apply(func, bound);
         }
         if matches!(name.as_str(), "coalesce" | "greatest" | "least" | "nullif") {
             return self
@@ -279,9 +302,18 @@ impl Binder<'_> {
             ))
             .at(self.pos(span)));
         }
-        let mut bound = Vec::with_capacity(args.exprs.len());
-        for arg in &args.exprs {
-            bound.push((self.expr(arg, cx)?, arg.span()));
+        args.refuse_variadic(name).map_err(|e| e.at(self.pos(span)))?;
+        let bound = self.bound_args(name, args, span, cx)?;
+        let inner = cx.collected.as_deref().expect("checked above").functions.iter();
+        let inner: Vec<_> =
+            inner.flat_map(|scan| scan.columns.iter().map(|made| made.id)).collect();
+        let mut mentions =
+            |scalar: &Scalar| matches!(scalar, Scalar::Column(id, _) if inner.contains(id));
+        if bound.iter().any(|(arg, _)| arg.any(&mut mentions)) {
+            return Err(SqlError::unsupported(
+                "a set-returning function in the arguments of another one",
+            )
+            .at(self.pos(span)));
         }
         let mut collected = std::mem::take(cx.collected.as_deref_mut().expect("checked above"));
         let made = self.rows_in_list(name, bound, span, &mut collected);
@@ -329,4 +361,12 @@ fn owner(parts: &[&Scalar], scope: &Scope<'_>) -> Option<usize> {
         }
         level = level.parent?;
     }
+}
+
+/// NFC, NFD, NFKC, NFKD.
+fn normal_form(word: &ast::Ident) -> Option<&'static str> {
+    let quoted = word.quote_style.is_some();
+    ["NFC", "NFD", "NFKC", "NFKD"]
+        .into_iter()
+        .find(|form| !quoted && word.value.eq_ignore_ascii_case(form))
 }

@@ -13,13 +13,19 @@ use super::{Binder, fold};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{ColId, FuncRef, Rel, RelColumn, Scalar};
 
+/// Most dimensions of an array.
+const DIMENSIONS_MAX: usize = 6;
+
 impl Binder<'_> {
     /// A table's name where a column's may stand: all of its row.
     pub(crate) fn whole_row(&self, scope: &Scope<'_>, name: &str) -> Option<Scalar> {
         let mut level = Some(scope);
         while let Some(at) = level {
             if let Some(table) = at.tables.iter().find(|table| *table.alias == *name) {
-                return Some(row_of_table(table));
+                return Some(match table.columns.as_slice() {
+                    [only] if table.is_value => Scalar::Column(only.column.id, only.column.ty),
+                    _ => row_of_table(table),
+                });
             }
             level = at.parent;
         }
@@ -132,8 +138,18 @@ impl Binder<'_> {
             .at(self.pos(span)));
         }
         let mut indexes = Vec::new();
+        let mut bounds = Vec::new();
+        let mut left_out = 0;
+        let is_slice = chain
+            .iter()
+            .any(|access| matches!(access, AccessExpr::Subscript(Subscript::Slice { .. })));
         for access in chain {
             match access {
+                // Beside a slice, a subscript alone is where a slice from 1 ends.
+                AccessExpr::Subscript(Subscript::Index { index }) if is_slice => {
+                    bounds.push(Scalar::Literal(Datum::Int4(1), PgType::INT4));
+                    bounds.push(self.subscript(index, cx)?);
+                }
                 AccessExpr::Subscript(Subscript::Index { index }) => {
                     indexes.push(self.subscript(index, cx)?);
                 }
@@ -141,23 +157,37 @@ impl Binder<'_> {
                     if stride.is_some() {
                         return Err(SqlError::syntax("syntax error at or near \":\""));
                     }
-                    if chain.len() > 1 {
-                        return Err(SqlError::unsupported("a slice of several dimensions")
-                            .at(self.pos(span)));
+                    for bound in [lower_bound, upper_bound] {
+                        match bound {
+                            Some(bound) => bounds.push(self.subscript(bound, cx)?),
+                            None => {
+                                left_out |= 1 << bounds.len();
+                                bounds.push(Scalar::null(PgType::INT4));
+                            }
+                        }
                     }
-                    let mut bound = |expr: &Option<Expr>| match expr {
-                        Some(expr) => self.subscript(expr, cx),
-                        None => Ok(Scalar::null(PgType::INT4)),
-                    };
-                    let bounds = Box::new((bound(lower_bound)?, bound(upper_bound)?));
-                    scalar = Scalar::Slice { array: Box::new(scalar), bounds };
                 }
                 AccessExpr::Dot(_) => {
                     return Err(SqlError::internal("a field between subscripts"));
                 }
             }
         }
-        if !indexes.is_empty() {
+        if indexes.len().max(bounds.len() / 2) > DIMENSIONS_MAX {
+            return Err(SqlError::new(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                format!(
+                    "number of array dimensions ({}) exceeds the maximum allowed ({DIMENSIONS_MAX})",
+                    chain.len()
+                ),
+            ));
+        }
+        if is_slice {
+            let func = registry::slice_of(scalar.ty(), bounds.len() / 2);
+            let ty = scalar.ty();
+            let mut args = vec![scalar, Scalar::Literal(Datum::Int4(left_out), PgType::INT4)];
+            args.extend(bounds);
+            scalar = Scalar::Call { func: FuncRef(Arc::new(func)), args, ty };
+        } else if !indexes.is_empty() {
             let ty = scalar.ty().element();
             scalar = Scalar::Element { array: Box::new(scalar), indexes, ty };
         }

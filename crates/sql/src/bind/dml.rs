@@ -365,6 +365,7 @@ pub(crate) fn target_item(scan: &Scan, schema: Option<String>) -> FromItem {
         columns: columns.clone(),
         hidden: Vec::new(),
         primary_key: Vec::new(),
+        is_value: false,
     };
     FromItem { rel: Rel::OneRow, tables: vec![table], columns }
 }

@@ -400,6 +400,7 @@ impl Binder<'_> {
             columns,
             hidden: Vec::new(),
             primary_key: Vec::new(),
+            is_value: false,
         });
         let assignments = self.assignments(assignments, target, &both)?;
         let filter = match selection {

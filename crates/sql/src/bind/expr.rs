@@ -1,11 +1,10 @@
 //! Expressions: which form a node is. The forms are in `expr_op`, `expr_forms`, `call`, `sub`.
 
 use pgtypes::PgType;
-use sqlparser::ast::{self, Expr, Spanned};
+use sqlparser::ast::{self, BinaryOperator as Op, Expr, Spanned};
 use sqlparser::tokenizer::Span;
 
 use super::Binder;
-use super::literal::string_of;
 use super::resolve::Context;
 use super::scope::{Clause, Collected, Scope};
 use super::typename::type_in;
@@ -98,14 +97,12 @@ impl Binder<'_> {
             Expr::BinaryOp { left, op, right } => self.binary(left, op, right, cx),
             Expr::UnaryOp { op, expr } => self.unary(*op, expr, cx),
             Expr::Like { negated, any, expr, pattern, escape_char } => {
-                let op = if *negated { "!~~" } else { "~~" };
-                refuse_any(*any, "LIKE ANY")?;
-                self.like(op, expr, pattern, escape_char.as_ref(), cx)
+                let op = if *negated { Op::PGNotLikeMatch } else { Op::PGLikeMatch };
+                self.like(&op, *any, expr, pattern, escape_char.as_ref(), cx)
             }
             Expr::ILike { negated, any, expr, pattern, escape_char } => {
-                let op = if *negated { "!~~*" } else { "~~*" };
-                refuse_any(*any, "ILIKE ANY")?;
-                self.like(op, expr, pattern, escape_char.as_ref(), cx)
+                let op = if *negated { Op::PGNotILikeMatch } else { Op::PGILikeMatch };
+                self.like(&op, *any, expr, pattern, escape_char.as_ref(), cx)
             }
             Expr::SimilarTo { negated, expr, pattern, escape_char } => {
                 self.similar(*negated, expr, pattern, escape_char.as_ref(), cx)
@@ -178,7 +175,12 @@ impl Binder<'_> {
                 self.named_call("overlay", &args, expr.span(), cx)
             }
             Expr::Collate { expr, collation } => self.collate(expr, collation, cx),
-            Expr::IsNormalized { .. } => Err(SqlError::unsupported("IS NORMALIZED")),
+            Expr::IsNormalized { expr: text, form, negated } => {
+                let form = form.map_or_else(|| "NFC".to_owned(), |form| form.to_string());
+                let form = Scalar::Literal(pgtypes::Datum::text(form), PgType::TEXT);
+                let args = vec![(self.expr(text, cx)?, text.span()), (form, text.span())];
+                Ok(super::expr_op::negate(self.call("is_normalized", args, text.span())?, *negated))
+            }
             Expr::Tuple(fields) => {
                 let fields: Vec<&Expr> = fields.iter().collect();
                 self.row_value(&fields, cx)
@@ -279,30 +281,11 @@ impl Binder<'_> {
             last_field,
             fractional_seconds_precision,
         } = interval;
-        if leading_precision.is_some() || fractional_seconds_precision.is_some() {
-            return Err(SqlError::unsupported("a precision in INTERVAL"));
-        }
-        if last_field.is_some() {
-            return Err(SqlError::unsupported("a range of fields in INTERVAL"));
-        }
-        let ty = PgType::new(pgtypes::TypeId::Interval);
-        let text = match &**value {
-            Expr::Value(value) => string_of(&value.value),
-            _ => None,
-        };
-        match (text, leading_field) {
-            // `INTERVAL '3' DAY` reads a bare number in that unit.
-            (Some(text), Some(unit)) if text.trim().parse::<f64>().is_ok() => {
-                let text = format!("{} {}", text.trim(), unit.to_string().to_lowercase());
-                let literal = Scalar::Literal(pgtypes::Datum::text(text), PgType::UNKNOWN);
-                self.explicit(literal, ty, value.span())
-            }
-            (_, Some(_)) => Err(SqlError::unsupported("a field behind INTERVAL")),
-            (_, None) => {
-                let scalar = self.expr(value, cx)?;
-                self.explicit(scalar, ty, value.span())
-            }
-        }
+        let precision = fractional_seconds_precision.or(*leading_precision);
+        let fields = interval_fields(leading_field.as_ref(), last_field.as_ref())?;
+        let ty = type_in(&ast::DataType::Interval { fields, precision }, self.catalog)?;
+        let scalar = self.expr(value, cx)?;
+        self.explicit(scalar, ty, value.span())
     }
 
     /// A call of a function that syntax names instead of the user.
@@ -352,13 +335,41 @@ fn keyword_value(ident: &ast::Ident) -> Option<&'static str> {
     WORDS.into_iter().find(|word| ident.value.eq_ignore_ascii_case(word))
 }
 
-fn refuse_any(any: bool, what: &str) -> Result<(), SqlError> {
-    if any { Err(SqlError::unsupported(what)) } else { Ok(()) }
-}
-
 fn refuse_rounding_field(field: &ast::CeilFloorKind) -> Result<(), SqlError> {
     match field {
         ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) => Ok(()),
         other => Err(SqlError::unsupported(format!("CEIL or FLOOR to {other:?}"))),
     }
+}
+
+/// The fields that a unit, or a range of them, stands for.
+fn interval_fields(
+    first: Option<&ast::DateTimeField>,
+    last: Option<&ast::DateTimeField>,
+) -> Result<Option<ast::IntervalFields>, SqlError> {
+    use ast::DateTimeField as Field;
+    use ast::IntervalFields as Fields;
+    Ok(Some(match (first, last) {
+        (None, _) => return Ok(None),
+        (Some(Field::Year), None) => Fields::Year,
+        (Some(Field::Month), None) => Fields::Month,
+        (Some(Field::Day), None) => Fields::Day,
+        (Some(Field::Hour), None) => Fields::Hour,
+        (Some(Field::Minute), None) => Fields::Minute,
+        (Some(Field::Second), None) => Fields::Second,
+        (Some(Field::Year), Some(Field::Month)) => Fields::YearToMonth,
+        (Some(Field::Day), Some(Field::Hour)) => Fields::DayToHour,
+        (Some(Field::Day), Some(Field::Minute)) => Fields::DayToMinute,
+        (Some(Field::Day), Some(Field::Second)) => Fields::DayToSecond,
+        (Some(Field::Hour), Some(Field::Minute)) => Fields::HourToMinute,
+        (Some(Field::Hour), Some(Field::Second)) => Fields::HourToSecond,
+        (Some(Field::Minute), Some(Field::Second)) => Fields::MinuteToSecond,
+        (Some(first), None) => {
+            return Err(SqlError::unsupported(format!("INTERVAL … {first}")));
+        }
+        (Some(first), Some(last)) => {
+            return Err(SqlError::syntax(format!("syntax error at or near \"{last}\""))
+                .detail(format!("INTERVAL takes no range from {first} to {last}.")));
+        }
+    }))
 }

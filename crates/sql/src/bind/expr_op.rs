@@ -54,6 +54,9 @@ impl Binder<'_> {
             Op::And | Op::Or => return self.logic(left, op, right, cx),
             _ => {}
         }
+        if *op == Op::Overlaps {
+            return self.overlaps(left, right, cx);
+        }
         if let Some(compared) = self.row_operator(left, op, right, cx)? {
             return Ok(compared);
         }
@@ -123,12 +126,39 @@ impl Binder<'_> {
         Ok(Scalar::Call { func, args: converted, ty })
     }
 
+    /// `(a, b) OVERLAPS (c, d)`.
+    fn overlaps(
+        &mut self,
+        left: &Expr,
+        right: &Expr,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Scalar, SqlError> {
+        let mut args = Vec::with_capacity(4);
+        for (side, name) in [(left, "left"), (right, "right")] {
+            let fields = row_of(side).filter(|fields| fields.len() == 2).ok_or_else(|| {
+                let message =
+                    format!("wrong number of parameters on {name} side of OVERLAPS expression");
+                SqlError::syntax(message).at(self.pos(side.span()))
+            })?;
+            for field in fields {
+                args.push((self.expr(field, cx)?, field.span()));
+            }
+        }
+        self.call("overlaps", args, left.span())
+    }
+
     pub(crate) fn unary(
         &mut self,
         op: UnaryOperator,
         expr: &Expr,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
+        // A sign binds tighter than `^`, unlike in the parser.
+        if matches!(op, UnaryOperator::Minus | UnaryOperator::Plus)
+            && let Expr::BinaryOp { op: Op::PGExp, .. } = expr
+        {
+            return self.expr(&signed_base(op, expr), cx);
+        }
         if op == UnaryOperator::Minus {
             // The parser folds the sign into a number: -2147483648 is an int4.
             if let Expr::Value(ValueWithSpan {
@@ -246,6 +276,12 @@ impl Binder<'_> {
         negated: bool,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
+        if let Some(low) = without_symmetric(low) {
+            let there = self.between(expr, &low, high, negated, cx)?;
+            let back = self.between(expr, high, &low, negated, cx)?;
+            let both = vec![there, back];
+            return Ok(if negated { Scalar::And(both) } else { Scalar::Or(both) });
+        }
         let span = expr.span();
         let value = self.expr(expr, cx)?;
         let symmetric = symmetric_bound(low);
@@ -308,12 +344,29 @@ impl Binder<'_> {
 
     pub(crate) fn like(
         &mut self,
-        op: &str,
+        op: &Op,
+        any: bool,
         expr: &Expr,
         pattern: &Expr,
         escape: Option<&ValueWithSpan>,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
+        // ALL is a function to the parser.
+        let all = match pattern {
+            Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("all") => {
+                match super::call_args::Args::of(function)?.exprs.as_slice() {
+                    [array] => Some(*array),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        if any || all.is_some() {
+            if escape.is_some() {
+                return Err(SqlError::syntax("syntax error at or near \"ESCAPE\""));
+            }
+            return self.quantified(expr, op, all.unwrap_or(pattern), all.is_some(), cx);
+        }
         let value = (self.expr(expr, cx)?, expr.span());
         let mut pattern = (self.expr(pattern, cx)?, pattern.span());
         if let Some(escape) = escape {
@@ -321,7 +374,7 @@ impl Binder<'_> {
             let escape = (self.value(escape)?, at);
             pattern = (self.call("like_escape", vec![pattern, escape], at)?, at);
         }
-        self.operator(op, vec![value, pattern], expr.span())
+        self.operator(&operator_name(op)?, vec![value, pattern], expr.span())
     }
 
     pub(crate) fn similar(
@@ -346,4 +399,29 @@ impl Binder<'_> {
 /// `NOT scalar`, if so.
 pub(crate) fn negate(scalar: Scalar, negated: bool) -> Scalar {
     if negated { Scalar::Not(Box::new(scalar)) } else { scalar }
+}
+
+/// `-a ^ b` as the parser has it, `-(a ^ b)`, with the sign where PostgreSQL has it.
+fn signed_base(sign: UnaryOperator, power: &Expr) -> Expr {
+    match power {
+        Expr::BinaryOp { left, op: op @ Op::PGExp, right } => Expr::BinaryOp {
+            left: Box::new(signed_base(sign, left)),
+            op: op.clone(),
+            right: right.clone(),
+        },
+        base => Expr::UnaryOp { op: sign, expr: Box::new(base.clone()) },
+    }
+}
+
+/// The lower end of BETWEEN SYMMETRIC ([`super::spelling`]).
+fn without_symmetric(low: &Expr) -> Option<Expr> {
+    match low {
+        Expr::UnaryOp { op: UnaryOperator::PGPrefixFactorial, expr } => Some((**expr).clone()),
+        Expr::BinaryOp { left, op, right } => Some(Expr::BinaryOp {
+            left: Box::new(without_symmetric(left)?),
+            op: op.clone(),
+            right: right.clone(),
+        }),
+        _ => None,
+    }
 }

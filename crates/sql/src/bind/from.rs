@@ -333,6 +333,7 @@ impl Binder<'_> {
                 columns: shown.clone(),
                 hidden: Vec::new(),
                 primary_key: Vec::new(),
+                is_value: false,
             },
         };
         table.name = Arc::from(name);
@@ -379,6 +380,7 @@ impl Binder<'_> {
             columns,
             hidden: Vec::new(),
             primary_key: Vec::new(),
+            is_value: false,
         })
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use pgtypes::{PgType, TypeId};
-use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, ObjectName, Spanned, TableAlias};
+use sqlparser::ast::{Expr, FunctionArg, ObjectName, Spanned, TableAlias};
 use sqlparser::tokenizer::Span;
 
+use super::call_args::Args;
+use super::expr::Cx;
 use super::scope::{Clause, FromItem, Scope, plain_columns};
 use super::{Binder, fold};
 use crate::error::{SqlError, SqlState};
@@ -22,13 +24,16 @@ impl Binder<'_> {
     ) -> Result<FromItem, SqlError> {
         let span = name.span();
         let name = self.function_name(name)?;
-        let mut bound = Vec::with_capacity(args.len());
+        let mut list = Args::none();
         for arg in args {
-            let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else {
-                return Err(SqlError::unsupported("a named argument").at(self.pos(span)));
-            };
-            bound.push((self.expr_in(expr, scope, Clause::FromFunction)?, expr.span()));
+            list.one(arg).map_err(|e| e.at(self.pos(span)))?;
         }
+        list.refuse_variadic("a function in FROM").map_err(|e| e.at(self.pos(span)))?;
+        if list.star {
+            return Err(SqlError::syntax("syntax error at or near \"*\"").at(self.pos(span)));
+        }
+        let mut cx = Cx::plain(scope, Clause::FromFunction);
+        let bound = self.bound_args(&name, &list, span, &mut cx)?;
         let function = SetFunction::by_name(&name);
         if function.is_none() && pgtypes::registry::is_set_function(&name) {
             return self.rows_in_from(&name, bound, ordinality, alias, span);
@@ -87,6 +92,7 @@ impl Binder<'_> {
         let names: Vec<_> = columns.iter().chain(&ordinality).cloned().collect();
         let rel = Rel::Function(FunctionScan { function, args, columns, ordinality });
         let mut item = self.item(rel, plain_columns(&names), name, None, Vec::new(), alias)?;
+        item.tables[0].is_value = names.len() == 1;
         if alias.is_none() {
             item.tables[0].schema = None;
             item.tables[0].alias = Arc::from(name);

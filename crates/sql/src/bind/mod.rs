@@ -57,6 +57,7 @@ mod scope;
 mod select;
 mod select_list;
 mod set_call;
+mod spelling;
 mod sub;
 mod typename;
 mod types;

@@ -39,7 +39,8 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
     check_chains(&tokens)?;
     let tokens = with_exclude_marks(limits_before_locks(with_lock_marks(tokens)));
     let tokens = super::rewrite_query::rewritten(with_table_commands(tokens));
-    let tokens = super::composite::with_star_marks(super::rewrite::rewritten(tokens));
+    let tokens = super::spelling::respelled(super::rewrite::rewritten(tokens));
+    let tokens = super::composite::with_star_marks(tokens);
     Parser::new(&dialect as &dyn Dialect)
         .with_recursion_limit(NESTING_MAX)
         .with_tokens_with_locations(tokens)

@@ -19,6 +19,11 @@ pub(crate) fn function(name: &str, types: &[PgType]) -> Result<FuncRef, SqlError
     Ok(FuncRef(Arc::new(registry::resolve_function(name, types)?)))
 }
 
+/// The function over arguments of these types, the last of which is VARIADIC.
+pub(crate) fn variadic(name: &str, types: &[PgType]) -> Result<FuncRef, SqlError> {
+    Ok(FuncRef(Arc::new(registry::resolve_variadic(name, types)?)))
+}
+
 /// Whether some function has that name, aggregates among them.
 pub(crate) fn is_function(name: &str) -> bool {
     registry::is_function(name) || registry::is_aggregate(name)

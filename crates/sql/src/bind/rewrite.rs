@@ -49,17 +49,17 @@ pub(crate) fn like_of(name: &Ident) -> Option<(usize, Vec<(bool, String)>)> {
     Some((at, options))
 }
 
-fn is_word(token: &TokenWithSpan, word: &str) -> bool {
+pub(super) fn is_word(token: &TokenWithSpan, word: &str) -> bool {
     matches!(&token.token, Token::Word(w)
         if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
-fn is_space(token: &TokenWithSpan) -> bool {
+pub(super) fn is_space(token: &TokenWithSpan) -> bool {
     matches!(token.token, Token::Whitespace(_))
 }
 
 /// Positions from `from` on of tokens that are no space.
-fn words(tokens: &[TokenWithSpan], from: usize) -> impl Iterator<Item = usize> + '_ {
+pub(super) fn words(tokens: &[TokenWithSpan], from: usize) -> impl Iterator<Item = usize> + '_ {
     (from..tokens.len()).filter(|&i| !is_space(&tokens[i]))
 }
 

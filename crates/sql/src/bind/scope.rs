@@ -41,6 +41,8 @@ pub(crate) struct ScopeTable {
     pub(crate) hidden: Vec<ScopeColumn>,
     /// The stored table, and the ids of its primary key if all of it is here.
     pub(crate) primary_key: Vec<ColId>,
+    /// A function that returns values and not rows: its name is its value.
+    pub(crate) is_value: bool,
 }
 
 /// A common table expression: bound again at every mention.

@@ -161,6 +161,8 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
             _ => Some(("case".to_owned(), false)),
         },
         Expr::Exists { negated: false, .. } => strong("exists"),
+        Expr::IsNormalized { negated: false, .. } => strong("is_normalized"),
+        Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => strong("overlaps"),
         Expr::Array(_) => strong("array"),
         Expr::Tuple(_) => strong("row"),
         Expr::Extract { .. } => strong("extract"),

@@ -14,7 +14,7 @@ use super::composite::field_at;
 use super::resolve::set_function;
 use super::scope::{Collected, FromItem, plain_columns};
 use crate::error::SqlError;
-use crate::ir::{FunctionScan, Rel, RelColumn, Scalar, SetFunction};
+use crate::ir::{FuncRef, FunctionScan, Rel, RelColumn, Scalar, SetFunction};
 
 /// Names and types of the columns of a function's rows.
 type Columns = Vec<(&'static str, PgType)>;
@@ -33,6 +33,56 @@ impl Binder<'_> {
         Ok((self.apply(func, args)?, columns))
     }
 
+    /// `json_to_record(…) AS t(a int, b text)`: the alias says which columns there are.
+    fn defined_rows_in_from(
+        &mut self,
+        name: &str,
+        args: Vec<(Scalar, Span)>,
+        ordinality: bool,
+        alias: Option<&TableAlias>,
+        span: Span,
+    ) -> Result<FromItem, SqlError> {
+        let missing = || {
+            SqlError::syntax(
+                "a column definition list is required for functions returning \"record\"",
+            )
+            .at(self.pos(span))
+        };
+        let alias = alias.filter(|alias| !alias.columns.is_empty()).ok_or_else(missing)?;
+        if ordinality {
+            return Err(SqlError::syntax(
+                "WITH ORDINALITY cannot be used with a column definition list",
+            )
+            .at(self.pos(span)));
+        }
+        let mut fields: Vec<pgtypes::record::Field> = Vec::with_capacity(alias.columns.len());
+        for column in &alias.columns {
+            let ty = column.data_type.as_ref().ok_or_else(missing)?;
+            let ty = super::typename::type_in(ty, self.catalog)?;
+            fields.push((Arc::from(super::fold(&column.name)), ty));
+        }
+        let types: Vec<_> = args.iter().map(|(arg, _)| arg.ty()).collect();
+        let func = set_function(name, &types).map_err(|e| e.at(self.pos(span)))?;
+        let func = FuncRef(Arc::new((*func.0).clone().with_fields(&fields)));
+        let array = self.apply(func, args)?;
+        let made = self.fresh(name, array.ty().element());
+        let rel = Rel::Function(FunctionScan {
+            function: SetFunction::Unnest,
+            args: vec![array],
+            columns: vec![made.clone()],
+            ordinality: None,
+        });
+        let mut exprs: Vec<(RelColumn, Scalar)> = Vec::with_capacity(fields.len());
+        for (at, (name, ty)) in fields.iter().enumerate() {
+            let row = Scalar::Column(made.id, made.ty);
+            exprs.push((self.fresh(name.clone(), *ty), field_at(row, at, *ty)));
+        }
+        let names: Vec<RelColumn> = exprs.iter().map(|(column, _)| column.clone()).collect();
+        let rel = Rel::Project { input: Box::new(rel), exprs };
+        let alias = TableAlias { columns: Vec::new(), ..alias.clone() };
+        self.item(rel, plain_columns(&names), name, None, Vec::new(), Some(&alias))
+    }
+
     /// Such a function in FROM.
     pub(crate) fn rows_in_from(
         &mut self,
@@ -42,12 +92,17 @@ impl Binder<'_> {
         alias: Option<&TableAlias>,
         span: Span,
     ) -> Result<FromItem, SqlError> {
+        if registry::needs_columns(name) {
+            return self.defined_rows_in_from(name, args, ordinality, alias, span);
+        }
         let (array, columns) = self.rows_of(name, args, span)?;
         let element = array.ty().element();
         let is_row = element.id == TypeId::Record;
-        // A single column is called like the table.
+        // A single column without a name of its own is called like the table.
         let called: Arc<str> = match alias {
-            Some(alias) if columns.len() == 1 => Arc::from(super::fold(&alias.name)),
+            Some(alias) if columns.len() == 1 && columns[0].0 == name => {
+                Arc::from(super::fold(&alias.name))
+            }
             _ => Arc::from(columns[0].0),
         };
         let made = self.fresh(called.clone(), if is_row { element } else { columns[0].1 });
@@ -73,6 +128,7 @@ impl Binder<'_> {
         }
         names.extend(ordinality);
         let mut item = self.item(rel, plain_columns(&names), name, None, Vec::new(), alias)?;
+        item.tables[0].is_value = names.len() == 1;
         if alias.is_none() {
             item.tables[0].schema = None;
             item.tables[0].alias = Arc::from(name);
@@ -88,6 +144,11 @@ impl Binder<'_> {
         span: Span,
         collected: &mut Collected,
     ) -> Result<Scalar, SqlError> {
+        if registry::needs_columns(name) {
+            return Err(
+                SqlError::unsupported(format!("{name} in a select list")).at(self.pos(span))
+            );
+        }
         let series = SetFunction::by_name(name) == Some(SetFunction::GenerateSeries);
         if series && collected.functions.is_empty() {
             let (args, types) =

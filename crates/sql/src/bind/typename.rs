@@ -98,10 +98,29 @@ pub fn type_of(name: &DataType) -> Result<PgType, SqlError> {
 }
 
 fn unknown(name: &str) -> SqlError {
+    // Without a modifier, an array's brackets, or the schema of PostgreSQL's own.
+    let lower = name.to_lowercase();
+    let plain = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
+    let plain = plain.split(['(', '[']).next().unwrap_or(plain).trim();
+    if pgtypes::registry::is_absent_type(plain)
+        || (plain == "time" && lower.contains("with time zone"))
+    {
+        return SqlError::unsupported(format!("the type {lower}"));
+    }
     SqlError::new(
         SqlState::UNDEFINED_OBJECT,
         format!("type \"{}\" does not exist", name.to_lowercase()),
     )
+}
+
+/// The type that a function of this name casts to: its name in the catalog, no other spelling of it.
+pub(super) fn cast_function(name: &str) -> Option<PgType> {
+    let id = match name {
+        "char" => TypeId::Char,
+        other => TypeId::from_name(other).filter(|id| id.name() == other)?,
+    };
+    let pseudo = matches!(id, TypeId::Unknown | TypeId::Void | TypeId::Record | TypeId::Enum);
+    (!pseudo && !id.is_vector()).then(|| PgType::named(id))
 }
 
 fn modified(id: TypeId, args: &[i64]) -> Result<PgType, SqlError> {

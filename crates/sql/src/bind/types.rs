@@ -79,7 +79,10 @@ impl Binder<'_> {
         match scalar {
             Scalar::Literal(Datum::Text(text), _) => {
                 let explicit = context == Context::Explicit;
-                let read = parse_text(&text, target.base(), self.env);
+                // A bare number is in the unit that an interval's modifier ends with.
+                let is_interval = target.id == pgtypes::TypeId::Interval && !target.array;
+                let wanted = if is_interval { target } else { target.base() };
+                let read = parse_text(&text, wanted, self.env);
                 let read = match (read, target.typmod) {
                     (Ok(datum), typmod) if typmod >= 0 => {
                         pgtypes::cast::apply_typmod(datum, target, explicit)

@@ -155,12 +155,6 @@ fn compound(scalar: &Scalar, env: &EvalEnv, row: Row<'_>) -> Result<Datum, SqlEr
             }
             Ok(element(&array, &at))
         }
-        Scalar::Slice { array, bounds } => {
-            let Datum::Array(array) = value(array, env, row)? else { return Ok(Datum::Null) };
-            let low = value(&bounds.0, env, row)?.as_i64();
-            let high = value(&bounds.1, env, row)?.as_i64();
-            slice(&array, low, high)
-        }
         Scalar::Subquery(_) => Err(SqlError::internal("a query inside a row expression")),
     }
 }
@@ -230,22 +224,6 @@ fn element(array: &ArrayValue, at: &[i64]) -> Datum {
         position = position * i64::from(dim.len) + offset;
     }
     usize::try_from(position).ok().and_then(|p| array.items.get(p)).cloned().unwrap_or(Datum::Null)
-}
-
-/// `array[low:high]`; the result counts from 1.
-fn slice(array: &ArrayValue, low: Option<i64>, high: Option<i64>) -> Result<Datum, SqlError> {
-    let [dim] = array.dims.as_slice() else {
-        if array.dims.is_empty() {
-            return Ok(Datum::array(Vec::new()));
-        }
-        return Err(SqlError::unsupported("a slice of a multi-dimensional array"));
-    };
-    let lower = i64::from(dim.lower);
-    let from = (low.unwrap_or(lower) - lower).clamp(0, i64::from(dim.len));
-    let to = (high.unwrap_or(i64::MAX).saturating_sub(lower).saturating_add(1))
-        .clamp(from, i64::from(dim.len));
-    let span = usize::try_from(from).unwrap_or(0)..usize::try_from(to).unwrap_or(0);
-    Ok(Datum::array(array.items[span].to_vec()))
 }
 
 /// `needle op ANY (items)` and `ALL`.

@@ -126,13 +126,6 @@ pub enum Scalar {
         /// Type of the elements.
         ty: PgType,
     },
-    /// `array[low:high]` of a one-dimensional array; a missing bound is a NULL literal.
-    Slice {
-        /// The array.
-        array: Box<Scalar>,
-        /// First and last subscript, int4.
-        bounds: Box<(Scalar, Scalar)>,
-    },
     /// `ROW(…)`.
     Row(Vec<Scalar>),
     /// A query inside an expression.
@@ -212,7 +205,6 @@ impl Scalar {
             | Scalar::Extreme { ty, .. }
             | Scalar::Array(_, ty)
             | Scalar::Element { ty, .. } => *ty,
-            Scalar::Slice { array, .. } => array.ty(),
             Scalar::NullIf { value, .. } => value.ty(),
             Scalar::Row(_) => PgType::new(TypeId::Record),
             Scalar::Subquery(subquery) => subquery.ty,
@@ -257,7 +249,6 @@ impl Scalar {
             Scalar::Element { array, indexes, .. } => {
                 std::iter::once(&**array).chain(indexes).collect()
             }
-            Scalar::Slice { array, bounds } => vec![array, &bounds.0, &bounds.1],
             Scalar::Subquery(subquery) => match &subquery.kind {
                 SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } => vec![needle],
                 SubqueryKind::Scalar | SubqueryKind::Exists | SubqueryKind::Array => Vec::new(),
@@ -300,10 +291,6 @@ impl Scalar {
             }
             Scalar::Element { array, indexes, .. } => {
                 std::iter::once(&mut **array).chain(indexes).collect()
-            }
-            Scalar::Slice { array, bounds } => {
-                let (low, high) = &mut **bounds;
-                vec![array, low, high]
             }
             Scalar::Subquery(subquery) => match &mut subquery.kind {
                 SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } => vec![needle],

@@ -95,7 +95,6 @@ impl Lowerer<'_> {
             | Scalar::NullIf { .. }
             | Scalar::Extreme { .. }
             | Scalar::Element { .. }
-            | Scalar::Slice { .. }
             | Scalar::Row(_)
             | Scalar::Array(..) => self.by_row(scalar),
             Scalar::Subquery(subquery) => self.subquery(subquery, false),

@@ -227,6 +227,17 @@ impl ListFunction {
             let step = row.get(2).map_or(Some(1), Datum::as_i64).unwrap_or(1);
             return integers(start, stop, step, ty);
         }
+        for (value, what) in row.iter().zip(["start value", "stop value", "step size"]) {
+            if let Datum::Numeric(number) = value
+                && !number.is_finite()
+            {
+                let kind = if number.is_nan() { "NaN" } else { "infinity" };
+                return Err(SqlError::new(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    format!("{what} cannot be {kind}"),
+                ));
+            }
+        }
         let one = || pgtypes::parse_text("1", PgType::NUMERIC, &self.env);
         let step = match row.get(2) {
             Some(step) => step.clone(),

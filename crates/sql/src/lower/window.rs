@@ -14,7 +14,7 @@ use pgtypes::{Datum, PgType, arrow_bridge};
 
 use super::scalar::{binary, literal};
 use super::{Lowerer, all_fields, filter, project};
-use crate::error::SqlError;
+use crate::error::{SqlError, SqlState};
 use crate::exec::frame_exec;
 use crate::ir::{
     Frame, FrameBound, FrameUnits, RelColumn, Scalar, SortKey, WindowCall, WindowFunc,
@@ -87,7 +87,30 @@ impl Lowerer<'_> {
         let fun = |udf| WindowFunctionDefinition::WindowUDF(udf);
         let mut args =
             call.args.iter().map(|arg| self.scalar(arg)).collect::<Result<Vec<_>, _>>()?;
+        // What a constant decides: NULL for all rows, or an error.
+        let constant = |at: usize| match call.args.get(at) {
+            Some(Scalar::Literal(datum, _)) => Some(datum),
+            _ => None,
+        };
+        let not_positive = |at: usize| constant(at).and_then(Datum::as_i64).is_some_and(|n| n < 1);
+        let nothing = |at: usize, ty: PgType| match constant(at) {
+            Some(Datum::Null) => Some(vec![literal(&Datum::Null, ty)]),
+            _ => None,
+        };
+        let refused = |state: &'static str, name: &str| {
+            SqlError::new(SqlState(state), format!("argument of {name} must be greater than zero"))
+        };
         let definition = match &call.func {
+            WindowFunc::Ntile if not_positive(0) => return Err(refused("22014", "ntile")),
+            WindowFunc::NthValue if not_positive(1) => return Err(refused("22016", "nth_value")),
+            WindowFunc::Ntile if nothing(0, PgType::INT4).is_some() => {
+                args = nothing(0, PgType::INT4).expect("just seen");
+                fun(fw::lead_lag::lag_udwf())
+            }
+            WindowFunc::Lag | WindowFunc::Lead if nothing(1, call.args[0].ty()).is_some() => {
+                args = nothing(1, call.args[0].ty()).expect("just seen");
+                fun(fw::lead_lag::lag_udwf())
+            }
             WindowFunc::RowNumber => fun(fw::row_number::row_number_udwf()),
             WindowFunc::Rank => fun(fw::rank::rank_udwf()),
             WindowFunc::DenseRank => fun(fw::rank::dense_rank_udwf()),

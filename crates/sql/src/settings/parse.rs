@@ -158,20 +158,25 @@ fn time_zone(value: &str) -> Option<String> {
 
 /// `ISO, MDY` in any order, either half alone.
 fn date_style(value: &str) -> Option<(DateFormat, DateOrder)> {
-    let (mut format, mut order) = (DateFormat::default(), DateOrder::default());
+    let (mut format, mut order) = (DateFormat::default(), None);
     for word in value.split(',').map(|w| w.trim().to_ascii_lowercase()) {
         match word.as_str() {
             "iso" | "default" => format = DateFormat::Iso,
             "sql" => format = DateFormat::Sql,
             "postgres" => format = DateFormat::Postgres,
             "german" => format = DateFormat::German,
-            "mdy" | "us" | "noneuro" | "noneuropean" => order = DateOrder::Mdy,
-            "dmy" | "euro" | "european" => order = DateOrder::Dmy,
-            "ymd" => order = DateOrder::Ymd,
+            "mdy" | "us" | "noneuro" | "noneuropean" => order = Some(DateOrder::Mdy),
+            "dmy" | "euro" | "european" => order = Some(DateOrder::Dmy),
+            "ymd" => order = Some(DateOrder::Ymd),
             _ => return None,
         }
     }
-    Some((format, order))
+    // German dates are read as they are written, unless another order is asked for.
+    let default = match format {
+        DateFormat::German => DateOrder::Dmy,
+        DateFormat::Iso | DateFormat::Sql | DateFormat::Postgres => DateOrder::default(),
+    };
+    Some((format, order.unwrap_or(default)))
 }
 
 fn show_date_style(format: DateFormat, order: DateOrder) -> String {

@@ -7,6 +7,7 @@
 
 mod class;
 mod cluster;
+mod compat;
 mod constraint;
 mod contention;
 mod cursors;
@@ -21,6 +22,7 @@ mod sequence;
 mod statements;
 mod stats;
 mod types;
+mod zones;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -185,9 +187,11 @@ static VIEWS: LazyLock<Vec<Arc<SystemView>>> = LazyLock::new(|| {
     views.extend(objects::views());
     views.extend(roles::views());
     views.extend(types::views());
+    views.extend(zones::views());
     views.extend(information::views());
     views.extend(sequence::views());
     views.extend(cluster::views());
+    views.extend(compat::views());
     views.extend(contention::views());
     views.extend(cursors::views());
     views.extend(statements::views());

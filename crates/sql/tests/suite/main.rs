@@ -1,6 +1,7 @@
 //! Sessions over a cluster in memory, or a simulated one: a module per topic, one binary, because linking
 //! DataFusion is what takes long.
 
+mod compat;
 mod constraints;
 mod explain;
 mod indexes;
