@@ -319,9 +319,11 @@ impl Lowerer<'_> {
 
     /// A relation with a condition above it.
     fn under_condition(&mut self, rel: &Rel) -> Result<LogicalPlan, SqlError> {
-        self.conditions += 1;
+        // Below an aggregate the count begins anew, and an error leaves it as it is there.
+        let around = self.conditions;
+        self.conditions = around + 1;
         let plan = self.rel(rel);
-        self.conditions -= 1;
+        self.conditions = around;
         plan
     }
 
