@@ -74,22 +74,17 @@ static LISTED: LazyLock<Vec<Feature>> = LazyLock::new(|| {
 #[must_use]
 pub fn features() -> Vec<Feature> {
     let mut all = LISTED.clone();
-    let types = pgtypes::registry::absent_types().iter().map(|name| Feature {
-        area: "types",
-        name: format!("type {name}"),
+    let absent = |area, what, name: &&str, example| Feature {
+        area,
+        name: format!("{what} {name}"),
         status: Status::Refused,
         detail: "",
-        example: format!("SELECT NULL::{name}"),
-    });
-    all.extend(types);
-    let functions = pgtypes::registry::absent_functions().iter().map(|name| Feature {
-        area: "functions",
-        name: format!("function {name}"),
-        status: Status::Refused,
-        detail: "",
-        example: format!("SELECT \"{name}\"()"),
-    });
-    all.extend(functions);
+        example,
+    };
+    let types = pgtypes::registry::absent_types().iter();
+    all.extend(types.map(|t| absent("types", "type", t, format!("SELECT NULL::{t}"))));
+    let functions = pgtypes::registry::absent_functions().iter();
+    all.extend(functions.map(|f| absent("functions", "function", f, format!("SELECT \"{f}\"()"))));
     all
 }
 

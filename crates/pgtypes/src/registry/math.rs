@@ -180,24 +180,15 @@ mod degrees {
     }
 
     pub(super) fn cot(x: f64) -> f64 {
-        let mut x = x % 360.0;
-        let mut sign = 1.0;
-        if x < 0.0 {
-            (x, sign) = (-x, -sign);
-        }
-        if x > 180.0 {
-            (x, sign) = (360.0 - x, -sign);
-        }
-        if x > 90.0 {
-            (x, sign) = (180.0 - x, -sign);
-        }
-        let cot_45 = cos_q1(45.0) / sin_q1(45.0);
-        let result = sign * ((cos_q1(x) / sin_q1(x)) / cot_45);
-        // No negative zero.
-        if result == 0.0 { 0.0 } else { result }
+        quotient(x, cos_q1, sin_q1)
     }
 
     pub(super) fn tan(x: f64) -> f64 {
+        quotient(x, sin_q1, cos_q1)
+    }
+
+    /// `above / below`, which is 1 at 45 degrees, odd, and has a period of 180.
+    fn quotient(x: f64, above: impl Fn(f64) -> f64, below: impl Fn(f64) -> f64) -> f64 {
         let mut x = x % 360.0;
         let mut sign = 1.0;
         if x < 0.0 {
@@ -209,8 +200,8 @@ mod degrees {
         if x > 90.0 {
             (x, sign) = (180.0 - x, -sign);
         }
-        let tan_45 = sin_q1(45.0) / cos_q1(45.0);
-        let result = sign * ((sin_q1(x) / cos_q1(x)) / tan_45);
+        let at_45 = above(45.0) / below(45.0);
+        let result = sign * ((above(x) / below(x)) / at_45);
         // No negative zero.
         if result == 0.0 { 0.0 } else { result }
     }

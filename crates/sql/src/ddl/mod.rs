@@ -12,7 +12,8 @@
 //! them is committed; they are written by transactions of their own, in chunks, in bounded memory.
 //!
 //! A rebuild reads the whole table in its own transaction. Whoever writes to the table meanwhile
-//! conflicts with that read, and one of the two runs again: no row is ever missing from an index.
+//! conflicts with that read, and one of the two runs again: no row is ever missing from an index. An
+//! index of more than a few rows, alone in its transaction, is built beside the writers (`online`).
 
 mod alter;
 mod alter_column;

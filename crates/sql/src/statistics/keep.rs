@@ -58,21 +58,10 @@ impl Keeper {
             *engine.statistics.version.lock() = version;
         }
         drop(txn);
-        for table in self.due(&catalog) {
+        for table in due(&engine.statistics, &catalog) {
             analyze(engine, &table, true).await?;
         }
         Ok(())
-    }
-
-    /// Tables of which this node has written more than their statistics bear.
-    fn due(&self, catalog: &CatalogSnapshot) -> Vec<Arc<Table>> {
-        let statistics = &self.engine.statistics;
-        let is_due = |table: &&Arc<Table>| {
-            let rows = statistics.of(table.id).map_or(0.0, |known| known.rows());
-            let written = statistics.written(table.id);
-            written >= WRITTEN_MIN && written as f64 >= WRITTEN_SHARE * rows
-        };
-        catalog.tables().filter(is_due).cloned().collect()
     }
 
     async fn forget(&self, table: catalog::TableId) -> Result<(), SqlError> {
@@ -82,6 +71,16 @@ impl Keeper {
         txn.commit().await?;
         Ok(())
     }
+}
+
+/// Tables of which this node has written more than their statistics bear.
+fn due(statistics: &super::Statistics, catalog: &CatalogSnapshot) -> Vec<Arc<Table>> {
+    let is_due = |table: &Table, written: u64| {
+        let rows = statistics.of(table.id).map_or(0.0, |known| known.rows());
+        written >= WRITTEN_MIN && written as f64 >= WRITTEN_SHARE * rows
+    };
+    let all = statistics.all_written(catalog).into_iter();
+    all.filter(|(table, written)| is_due(table, *written)).map(|(table, _)| table).collect()
 }
 
 impl super::Statistics {

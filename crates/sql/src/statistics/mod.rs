@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use catalog::TableId;
+use catalog::{CatalogSnapshot, Table, TableId};
 use parking_lot::{Mutex, RwLock};
 
 pub(crate) use collect::analyze;
@@ -62,5 +62,16 @@ impl Statistics {
     /// Rows written by this node since it last analyzed the table.
     pub(crate) fn written(&self, table: TableId) -> u64 {
         self.written.read().get(&table).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// The same, of all tables of the catalog that it has written to; the others are forgotten.
+    fn all_written(&self, catalog: &CatalogSnapshot) -> Vec<(Arc<Table>, u64)> {
+        let mut all = Vec::new();
+        self.written.write().retain(|id, count| {
+            let table = catalog.table_by_id(*id);
+            all.extend(table.map(|table| (Arc::clone(table), count.load(Ordering::Relaxed))));
+            table.is_some()
+        });
+        all
     }
 }
