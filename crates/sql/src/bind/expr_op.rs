@@ -276,12 +276,6 @@ impl Binder<'_> {
         negated: bool,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Scalar, SqlError> {
-        if let Some(low) = without_symmetric(low) {
-            let there = self.between(expr, &low, high, negated, cx)?;
-            let back = self.between(expr, high, &low, negated, cx)?;
-            let both = vec![there, back];
-            return Ok(if negated { Scalar::And(both) } else { Scalar::Or(both) });
-        }
         let span = expr.span();
         let value = self.expr(expr, cx)?;
         let symmetric = symmetric_bound(low);
@@ -410,18 +404,5 @@ fn signed_base(sign: UnaryOperator, power: &Expr) -> Expr {
             right: right.clone(),
         },
         base => Expr::UnaryOp { op: sign, expr: Box::new(base.clone()) },
-    }
-}
-
-/// The lower end of BETWEEN SYMMETRIC ([`super::spelling`]).
-fn without_symmetric(low: &Expr) -> Option<Expr> {
-    match low {
-        Expr::UnaryOp { op: UnaryOperator::PGPrefixFactorial, expr } => Some((**expr).clone()),
-        Expr::BinaryOp { left, op, right } => Some(Expr::BinaryOp {
-            left: Box::new(without_symmetric(left)?),
-            op: op.clone(),
-            right: right.clone(),
-        }),
-        _ => None,
     }
 }

@@ -4,13 +4,10 @@
 //!   'con'⏎'cat'                     ->  'concat'
 //!   a ISNULL                        ->  a IS NULL
 //!   f(a, VARIADIC b)                ->  f(a, "mark variadic" => b)
-//!   a BETWEEN SYMMETRIC b AND c     ->  a BETWEEN !! b AND c
 //!   TRIM(LEADING FROM a)            ->  TRIM(LEADING ' ' FROM a)
 //!   SUBSTRING(a SIMILAR b ESCAPE c) ->  SUBSTRING(a, b, c)
 //!   INTERVAL(2) '1 s'               ->  '1 s'::INTERVAL(2)
 //! ```
-//!
-//! `!!` is no operator of PostgreSQL 15.
 
 use sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 
@@ -35,7 +32,7 @@ pub(super) fn respelled(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     if has(&tokens, "interval") {
         tokens = intervals(tokens);
     }
-    let any = ["isnull", "variadic", "symmetric", "trim"]
+    let any = ["isnull", "variadic", "trim"]
         .into_iter()
         .any(|word| tokens.iter().any(|token| is_word(token, word)));
     if any { by_words(tokens) } else { tokens }
@@ -134,10 +131,6 @@ fn by_words(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         {
             out.push(made(Token::make_word(&format!("{LOCK_MARK}variadic"), Some('"'))));
             out.extend([space(), made(Token::RArrow)]);
-            continue;
-        }
-        if is_word(token, "symmetric") && before.is_some_and(|token| is_word(token, "between")) {
-            out.push(made(Token::DoubleExclamationMark));
             continue;
         }
         if is_word(token, "from")

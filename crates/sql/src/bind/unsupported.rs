@@ -112,6 +112,7 @@ const CLAUSES: &[&str] = &[
     "SET UNLOGGED",
     "SET ACCESS METHOD",
     "COLLATE",
+    "UESCAPE",
 ];
 
 /// The refusal of what stands where the parser stopped, if PostgreSQL has it.
