@@ -32,6 +32,9 @@ pub(crate) struct Node {
     pub process: Option<Box<Process>>,
     /// What the process does waits until then. Its clocks go on.
     pub paused_until: Micros,
+    /// Up to when the process has seen its clock, if it was stopped in the middle of something: it does not
+    /// go on before that.
+    pub seen_until: Micros,
     /// The process is paused for so long in the middle of the so-many-th look at its clock.
     pub stall: Option<(u32, Micros)>,
     /// The wall clock's error, in milliseconds.
@@ -101,6 +104,7 @@ impl Node {
             power,
             process: None,
             paused_until: 0,
+            seen_until: 0,
             stall: None,
             wall_error_ms: 0,
             disk: (50, 400),
@@ -145,7 +149,7 @@ impl State {
             return None;
         }
         node.incarnation += 1;
-        node.paused_until = 0;
+        (node.paused_until, node.seen_until) = (0, 0);
         let first = node.incarnation == 1;
         let (clock, fresh) =
             (node.clock(self.now), first || !self.settings.duties.restarts_abstain);
@@ -203,7 +207,8 @@ impl State {
         let owner = self.nodes[index].owner();
         let process = self.nodes[index].process.take()?;
         let node = &mut self.nodes[index];
-        (node.stall, node.paused_until) = (None, 0);
+        node.stall = None;
+        (node.paused_until, node.seen_until) = (0, 0);
         node.power.restore();
         let (unflushed, unsynced) = (node.engine.unflushed(), node.logs.unsynced());
         let lost = self.rng.chance(500_000);
@@ -275,6 +280,7 @@ impl State {
         if stalled.get() > 0 {
             node.stall = None;
             node.paused_until = now + stalled.get();
+            node.seen_until = node.paused_until;
             let numbers = [place.owner.node as u64, place.range.0, stalled.get()];
             self.trace.note(self.now, "stalled", &numbers, &[]);
         }

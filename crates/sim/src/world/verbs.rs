@@ -215,14 +215,18 @@ impl World {
         }
     }
 
-    /// Lets a paused process go on.
+    /// Lets a paused process go on; one that was stopped between two looks at its clock, when it is as late
+    /// as the second look said.
     pub fn resume(&mut self, node: usize) {
         let mut state = self.sim.state.lock();
         let now = state.now;
+        state.nodes[node].stall = None;
+        if state.nodes[node].seen_until > now {
+            return;
+        }
         state.hasten(node);
         let node = &mut state.nodes[node];
         node.paused_until = node.paused_until.min(now);
-        node.stall = None;
     }
 
     /// No packet passes from one node to another any more.
