@@ -1,11 +1,12 @@
 //! Functions, casts and sort keys as DataFusion scalar functions.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryBuilder};
+use arrow::array::{Array, ArrayRef, BinaryBuilder, new_null_array};
 use arrow::datatypes::DataType;
-use datafusion_common::Result as DfResult;
+use datafusion_common::{Result as DfResult, ScalarValue};
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility as DfVolatility,
@@ -33,6 +34,24 @@ impl Input<'_> {
             Self::Constant(datum) => datum.clone(),
         }
     }
+}
+
+/// The arguments, where one has no type NULLs of the type that is wanted: the optimizer finds out so what a
+/// condition makes of them.
+fn typed<'a>(args: &'a [ColumnarValue], types: &[PgType]) -> DfResult<Cow<'a, [ColumnarValue]>> {
+    if args.iter().all(|arg| arg.data_type() != DataType::Null) {
+        return Ok(Cow::Borrowed(args));
+    }
+    let typed = args.iter().zip(types).map(|(arg, ty)| match (arg.data_type(), arg) {
+        (DataType::Null, ColumnarValue::Array(array)) => {
+            Ok(ColumnarValue::Array(new_null_array(&to_arrow_type(*ty), array.len())))
+        }
+        (DataType::Null, ColumnarValue::Scalar(_)) => {
+            Ok(ColumnarValue::Scalar(ScalarValue::try_from(&to_arrow_type(*ty))?))
+        }
+        _ => Ok(arg.clone()),
+    });
+    Ok(Cow::Owned(typed.collect::<DfResult<_>>()?))
 }
 
 fn inputs<'a>(args: &'a [ColumnarValue], types: &[PgType]) -> Vec<Input<'a>> {
@@ -131,11 +150,13 @@ impl ScalarUDFImpl for FunctionUdf {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let function = &self.function;
-        if let Some(result) = vector::run(function, &args.args)? {
+        let rows = args.number_rows;
+        let args = typed(&args.args, &function.args)?;
+        if let Some(result) = vector::run(function, &args)? {
             return Ok(result);
         }
         let per_row = function.volatility == Volatility::Volatile;
-        map_rows(&args.args, &function.args, function.result, args.number_rows, per_row, |row| {
+        map_rows(&args, &function.args, function.result, rows, per_row, |row| {
             function.call(&self.env, row)
         })
     }
@@ -192,10 +213,12 @@ impl ScalarUDFImpl for CastUdf {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        if let Some(result) = vector::cast(self.from, self.to, &args.args[0])? {
+        let rows = args.number_rows;
+        let args = typed(&args.args, &[self.from])?;
+        if let Some(result) = vector::cast(self.from, self.to, &args[0])? {
             return Ok(result);
         }
-        map_rows(&args.args, &[self.from], self.to, args.number_rows, false, |row| {
+        map_rows(&args, &[self.from], self.to, rows, false, |row| {
             self.cast.apply(&self.env, row[0].clone(), self.from, self.to, self.explicit)
         })
     }
@@ -239,13 +262,13 @@ impl ScalarUDFImpl for SortKeyUdf {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let constant = matches!(args.args[0], ColumnarValue::Scalar(_));
-        let array: ArrayRef = args.args[0].to_array(args.number_rows)?;
+        let rows = args.number_rows;
+        let args = typed(&args.args, &[self.ty])?;
+        let constant = matches!(args[0], ColumnarValue::Scalar(_));
+        let array: ArrayRef = args[0].to_array(rows)?;
         let keys = sort_keys(array.as_ref(), self.ty);
-        if constant && args.number_rows > 0 {
-            return Ok(ColumnarValue::Scalar(datafusion_common::ScalarValue::try_from_array(
-                &keys, 0,
-            )?));
+        if constant && rows > 0 {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&keys, 0)?));
         }
         Ok(ColumnarValue::Array(keys))
     }

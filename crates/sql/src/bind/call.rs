@@ -152,7 +152,7 @@ impl Binder<'_> {
         }
         let (func, bound) = self.aggregate_args(name, args, span, cx)?;
         let filter = self.filter(args.filter, cx)?;
-        let order_by = self.aggregate_order(args, cx)?;
+        let order_by = self.aggregate_order(args, &bound, cx)?;
         if args.distinct && !order_by.iter().all(|key| bound.contains(&key.expr)) {
             return Err(SqlError::new(
                 SqlState::INVALID_COLUMN_REFERENCE,
@@ -239,16 +239,26 @@ impl Binder<'_> {
         Ok(Some(self.condition_in(filter, cx.scope, Clause::Filter, "FILTER")?))
     }
 
+    /// `bound`: the arguments. A key that says the same as one of them is that one, which equality of what is
+    /// bound doesn't tell of queries.
     fn aggregate_order(
         &mut self,
         args: &Args<'_>,
+        bound: &[Scalar],
         cx: &mut Cx<'_, '_>,
     ) -> Result<Vec<SortKey>, SqlError> {
         let mut keys = Vec::with_capacity(args.order_by.len());
         for key in args.order_by {
             let mut inner = Self::inside_aggregate(cx);
             let expr = self.expr(&key.expr, &mut inner)?;
-            let expr = self.settle_unknown(expr)?;
+            let mut expr = self.settle_unknown(expr)?;
+            let said = args.exprs.iter().position(|arg| **arg == key.expr);
+            if let Some(arg) = said.and_then(|at| bound.get(at))
+                && expr.has_subquery()
+                && arg.ty() == expr.ty()
+            {
+                expr = arg.clone();
+            }
             keys.push(self.sort_key(expr, key)?);
         }
         Ok(keys)
@@ -348,8 +358,12 @@ fn owner(parts: &[&Scalar], scope: &Scope<'_>) -> Option<usize> {
     let mut mentioned = Vec::new();
     for part in parts {
         part.any(&mut |node| {
-            if let Scalar::Column(id, _) = node {
-                mentioned.push(*id);
+            match node {
+                Scalar::Column(id, _) => mentioned.push(*id),
+                Scalar::Subquery(query) => {
+                    mentioned.extend(query.rel.outer_columns().into_iter().map(|(id, _)| id));
+                }
+                _ => {}
             }
             false
         });

@@ -120,6 +120,7 @@ impl Binder<'_> {
             let r = self.using_column(&right.columns, name, "right", *span)?;
             let left_value = Scalar::Column(l.column.id, l.column.ty);
             let right_value = Scalar::Column(r.column.id, r.column.ty);
+            self.common_type(&[(l.column.ty, *span), (r.column.ty, *span)], "JOIN/USING")?;
             let pair = vec![(left_value.clone(), *span), (right_value.clone(), *span)];
             equal.push(self.operator("=", pair, *span)?);
             let same = l.column.ty.same(r.column.ty);

@@ -3,6 +3,8 @@
 //! ```text
 //!   a BETWEEN SYMMETRIC b AND c   ->  a BETWEEN "mark symmetric"(b) AND c
 //!   a = ANY (VALUES (1), (2))     ->  a = ANY (SELECT * FROM (VALUES (1), (2)) AS "*VALUES*")
+//!   a + ((SELECT 1) EXCEPT (SELECT 2))  ->  a + (SELECT * FROM ((SELECT 1) EXCEPT …) AS "*VALUES*")
+//!   a IN ((SELECT 1), 2)          ->  a IN (COALESCE((SELECT 1)), 2)
 //!   GROUP BY DISTINCT a, ROLLUP (b)  ->  GROUP BY "mark distinct", a, ROLLUP (b)
 //!   GROUP BY ALL a                ->  GROUP BY a
 //! ```
@@ -44,8 +46,9 @@ pub(super) fn rewritten(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     if tokens.iter().any(|t| is_keyword(t, Keyword::BETWEEN)) {
         between(&mut tokens);
     }
-    if tokens.iter().any(|t| is_keyword(t, Keyword::VALUES)) {
-        values(&mut tokens);
+    let begins = |t| is_keyword(t, Keyword::VALUES) || is_keyword(t, Keyword::SELECT);
+    if tokens.iter().any(begins) {
+        tokens = queries(tokens);
     }
     if tokens.iter().any(|t| is_keyword(t, Keyword::GROUP)) {
         group_by(&mut tokens);
@@ -130,32 +133,135 @@ fn end_of_bound(tokens: &[TokenWithSpan], from: usize) -> Option<usize> {
     None
 }
 
-/// `(VALUES …)` where an expression stands.
-fn values(tokens: &mut Vec<TokenWithSpan>) {
-    for open in (0..tokens.len()).rev() {
-        let Some(word) = next(tokens, open + 1) else { continue };
-        if tokens[open].token != Token::LParen || !is_keyword(&tokens[word], Keyword::VALUES) {
-            continue;
+/// `(VALUES …)` and `((SELECT …) UNION …)` where an expression stands.
+fn queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    // The parentheses of such queries, and what is to be done to them.
+    let mut marks: Vec<(usize, Mark)> = Vec::new();
+    let mut open: Vec<usize> = Vec::new();
+    for (n, token) in tokens.iter().enumerate() {
+        match token.token {
+            Token::LParen => open.push(n),
+            Token::RParen => {
+                let Some(at) = open.pop() else { return tokens };
+                let expected =
+                    previous(&tokens, at).is_some_and(|before| expects_expression(&tokens, before));
+                if expected && is_unusual_query(&tokens, at) {
+                    marks.extend([(at, Mark::Query), (n, Mark::QueryEnd)]);
+                } else if is_first_of_list(&tokens, at, n) {
+                    marks.extend([(at, Mark::Element), (n, Mark::ElementEnd)]);
+                }
+            }
+            _ => {}
         }
-        let Some(before) = previous(tokens, open) else { continue };
-        let operation = |n: usize| {
-            [Keyword::UNION, Keyword::INTERSECT, Keyword::EXCEPT]
-                .iter()
-                .any(|word| is_keyword(&tokens[n], *word))
-        };
-        let of_bags = is_keyword(&tokens[before], Keyword::ALL)
-            && previous(tokens, before).is_some_and(operation);
-        if of_bags || !stands_before_expression(&tokens[before]) {
-            continue;
-        }
-        let Some(close) = closing(tokens, open) else { continue };
-        let span = tokens[open].span;
-        let word = |text: &str| at(span, Token::make_keyword(text));
-        let alias = at(span, Token::make_word("*VALUES*", Some('"')));
-        tokens.splice(close..close, [at(span, Token::RParen), word("AS"), alias]);
-        let select = [word("SELECT"), at(span, Token::Mul), word("FROM")];
-        tokens.splice(open + 1..open + 1, select.into_iter().chain([at(span, Token::LParen)]));
     }
+    if marks.is_empty() {
+        return tokens;
+    }
+    marks.sort_unstable();
+    let mut marks = marks.into_iter().peekable();
+    let mut made = Vec::with_capacity(tokens.len() + 6 * marks.len());
+    for (n, token) in tokens.into_iter().enumerate() {
+        let span = token.span;
+        let word = |text: &str| at(span, Token::make_keyword(text));
+        match marks.next_if(|(at, _)| *at == n).map(|(_, mark)| mark) {
+            Some(Mark::Query) => {
+                made.extend([token, word("SELECT"), at(span, Token::Mul), word("FROM")]);
+                made.push(at(span, Token::LParen));
+            }
+            Some(Mark::QueryEnd) => {
+                let alias = at(span, Token::make_word("*VALUES*", Some('"')));
+                made.extend([at(span, Token::RParen), word("AS"), alias, token]);
+            }
+            Some(Mark::Element) => {
+                made.extend([word("COALESCE"), at(span, Token::LParen), token]);
+            }
+            Some(Mark::ElementEnd) => made.extend([token, at(span, Token::RParen)]),
+            None => made.push(token),
+        }
+    }
+    made
+}
+
+/// Parentheses around the first part of a set operation that are looked through.
+const NESTED_MAX: usize = 16;
+
+/// What is written at a parenthesis.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Mark {
+    Query,
+    QueryEnd,
+    Element,
+    ElementEnd,
+}
+
+/// Whether a query in parentheses is but the first element of a list behind IN.
+fn is_first_of_list(tokens: &[TokenWithSpan], open: usize, close: usize) -> bool {
+    let is = |n: Option<usize>, token: Token| n.is_some_and(|n| tokens[n].token == token);
+    let list = previous(tokens, open).filter(|&n| tokens[n].token == Token::LParen);
+    let word = list.and_then(|list| previous(tokens, list));
+    is(next(tokens, close + 1), Token::Comma)
+        && word.is_some_and(|word| is_keyword(&tokens[word], Keyword::IN))
+        && next(tokens, open + 1).is_some_and(|first| is_keyword(&tokens[first], Keyword::SELECT))
+}
+
+/// Whether what the parenthesis at `open` holds is a query that does not begin with SELECT or WITH: one that
+/// begins with VALUES, or with a query in parentheses that is but a part of it.
+fn is_unusual_query(tokens: &[TokenWithSpan], open: usize) -> bool {
+    let Some(first) = next(tokens, open + 1) else { return false };
+    if is_keyword(&tokens[first], Keyword::VALUES) {
+        return true;
+    }
+    if tokens[first].token != Token::LParen {
+        return false;
+    }
+    let mut word = next(tokens, first + 1);
+    for _ in 0..NESTED_MAX {
+        match word {
+            Some(n) if tokens[n].token == Token::LParen => word = next(tokens, n + 1),
+            _ => break,
+        }
+    }
+    let begins = word.is_some_and(|word| {
+        [Keyword::SELECT, Keyword::WITH, Keyword::VALUES, Keyword::TABLE]
+            .iter()
+            .any(|keyword| is_keyword(&tokens[word], *keyword))
+    });
+    let goes_on = || {
+        let behind = closing(tokens, first).and_then(|close| next(tokens, close + 1));
+        behind.is_some_and(|behind| {
+            [
+                Keyword::UNION,
+                Keyword::INTERSECT,
+                Keyword::EXCEPT,
+                Keyword::ORDER,
+                Keyword::LIMIT,
+                Keyword::OFFSET,
+                Keyword::FETCH,
+            ]
+            .iter()
+            .any(|keyword| is_keyword(&tokens[behind], *keyword))
+        })
+    };
+    begins && goes_on()
+}
+
+/// Whether an expression may follow the token at `before`.
+fn expects_expression(tokens: &[TokenWithSpan], before: usize) -> bool {
+    let operation = |n: usize| {
+        [Keyword::UNION, Keyword::INTERSECT, Keyword::EXCEPT]
+            .iter()
+            .any(|word| is_keyword(&tokens[n], *word))
+    };
+    let of_bags = is_keyword(&tokens[before], Keyword::ALL)
+        && previous(tokens, before).is_some_and(operation);
+    // IS [NOT] DISTINCT FROM.
+    let is_before = |n: usize, keywords: &[Keyword]| {
+        previous(tokens, n).filter(|&n| keywords.iter().any(|word| is_keyword(&tokens[n], *word)))
+    };
+    let distinct_from = is_keyword(&tokens[before], Keyword::FROM)
+        && is_before(before, &[Keyword::DISTINCT])
+            .is_some_and(|n| is_before(n, &[Keyword::IS, Keyword::NOT]).is_some());
+    distinct_from || !of_bags && stands_before_expression(&tokens[before])
 }
 
 fn stands_before_expression(token: &TokenWithSpan) -> bool {
@@ -172,6 +278,11 @@ fn stands_before_expression(token: &TokenWithSpan) -> bool {
                 | Keyword::HAVING
                 | Keyword::SELECT
                 | Keyword::DISTINCT
+                | Keyword::RETURNING
+                | Keyword::CASE
+                | Keyword::LIKE
+                | Keyword::ILIKE
+                | Keyword::IN
                 | Keyword::WHEN
                 | Keyword::THEN
                 | Keyword::ELSE
@@ -181,6 +292,7 @@ fn stands_before_expression(token: &TokenWithSpan) -> bool {
         ),
         Token::Comma
         | Token::LParen
+        | Token::LBracket
         | Token::Eq
         | Token::Neq
         | Token::Lt

@@ -258,7 +258,12 @@ impl Binder<'_> {
         only_listed: bool,
     ) -> Result<Scalar, SqlError> {
         let range = if only_listed { visible } else { exprs.len() };
-        if let Some((column, _)) = exprs[..range].iter().find(|(_, scalar)| *scalar == expr) {
+        // An item whose type is not known yet is one that is, as a key.
+        let same = |scalar: &Scalar| match (scalar, &expr) {
+            (Scalar::Literal(item, ty), Scalar::Literal(key, _)) if ty.is_unknown() => item == key,
+            _ => *scalar == expr,
+        };
+        if let Some((column, _)) = exprs[..range].iter().find(|(_, scalar)| same(scalar)) {
             return Ok(Scalar::Column(column.id, column.ty));
         }
         if only_listed {

@@ -236,15 +236,15 @@ impl Binder<'_> {
             }
             _ => {
                 let (value, at) = args.remove(0);
-                let typed = args.get(1).is_some_and(|(default, _)| !default.ty().is_unknown());
-                if value.ty().is_unknown() && !typed {
+                // With a default, the common type of both, which is text if both are unknown.
+                let with_default = args.len() == 2;
+                if value.ty().is_unknown() && !with_default {
                     return Err(SqlError::new(
                         SqlState::DATATYPE_MISMATCH,
                         "could not determine polymorphic type because input has type unknown",
                     )
                     .at(self.pos(span)));
                 }
-                let value = self.settle_unknown(value)?;
                 let mut ty = value.ty().base();
                 let mut result = vec![value];
                 if let Some((offset, at)) = (!args.is_empty()).then(|| args.remove(0)) {

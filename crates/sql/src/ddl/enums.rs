@@ -229,7 +229,7 @@ pub(super) async fn change(
 }
 
 /// How stored text names an enumeration.
-pub(super) fn stored_name(oid: u32) -> String {
+pub(crate) fn stored_name(oid: u32) -> String {
     format!("\"{}enum {oid}\"", crate::bind::LOCK_MARK)
 }
 

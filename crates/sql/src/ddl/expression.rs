@@ -14,8 +14,8 @@ use sqlparser::ast::{
 };
 
 use super::Ddl;
-use super::deparse::deparse;
 use crate::bind::fold;
+use crate::ir::deparse::deparse;
 use crate::ir::{ColId, RelColumn, Scalar};
 use crate::session::Session;
 use crate::{SqlError, SqlState};

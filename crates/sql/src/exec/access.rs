@@ -23,7 +23,7 @@ const SPANS_MAX: usize = 100_000;
 /// From so many rows on, statistics decide.
 const MANY_ROWS: f64 = 1_000.0;
 /// A row found by its key, against one read in passing.
-const LOOK_UP: f64 = 10.0;
+pub(crate) const LOOK_UP: f64 = 10.0;
 /// The share of a table that a partial index is taken to hold.
 const PARTIAL: f64 = 0.1;
 

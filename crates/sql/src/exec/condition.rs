@@ -116,8 +116,19 @@ impl Condition {
                 }
                 Some(Condition { column, test: Test::any(values) })
             }
+            // What the optimizer makes of `column = true`, and of `column = false`.
+            Expr::Column(name) => Condition::is(column(&name.name)?, true),
+            Expr::Not(inner) => match &**inner {
+                Expr::Column(name) => Condition::is(column(&name.name)?, false),
+                _ => None,
+            },
             _ => None,
         }
+    }
+
+    fn is((column, ty): (usize, PgType), value: bool) -> Option<Condition> {
+        let test = Test::Compare(Comparison::Equal, Datum::Bool(value));
+        (ty == PgType::BOOL).then_some(Condition { column, test })
     }
 
     /// Whether a row with this value passes. Unknown does not.

@@ -278,7 +278,14 @@ fn counts_rows(rel: &Rel) -> bool {
 /// An anti-join keeps no row once the right side has a NULL, whatever it is correlated on; and it must have a
 /// key to find that out by.
 pub(super) fn joins(subquery: &Subquery, negated: bool) -> bool {
-    let keyed = |needle: &Scalar| !needle.is_row_independent();
+    // A query in it that mentions nothing outside is a value by the time the join is made.
+    let keyed = |needle: &Scalar| {
+        needle.any(&mut |node| match node {
+            Scalar::Column(..) | Scalar::Slot(..) => true,
+            Scalar::Subquery(inner) => inner.rel.is_correlated(),
+            _ => false,
+        })
+    };
     match &subquery.kind {
         SubqueryKind::Any { op, needle, .. } if op.name == "=" => {
             keyed(needle) && !(negated && subquery.rel.is_correlated())

@@ -78,6 +78,7 @@ pub use engine::QueryEngine;
 pub use plan::{Planned, plan, plan_rel};
 pub use rows::Rows;
 
+pub(crate) use access::LOOK_UP;
 pub(crate) use collect_agg::collecting;
 pub(crate) use condition::{Comparison, Condition, Test};
 pub(crate) use inits::Computed;

@@ -139,7 +139,7 @@ impl TableScanExec {
             fetch,
             properties: Arc::new(properties),
         };
-        scan.declare_order();
+        scan.declare_order(&[]);
         scan
     }
 
@@ -148,8 +148,17 @@ impl TableScanExec {
         self.reverse
     }
 
-    /// Tells the planner in which order rows come.
-    fn declare_order(&mut self) {
+    /// Tells the planner in which order rows come. The `wanted` order, in which they come, says at which end
+    /// NULLs are to be taken for of columns that have none.
+    fn declare_order(&mut self, wanted: &[PhysicalSortExpr]) {
+        // The planner takes NULLs to be possible everywhere.
+        let wanted_nulls = |nullable: bool, at: usize| {
+            let is_it = |key: &&PhysicalSortExpr| {
+                let column = (&*key.expr as &dyn std::any::Any).downcast_ref::<Column>();
+                column.is_some_and(|column| column.index() == at)
+            };
+            wanted.iter().find(is_it).filter(|_| !nullable).map(|key| key.options.nulls_first)
+        };
         let mut order = Vec::new();
         for (nth, column) in self.index_columns().into_iter().enumerate() {
             if nth < self.access.constant {
@@ -161,7 +170,8 @@ impl TableScanExec {
             }
             let name = self.schema().field(at).name().clone();
             let descending = column.descending != self.reverse;
-            let nulls_first = column.nulls_first != self.reverse;
+            let nulls_first =
+                wanted_nulls(column.nullable, at).unwrap_or(column.nulls_first != self.reverse);
             order.push(PhysicalSortExpr::new(
                 Arc::new(Column::new(&name, at)),
                 SortOptions { descending, nulls_first },
@@ -205,6 +215,12 @@ impl TableScanExec {
                 nulls_first: column.nulls_first(),
             })
             .collect()
+    }
+
+    /// Whether all of the table is read, in the order of its rows.
+    pub(crate) fn reads_all(&self) -> bool {
+        let spans = &self.access.spans;
+        self.access.index.is_none() && spans.len() == 1 && spans[0] == self.table.codec().span()
     }
 
     fn position_of(&self, column: usize) -> Option<usize> {
@@ -326,7 +342,7 @@ impl ExecutionPlan for TableScanExec {
         };
         let mut scan = self.clone();
         scan.reverse = reverse;
-        scan.declare_order();
+        scan.declare_order(order);
         Ok(SortOrderPushdownResult::Exact { inner: Arc::new(scan) })
     }
 

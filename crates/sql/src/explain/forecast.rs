@@ -16,7 +16,8 @@ use base::{Key, KeyRange, NodeId, RangeId};
 use catalog::{Index, Table};
 use kv::{CommitForecast, CommitWay, Footprint, Isolation, Part, Strength, Trips};
 
-use super::node::{Details, scan_id};
+use super::node::Details;
+use super::operator::scan_id;
 use super::places;
 use super::value::Value;
 use crate::SqlError;

@@ -9,15 +9,17 @@
 //! ```
 //!
 //! Nodes of the physical plan are named as PostgreSQL names its own where they do the same, and
-//! expressions show the names of the statement instead of the plan's. There are no statistics yet,
-//! so COSTS shows nothing that would be made up: rows and cost appear when they are known.
+//! expressions show the names of the statement instead of the plan's. COSTS are estimates ([`estimate`]).
 //!
 //! LOCKS and RANGES tell what is known before a run ([`forecast`]); ANALYZE runs the statement, the
 //! session doing just what it does without EXPLAIN, and tells what was counted (`kv::Stats`).
 
+mod estimate;
+mod expr;
 pub(crate) mod forecast;
 mod names;
 mod node;
+mod operator;
 mod places;
 mod value;
 
@@ -33,9 +35,11 @@ use crate::exec::measured::{Actual, Analysis};
 use crate::exec::{ExecContext, plan_rel};
 use crate::ir::{Explain, ExplainFormat, InsertSource, Rel, Statement};
 use crate::point::{Defaults, PointContext, PointPlan, Probe};
+use estimate::{Estimate, Estimates};
 use forecast::{Forecast, Foretold, Wants};
 use names::Names;
-use node::{Details, Node, PointRead, Shown};
+use node::{Details, Figures, Kind, Node};
+use operator::{PointRead, Shown, on_relation, relation};
 use value::{Value, quoted};
 
 /// What is told of a statement.
@@ -46,7 +50,7 @@ pub(crate) struct Report {
     summary: Details,
     format: ExplainFormat,
     /// Of nodes.
-    timing: bool,
+    figures: Figures,
     /// At the end.
     times: bool,
 }
@@ -121,7 +125,7 @@ impl Subject<'_> {
         };
         let mut report = self.report(rel.as_ref(), plan.as_deref(), &foretold);
         let whole = |rows| Actual { rows, loops: 1, startup: execution, total: execution };
-        let writes = top(&self.explain.statement).is_some();
+        let writes = !matches!(self.explain.statement, Statement::Query(_));
         if self.point.is_some() || plan.is_none() {
             report.node.set_actual(whole(run.touched));
         }
@@ -191,7 +195,7 @@ impl Subject<'_> {
             Some(point) => forecast.point(point).await?,
             None => {
                 forecast.add_trips(made);
-                let scans = plan.map(node::scans).unwrap_or_default();
+                let scans = plan.map(operator::scans).unwrap_or_default();
                 forecast.bound(&self.explain.statement, &scans, self.defaults).await?;
             }
         }
@@ -205,9 +209,10 @@ impl Subject<'_> {
         foretold: &Foretold,
     ) -> Report {
         let names = rel.map(Names::of).unwrap_or_default();
-        let top = top(&self.explain.statement);
         let shown = Shown {
             names: &names,
+            estimates: Estimates { statistics: self.exec.engine.statistics(), names: &names },
+            catalog: self.cx.catalog,
             explain: self.explain,
             scans: &foretold.scans,
             locks: &foretold.locks,
@@ -215,26 +220,43 @@ impl Subject<'_> {
         let mut node = match plan {
             Some(plan) => {
                 let read = self.point.and_then(point_read);
-                let point = read.and_then(|read| node::of_point(plan, &read));
-                point.unwrap_or_else(|| node::of(plan, &shown))
+                let point = read.and_then(|read| operator::of_point(plan, &read, &shown));
+                point.unwrap_or_else(|| operator::of(plan, &shown))
             }
-            None => Node::leaf("Result"),
+            None => given(&self.explain.statement),
         };
         if self.point.is_some() {
             node.innermost().details.extend(foretold.point_scan.iter().cloned());
         }
-        if let Some(top) = top {
-            node = Node::over(top, node);
+        if let Some((kind, returns)) = write(&self.explain.statement, &shown) {
+            let estimate = node.estimate.written(returns);
+            node = Node::over(kind, estimate, node);
             node.details.extend(foretold.locks.iter().cloned());
         }
         Report {
             node,
             summary: Vec::new(),
             format: self.explain.format,
-            timing: self.explain.timing,
+            figures: Figures { costs: self.explain.costs, timing: self.explain.timing },
             times: self.explain.summary.unwrap_or(self.explain.analyze),
         }
     }
+}
+
+/// The rows that an INSERT names itself.
+fn given(statement: &Statement) -> Node {
+    let rows = match statement {
+        Statement::Insert(insert) => match &insert.source {
+            InsertSource::Values(rows) => rows.len(),
+            InsertSource::Query(_) | InsertSource::Default => 1,
+        },
+        _ => 1,
+    };
+    let kind = match rows {
+        1 => Kind::plain("Result"),
+        _ => operator::values(),
+    };
+    Node::leaf(kind, Estimate::given(rows))
 }
 
 /// How a point plan finds its rows.
@@ -261,17 +283,26 @@ fn point_read(plan: &PointPlan) -> Option<PointRead> {
     })
 }
 
-/// The write at the top, if it is one.
-fn top(statement: &Statement) -> Option<String> {
-    match statement {
-        Statement::Insert(insert) => Some(format!("Insert on {}", insert.table.name)),
-        Statement::Update(update) => Some(format!("Update on {}", update.target.table.name)),
-        Statement::Delete(delete) => Some(format!("Delete on {}", delete.target.table.name)),
+/// The write at the top, if it is one, and whether it returns rows.
+fn write(statement: &Statement, shown: &Shown<'_>) -> Option<(Kind, bool)> {
+    let (operation, table, alias, returning) = match statement {
+        Statement::Insert(insert) => {
+            ("Insert", &insert.table, insert.table.name.as_str(), &insert.returning)
+        }
+        Statement::Update(update) => {
+            ("Update", &update.target.table, &*update.target.alias, &update.returning)
+        }
+        Statement::Delete(delete) => {
+            ("Delete", &delete.target.table, &*delete.target.alias, &delete.returning)
+        }
         Statement::Query(_)
         | Statement::With(_)
         | Statement::Explain(_)
-        | Statement::Utility(_) => None,
-    }
+        | Statement::Utility(_) => return None,
+    };
+    let title = format!("{operation} on {}", relation(table, alias, shown));
+    let kind = Kind::titled("ModifyTable", title).with("Operation", operation);
+    Some((on_relation(kind, table, alias, shown), returning.is_some()))
 }
 
 impl Report {
@@ -296,7 +327,7 @@ impl Report {
         match self.format {
             ExplainFormat::Text => {
                 let mut lines = Vec::new();
-                self.node.text(0, self.timing, &mut lines);
+                self.node.text(0, self.figures, &mut lines);
                 for (key, value) in &self.summary {
                     value.lines(key, 0, &mut lines);
                 }
@@ -304,7 +335,7 @@ impl Report {
             }
             ExplainFormat::Json => {
                 let mut text = String::from("[\n  {\n    \"Plan\": ");
-                self.node.json(4, self.timing, &mut text);
+                self.node.json(4, None, self.figures, &mut text);
                 let fields = self.summary.iter().flat_map(|(key, value)| value.fields(key));
                 for (key, value) in fields {
                     text.push_str(&format!(",\n    {}: {value}", quoted(&key)));

@@ -10,6 +10,8 @@ pub(crate) enum Value {
     Text(String),
     /// Several texts: a line each.
     List(Vec<String>),
+    /// Several texts in one line.
+    Keys(Vec<String>),
     Number(u64),
     Millis(Duration),
     /// How many round trips; `false`: as far as can be told.
@@ -27,6 +29,7 @@ impl Value {
         match self {
             Value::Text(text) => line(text),
             Value::List(texts) => texts.iter().for_each(|text| line(text)),
+            Value::Keys(texts) => line(&texts.join(", ")),
             Value::Number(number) => line(&number.to_string()),
             Value::Millis(duration) => line(&format!("{:.3} ms", millis(*duration))),
             Value::Trips(trips, certain) => {
@@ -47,7 +50,7 @@ impl Value {
         let one = |value: String| vec![(key.to_owned(), value)];
         match self {
             Value::Text(text) => one(quoted(text)),
-            Value::List(texts) => {
+            Value::List(texts) | Value::Keys(texts) => {
                 let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
                 one(format!("[{}]", texts.join(", ")))
             }

@@ -10,6 +10,7 @@
 //! Nothing here knows sqlparser's expressions or DataFusion.
 
 mod catalog_view;
+pub(crate) mod deparse;
 mod eval;
 mod fold;
 mod func;

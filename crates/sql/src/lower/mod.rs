@@ -27,6 +27,8 @@ mod sorted_input;
 mod udf;
 mod window;
 
+pub(crate) use udf::RowFunction;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -248,9 +248,13 @@ impl Lowerer<'_> {
                 self.in_subquery(needle, column, &subquery.rel, !negated)
             }
             SubqueryKind::Any { .. } | SubqueryKind::All { .. } => {
+                self.correlated = true;
                 Err(SqlError::unsupported("a correlated ANY or ALL other than = ANY"))
             }
-            SubqueryKind::Array => Err(SqlError::unsupported("a correlated ARRAY(…)")),
+            SubqueryKind::Array => {
+                self.correlated = true;
+                Err(SqlError::unsupported("a correlated ARRAY(…)"))
+            }
         }
     }
 

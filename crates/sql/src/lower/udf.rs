@@ -27,6 +27,13 @@ pub(crate) struct RowFunction {
     signature: Signature,
 }
 
+impl RowFunction {
+    /// The expression, over slots: one for each argument.
+    pub(crate) fn scalar(&self) -> &Scalar {
+        &self.scalar
+    }
+}
+
 impl PartialEq for RowFunction {
     fn eq(&self, other: &Self) -> bool {
         self.scalar == other.scalar && self.args == other.args
@@ -77,12 +84,17 @@ impl ScalarUDFImpl for RowFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = arrays(&args)?;
+        // What has no type is NULL: the optimizer finds out so what a condition makes of it.
+        let datum = |array: &ArrayRef, at: usize, ty: PgType| match array.data_type() {
+            DataType::Null => Datum::Null,
+            _ => arrow_bridge::datum_at(array, at, ty),
+        };
         let mut out = arrow_bridge::ColumnBuilder::new(self.scalar.ty(), args.number_rows);
         let mut row = Vec::with_capacity(self.args.len());
         for at in 0..args.number_rows {
             row.clear();
             for (array, ty) in arrays.iter().zip(&self.args) {
-                row.push(arrow_bridge::datum_at(array, at, *ty));
+                row.push(datum(array, at, *ty));
             }
             out.push(&eval(&self.scalar, &self.env, &row, &self.params)?);
         }

@@ -151,8 +151,12 @@ impl Sample {
         if values.is_empty() {
             return none;
         }
-        let bytes: usize = values.iter().map(|(value, _)| value.size()).sum();
-        none.width = u32::try_from(bytes / values.len()).unwrap_or(u32::MAX);
+        none.width = u32::try_from(ty.len()).unwrap_or_else(|_| {
+            // Of variable length: with the byte that tells it.
+            let own = |value: &Datum| value.size() - std::mem::size_of::<Datum>() + 1;
+            let bytes: usize = values.iter().map(|(value, _)| own(value)).sum();
+            u32::try_from(bytes / values.len()).unwrap_or(u32::MAX)
+        });
         if !catalog::is_indexable(ty) {
             none.distinct = -1.0;
             return none;

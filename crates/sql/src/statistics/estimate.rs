@@ -31,6 +31,8 @@ struct Column {
     distinct: f64,
     common: Vec<(Datum, f64)>,
     bounds: Vec<Datum>,
+    /// Average bytes of a value.
+    width: u64,
 }
 
 impl TableEstimates {
@@ -50,7 +52,8 @@ impl TableEstimates {
             if let (Some(common), Some(bounds)) = (common, bounds) {
                 let distinct = distinct(column, known.rows);
                 let null_share = f64::from(column.null_share);
-                columns.insert(position, Column { null_share, distinct, common, bounds });
+                let width = u64::from(column.width);
+                columns.insert(position, Column { null_share, distinct, common, bounds, width });
             }
         }
         TableEstimates { known, columns }
@@ -74,6 +77,11 @@ impl TableEstimates {
     /// How many values a column has; nothing if that is not known.
     pub(crate) fn distinct(&self, position: usize) -> Option<f64> {
         self.columns.get(&position).map(|column| column.distinct)
+    }
+
+    /// Average bytes of a column's values.
+    pub(crate) fn width(&self, position: usize) -> Option<u64> {
+        self.columns.get(&position).map(|column| column.width)
     }
 
     fn share(&self, position: usize, tests: &[&Test]) -> f64 {
@@ -106,6 +114,11 @@ impl TableEstimates {
         }
         share.clamp(0.0, 1.0)
     }
+}
+
+/// Rows of so many for which all conditions hold, of whose columns nothing is known.
+pub(crate) fn unknown_rows<'c>(rows: f64, conditions: impl Iterator<Item = &'c Condition>) -> f64 {
+    rows * conditions.map(|condition| unknown(&condition.test)).product::<f64>()
 }
 
 /// The share of a test on a column of which nothing is known.

@@ -24,7 +24,7 @@ fn engines() -> (Arc<Engine>, Arc<Engine>) {
 
 /// The first line of a plan that reads a table.
 async fn scan_of(session: &mut Session, query: &str) -> String {
-    let plan = run(session, &format!("EXPLAIN {query}")).await;
+    let plan = run(session, &format!("EXPLAIN (COSTS OFF) {query}")).await;
     let line = plan.lines().find(|line| line.contains("Scan"));
     line.unwrap_or_else(|| panic!("no scan: {plan}")).trim_start_matches([' ', '-', '>']).to_owned()
 }
@@ -171,11 +171,14 @@ const SHOP: &str = "
     INSERT INTO orders SELECT g, g % 500 + 1, g % 100 FROM generate_series(1, 3000) g;
     INSERT INTO line SELECT g, g % 3000 + 1, g % 50 FROM generate_series(1, 9000) g";
 
-/// The tables of a plan, in the order of its lines.
+/// The tables of a plan of hash joins, in the order in which they are read: the side below `Hash` first.
 async fn tables_of(session: &mut Session, query: &str) -> Vec<String> {
-    let plan = run(session, &format!("EXPLAIN {query}")).await;
+    let plan = run(session, &format!("EXPLAIN (COSTS OFF) {query}")).await;
     let scans = plan.lines().filter_map(|line| line.split_once("Scan")?.1.split_once(" on "));
-    scans.map(|(_, table)| table.split_whitespace().next().expect("a name").to_owned()).collect()
+    let table = |(_, table): (&str, &str)| table.split_whitespace().next().map(str::to_owned);
+    let mut tables: Vec<String> = scans.filter_map(table).collect();
+    tables.reverse();
+    tables
 }
 
 #[tokio::test]

@@ -127,7 +127,9 @@ impl Pair {
             tally.refused += usize::from(matches!(answers.0, Answer::Error(..)));
             return;
         };
-        if let Some(reason) = known::reason(&difference, &answers.0, &answers.1, statement.risky) {
+        if let Some(reason) =
+            known::reason(&difference, &answers.0, &answers.1, &sql, statement.risky)
+        {
             *tally.meant.entry(reason).or_default() += 1;
             return;
         }
@@ -155,7 +157,7 @@ impl Pair {
                 } else {
                     let (answers, differs) = this.judge(&sql, statement, false).await;
                     differs.as_ref() == Some(difference)
-                        && known::reason(difference, &answers.0, &answers.1, statement.risky)
+                        && known::reason(difference, &answers.0, &answers.1, &sql, statement.risky)
                             .is_none()
                 };
                 *pair.lock() = held;

@@ -9,8 +9,12 @@ use crate::ir::Scalar;
 use crate::sysviews::quote;
 
 /// The text; `None` for expressions of forms that are not printed here.
-pub(super) fn deparse(scalar: &Scalar, columns: &[Column], env: &EvalEnv) -> Option<String> {
-    let printer = Printer { columns, env };
+pub(crate) fn deparse(scalar: &Scalar, columns: &[Column], env: &EvalEnv) -> Option<String> {
+    let names = |scalar: &Scalar| match scalar {
+        Scalar::Column(id, _) => Some(quote(&columns.get(usize::try_from(id.0).ok()?)?.name)),
+        _ => None,
+    };
+    let printer = Printer { names: &names, env };
     match scalar {
         // A conversion that the place demands goes without saying.
         Scalar::Cast { cast, arg, .. } if !cast.explicit => printer.print(arg),
@@ -22,16 +26,19 @@ pub(super) fn deparse(scalar: &Scalar, columns: &[Column], env: &EvalEnv) -> Opt
     }
 }
 
-struct Printer<'a> {
-    columns: &'a [Column],
-    env: &'a EvalEnv,
+/// Prints expressions over named values.
+pub(crate) struct Printer<'a> {
+    /// What columns and slots are called.
+    pub(crate) names: &'a dyn Fn(&Scalar) -> Option<String>,
+    pub(crate) env: &'a EvalEnv,
 }
 
 impl Printer<'_> {
-    fn print(&self, scalar: &Scalar) -> Option<String> {
+    /// The text; `None` for expressions of forms that are not printed here.
+    pub(crate) fn print(&self, scalar: &Scalar) -> Option<String> {
         Some(match scalar {
             Scalar::Literal(datum, ty) => self.literal(datum, *ty)?,
-            Scalar::Column(id, _) => quote(&self.columns.get(usize::try_from(id.0).ok()?)?.name),
+            Scalar::Column(..) | Scalar::Slot(..) => (self.names)(scalar)?,
             Scalar::Call { func, args, .. } => self.call(func.name, args)?,
             Scalar::Cast { cast, arg, ty } => {
                 if ty.id == TypeId::Regclass && matches!(**arg, Scalar::Literal(..)) {
@@ -41,7 +48,7 @@ impl Printer<'_> {
                 let ty = if cast.explicit { *ty } else { ty.base() };
                 let name = match ty.enum_oid() {
                     Some(_) if ty.array => return None,
-                    Some(oid) => super::enums::stored_name(oid),
+                    Some(oid) => crate::ddl::stored_name(oid),
                     None => format_type(ty),
                 };
                 format!("({})::{name}", self.print(arg)?)
@@ -74,6 +81,17 @@ impl Printer<'_> {
                 }
                 format!("{out} ELSE {} END", self.print(otherwise)?)
             }
+            Scalar::Quantified { op, needle, array, all } => {
+                let which = if *all { "ALL" } else { "ANY" };
+                format!("({} {} {which} ({}))", self.print(needle)?, op.name, self.print(array)?)
+            }
+            Scalar::Extreme { op, args, .. } => {
+                let name = if op.name == ">" { "GREATEST" } else { "LEAST" };
+                format!("{name}({})", self.list(args, ", ")?)
+            }
+            Scalar::NullIf { args, .. } => {
+                format!("NULLIF({}, {})", self.print(&args.0)?, self.print(&args.1)?)
+            }
             Scalar::Coalesce(args, _) => format!("COALESCE({})", self.list(args, ", ")?),
             Scalar::Array(items, _) if !items.is_empty() => {
                 format!("ARRAY[{}]", self.list(items, ", ")?)
@@ -101,7 +119,7 @@ impl Printer<'_> {
 
     fn literal(&self, datum: &Datum, ty: PgType) -> Option<String> {
         if let Some(oid) = ty.enum_oid() {
-            let name = super::enums::stored_name(oid);
+            let name = crate::ddl::stored_name(oid);
             return match datum {
                 Datum::Null if !ty.array => Some(format!("NULL::{name}")),
                 Datum::Int8(value) => Some(format!("({value})::{name}")),
