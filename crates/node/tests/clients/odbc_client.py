@@ -10,6 +10,8 @@ from common import DATABASE, HOST, PORT, USER, check, finish
 
 DRIVER = os.environ.get("ODBC_DRIVER", "/usr/lib/x86_64-linux-gnu/odbc/psqlodbcw.so")
 PLACE = f"DRIVER={DRIVER};SERVER={HOST};PORT={PORT};DATABASE={DATABASE};UID={USER};"
+if "PGSSLMODE" in os.environ:
+    PLACE += f"SSLmode={os.environ['PGSSLMODE']};PWD={os.environ['PGPASSWORD']};"
 
 
 def statements(connection):

@@ -1,4 +1,5 @@
-//! Clients as people use them: each a program in its own language under `clients/`, against a real node.
+//! Clients as people use them: each a program in its own language under `clients/`, against a real node, one
+//! that is insecure and one that is secure.
 //!
 //! `.ci/setup.sh clients` installs what they need: Debian's packages, and a Python environment and Node
 //! modules under `~/.cache/conclave/clients`. Where something is missing a test says so and is skipped; in
@@ -9,6 +10,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use crate::support::Cluster;
+use crate::support::secure::{PASSWORD, give_password, make_certs};
 use tokio::process::Command;
 
 const SCRIPTS: &str = "tests/clients";
@@ -53,13 +55,59 @@ async fn postgres_program(name: &str) -> Option<PathBuf> {
     None
 }
 
-fn on_node(mut command: Command, cluster: &Cluster) -> Command {
+/// A node, and how clients get in.
+struct Server {
+    cluster: Cluster,
+    settings: Vec<(&'static str, String)>,
+    _certs: Option<tempfile::TempDir>,
+}
+
+/// How a client of a secure node says who it is. The server proves who it is to all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Password,
+    Certificate,
+}
+
+impl Server {
+    fn insecure() -> Server {
+        Server { cluster: Cluster::single(&[]), settings: Vec::new(), _certs: None }
+    }
+
+    async fn secure(proof: Proof) -> Server {
+        let certs = tempfile::tempdir().expect("a folder");
+        make_certs(certs.path(), &["conclave"]);
+        let cluster = Cluster::single_secure(certs.path().to_str().expect("UTF-8"));
+        give_password(&cluster, certs.path()).await;
+        let file = |name: &str| certs.path().join(name).to_str().expect("UTF-8").to_owned();
+        let mut settings = vec![
+            ("PGSSLMODE", "verify-full".to_owned()),
+            ("PGSSLROOTCERT", file("ca.crt")),
+            ("NODE_EXTRA_CA_CERTS", file("ca.crt")),
+        ];
+        match proof {
+            Proof::Password => settings.push(("PGPASSWORD", PASSWORD.to_owned())),
+            Proof::Certificate => settings.extend([
+                ("PGSSLCERT", file("client.conclave.crt")),
+                ("PGSSLKEY", file("client.conclave.key")),
+            ]),
+        }
+        Server { cluster, settings, _certs: Some(certs) }
+    }
+
+    async fn both(proof: Proof) -> [Server; 2] {
+        [Server::insecure(), Server::secure(proof).await]
+    }
+}
+
+fn on_node(mut command: Command, server: &Server) -> Command {
     command
         .env("PGHOST", "127.0.0.1")
-        .env("PGPORT", cluster.nodes[0].ports.sql.to_string())
+        .env("PGPORT", server.cluster.nodes[0].ports.sql.to_string())
         .env("PGUSER", "conclave")
         .env("PGDATABASE", "conclave")
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(server.settings.iter().map(|(name, value)| (*name, value)))
         .current_dir(SCRIPTS)
         .stdin(Stdio::null())
         .kill_on_drop(true);
@@ -67,8 +115,8 @@ fn on_node(mut command: Command, cluster: &Cluster) -> Command {
 }
 
 /// Runs a program to its end, which must be a good one.
-async fn output_of(command: Command, cluster: &Cluster) -> Output {
-    let mut command = on_node(command, cluster);
+async fn output_of(command: Command, server: &Server) -> Output {
+    let mut command = on_node(command, server);
     let shown = format!("{command:?}");
     let run = tokio::time::timeout(PATIENCE, command.output()).await.expect("the program ends");
     let output = run.expect("the program starts");
@@ -79,9 +127,9 @@ async fn output_of(command: Command, cluster: &Cluster) -> Output {
 }
 
 /// Runs a script that says `all is well` at its end.
-async fn run(mut command: Command, script: &str, cluster: &Cluster) -> String {
+async fn run(mut command: Command, script: &str, server: &Server) -> String {
     command.arg(script);
-    let output = output_of(command, cluster).await;
+    let output = output_of(command, server).await;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.ends_with("all is well\n"), "{said}");
     said
@@ -89,8 +137,9 @@ async fn run(mut command: Command, script: &str, cluster: &Cluster) -> String {
 
 async fn run_python(script: &str) {
     let Some(python) = python() else { return };
-    let cluster = Cluster::single(&[]);
-    run(Command::new(python), script, &cluster).await;
+    for server in Server::both(Proof::Password).await {
+        run(Command::new(&python), script, &server).await;
+    }
 }
 
 #[tokio::test]
@@ -124,10 +173,11 @@ async fn odbc_works() {
     let find = Command::new("find").args([ODBC_DRIVERS, "-name", "psqlodbcw.so"]).output().await;
     let found = find.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     let Some(driver) = found.lines().next() else { return skip("psqlodbcw.so") };
-    let cluster = Cluster::single(&[]);
-    let mut command = Command::new(python);
-    command.env("ODBC_DRIVER", driver);
-    run(command, "odbc_client.py", &cluster).await;
+    for server in Server::both(Proof::Password).await {
+        let mut command = Command::new(&python);
+        command.env("ODBC_DRIVER", driver);
+        run(command, "odbc_client.py", &server).await;
+    }
 }
 
 #[tokio::test]
@@ -139,31 +189,33 @@ async fn node_postgres_sequelize_and_knex_work() {
     if Command::new("node").arg("--version").output().await.is_err() {
         return skip("node");
     }
-    let cluster = Cluster::single(&[]);
-    let mut command = Command::new("node");
-    command.env("NODE_CLIENTS", modules);
-    run(command, "node_client.mjs", &cluster).await;
+    for server in Server::both(Proof::Password).await {
+        let mut command = Command::new("node");
+        command.env("NODE_CLIENTS", &modules);
+        run(command, "node_client.mjs", &server).await;
+    }
 }
 
 /// What psql's `\d` and its kin print is what they print of PostgreSQL 15.
 #[tokio::test]
 async fn psql_describes_everything() {
     let Some(psql) = postgres_program("psql").await else { return };
-    let cluster = Cluster::single(&[]);
-    let mut setup = Command::new(&psql);
-    setup.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "schema.sql"]);
-    output_of(setup, &cluster).await;
-    let mut describe = Command::new(&psql);
-    describe.args(["-X", "-q", "-a", "-P", "pager=off", "-f", "psql.sql"]);
-    let output = output_of(describe, &cluster).await;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
     let want = std::fs::read_to_string(Path::new(SCRIPTS).join("psql.out")).expect("psql.out");
-    for (n, (said, want)) in said.lines().zip(want.lines()).enumerate() {
-        assert_eq!(said, want, "line {} of psql.out\n{complained}", n + 1);
+    for server in Server::both(Proof::Certificate).await {
+        let mut setup = Command::new(&psql);
+        setup.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "schema.sql"]);
+        output_of(setup, &server).await;
+        let mut describe = Command::new(&psql);
+        describe.args(["-X", "-q", "-a", "-P", "pager=off", "-f", "psql.sql"]);
+        let output = output_of(describe, &server).await;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let complained = String::from_utf8_lossy(&output.stderr);
+        for (n, (said, want)) in said.lines().zip(want.lines()).enumerate() {
+            assert_eq!(said, want, "line {} of psql.out\n{complained}", n + 1);
+        }
+        assert_eq!(said.lines().count(), want.lines().count(), "lines\n{complained}");
+        assert_eq!(complained, "");
     }
-    assert_eq!(said.lines().count(), want.lines().count(), "lines\n{complained}");
-    assert_eq!(complained, "");
 }
 
 /// A dump read back gives the same dump.
@@ -174,15 +226,14 @@ async fn pg_dump_is_read_back() {
     else {
         return;
     };
-    let clusters = [Cluster::single(&[]), Cluster::single(&[])];
-    let [first, second] = &clusters;
+    let [first, second] = &Server::both(Proof::Certificate).await;
     let mut setup = Command::new(&psql);
     setup.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "schema.sql", "-f", "data.sql"]);
     output_of(setup, first).await;
-    let dump = |cluster| {
+    let dump = |server| {
         let command = Command::new(&pg_dump);
         async move {
-            let output = output_of(command, cluster).await;
+            let output = output_of(command, server).await;
             let text = String::from_utf8(output.stdout).expect("a dump is text");
             // A random word that psql takes back.
             let plain =
@@ -190,7 +241,7 @@ async fn pg_dump_is_read_back() {
             text.lines().filter(plain).collect::<Vec<_>>().join("\n")
         }
     };
-    let restore = async |dumped: &str, to: &Cluster| {
+    let restore = async |dumped: &str, to: &Server| {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), dumped).expect("a file");
         let mut restore = Command::new(&psql);
@@ -206,16 +257,17 @@ async fn pg_dump_is_read_back() {
 #[tokio::test]
 async fn pgbench_runs_in_every_protocol() {
     let Some(pgbench) = postgres_program("pgbench").await else { return };
-    let cluster = Cluster::single(&[]);
-    let mut init = Command::new(&pgbench);
-    init.args(["-i", "-q", "-s", "1"]);
-    output_of(init, &cluster).await;
-    for protocol in ["simple", "extended", "prepared"] {
-        let mut bench = Command::new(&pgbench);
-        bench.args(["-n", "-c", "2", "-t", "20", "-M", protocol]);
-        let output = output_of(bench, &cluster).await;
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(said.contains("number of transactions actually processed: 40/40"), "{said}");
+    for server in Server::both(Proof::Password).await {
+        let mut init = Command::new(&pgbench);
+        init.args(["-i", "-q", "-s", "1"]);
+        output_of(init, &server).await;
+        for protocol in ["simple", "extended", "prepared"] {
+            let mut bench = Command::new(&pgbench);
+            bench.args(["-n", "-c", "2", "-t", "20", "-M", protocol]);
+            let output = output_of(bench, &server).await;
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(said.contains("number of transactions actually processed: 40/40"), "{said}");
+        }
     }
 }
 
@@ -224,8 +276,8 @@ async fn pgbench_runs_in_every_protocol() {
 #[tokio::test]
 async fn metadata_of_a_thousand_tables_is_quick() {
     let Some(python) = python() else { return };
-    let cluster = Cluster::single(&[]);
-    let said = run(Command::new(python), "metadata.py", &cluster).await;
+    let server = Server::insecure();
+    let said = run(Command::new(python), "metadata.py", &server).await;
     println!("{said}");
     for line in said.lines().filter(|line| line.ends_with(" ms")) {
         let millis = line.split(' ').rev().nth(1).and_then(|number| number.parse::<f64>().ok());

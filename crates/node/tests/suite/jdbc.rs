@@ -7,12 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::Cluster;
+use crate::support::secure::{PASSWORD, give_password, make_certs};
 
 const DRIVER: &str = "/usr/share/java/postgresql.jar";
 const PROGRAM: &str = "tests/jdbc/RoundTrip.java";
 
 /// Runs the program against the second of three nodes; `None` where there is no Java.
-async fn run(cluster: &Cluster, more: &[&str]) -> Option<()> {
+async fn run(cluster: &Cluster, settings: &str, more: &[&str]) -> Option<()> {
     if !Path::new(DRIVER).exists() {
         let required = std::env::var("CONCLAVE_CLIENTS").is_ok_and(|value| value == "required");
         assert!(!required, "{DRIVER} is not installed");
@@ -20,8 +21,8 @@ async fn run(cluster: &Cluster, more: &[&str]) -> Option<()> {
         return None;
     }
     let second = &cluster.nodes[1];
-    second.connect().await;
-    let url = format!("jdbc:postgresql://127.0.0.1:{}/conclave?user=conclave", second.ports.sql);
+    let port = second.ports.sql;
+    let url = format!("jdbc:postgresql://127.0.0.1:{port}/conclave?user=conclave{settings}");
     let mut java = tokio::process::Command::new("java");
     java.args(["-cp", DRIVER, PROGRAM, &url]).args(more).kill_on_drop(true);
     let run = tokio::time::timeout(Duration::from_secs(240), java.output()).await;
@@ -42,7 +43,8 @@ async fn run(cluster: &Cluster, more: &[&str]) -> Option<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_jdbc_driver_works_on_any_node() {
     let cluster = Cluster::start(3, &[]).await;
-    if run(&cluster, &[]).await.is_none() {
+    cluster.nodes[1].connect().await;
+    if run(&cluster, "", &[]).await.is_none() {
         return;
     }
     // What it left behind is on the other nodes as well.
@@ -55,5 +57,17 @@ async fn the_jdbc_driver_works_on_any_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_jdbc_driver_lists_keys_and_indexes() {
     let cluster = Cluster::start(3, &[]).await;
-    run(&cluster, &["keys"]).await;
+    cluster.nodes[1].connect().await;
+    run(&cluster, "", &["keys"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_jdbc_driver_works_over_tls() {
+    let certs = tempfile::tempdir().expect("a folder");
+    make_certs(certs.path(), &["conclave"]);
+    let folder = certs.path().to_str().expect("UTF-8");
+    let cluster = Cluster::secure(3, folder).await;
+    give_password(&cluster, certs.path()).await;
+    let settings = format!("&password={PASSWORD}&sslmode=verify-full&sslrootcert={folder}/ca.crt");
+    run(&cluster, &settings, &["keys"]).await;
 }

@@ -3,39 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::secure::{connect, make_certs};
 use crate::support::{Cluster, conclave, eventually};
 use tokio_postgres::Client;
 use workload::Connector;
-
-/// Makes an authority, a node's certificate and some users'.
-fn make_certs(dir: &Path, users: &[&str]) {
-    let dir = dir.to_str().expect("UTF-8");
-    let made = |args: &[&str]| {
-        let args = [&["cert"], args, &["--certs-dir", dir]].concat();
-        let output = conclave(&args);
-        assert!(output.success, "{args:?}: {}", output.text);
-    };
-    made(&["ca"]);
-    made(&["node"]);
-    for user in users {
-        made(&["client", user]);
-    }
-}
-
-async fn connect(
-    cluster: &Cluster,
-    certs: &Path,
-    user: &str,
-    password: Option<&str>,
-) -> Result<Client, tokio_postgres::Error> {
-    let connector = Connector::secure(certs, user).expect("certificates");
-    let password = password.map_or_else(String::new, |password| format!(" password={password}"));
-    let url = format!(
-        "host=localhost hostaddr=127.0.0.1 port={} user={user} dbname=conclave{password}",
-        cluster.nodes[0].ports.sql
-    );
-    connector.connect(&url).await
-}
 
 fn code(outcome: Result<Client, tokio_postgres::Error>) -> String {
     let Err(error) = outcome else { panic!("it got in") };

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod secure;
 pub(crate) mod slt;
 
 use std::future::Future;
@@ -214,6 +215,16 @@ impl Cluster {
     pub(crate) fn single(flags: &[&str]) -> Cluster {
         let mut cluster = Cluster::prepare(1, flags);
         cluster.nodes[0].join = None;
+        cluster.nodes[0].spawn();
+        cluster.nodes[0].wait_ready();
+        cluster
+    }
+
+    /// One node, secure: with certificates from this folder.
+    pub(crate) fn single_secure(certs: &str) -> Cluster {
+        let mut cluster = Cluster::prepare(1, &[]);
+        cluster.nodes[0].join = None;
+        cluster.nodes[0].certs = Some(certs.to_owned());
         cluster.nodes[0].spawn();
         cluster.nodes[0].wait_ready();
         cluster
