@@ -145,10 +145,11 @@ fn queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 let Some(at) = open.pop() else { return tokens };
                 let expected =
                     previous(&tokens, at).is_some_and(|before| expects_expression(&tokens, before));
+                if is_first_of_list(&tokens, at, n) {
+                    marks.extend([(at, Mark::Element), (n, Mark::ElementEnd)]);
+                }
                 if expected && is_unusual_query(&tokens, at) {
                     marks.extend([(at, Mark::Query), (n, Mark::QueryEnd)]);
-                } else if is_first_of_list(&tokens, at, n) {
-                    marks.extend([(at, Mark::Element), (n, Mark::ElementEnd)]);
                 }
             }
             _ => {}
@@ -163,21 +164,24 @@ fn queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     for (n, token) in tokens.into_iter().enumerate() {
         let span = token.span;
         let word = |text: &str| at(span, Token::make_keyword(text));
-        match marks.next_if(|(at, _)| *at == n).map(|(_, mark)| mark) {
-            Some(Mark::Query) => {
-                made.extend([token, word("SELECT"), at(span, Token::Mul), word("FROM")]);
-                made.push(at(span, Token::LParen));
+        let (mut before, mut behind) = (Vec::new(), Vec::new());
+        while let Some((_, mark)) = marks.next_if(|(at, _)| *at == n) {
+            match mark {
+                Mark::Element => before.extend([word("COALESCE"), at(span, Token::LParen)]),
+                Mark::Query => {
+                    behind.extend([word("SELECT"), at(span, Token::Mul), word("FROM")]);
+                    behind.push(at(span, Token::LParen));
+                }
+                Mark::QueryEnd => {
+                    let alias = at(span, Token::make_word("*VALUES*", Some('"')));
+                    before.extend([at(span, Token::RParen), word("AS"), alias]);
+                }
+                Mark::ElementEnd => behind.push(at(span, Token::RParen)),
             }
-            Some(Mark::QueryEnd) => {
-                let alias = at(span, Token::make_word("*VALUES*", Some('"')));
-                made.extend([at(span, Token::RParen), word("AS"), alias, token]);
-            }
-            Some(Mark::Element) => {
-                made.extend([word("COALESCE"), at(span, Token::LParen), token]);
-            }
-            Some(Mark::ElementEnd) => made.extend([token, at(span, Token::RParen)]),
-            None => made.push(token),
         }
+        made.extend(before);
+        made.push(token);
+        made.extend(behind);
     }
     made
 }
@@ -201,7 +205,13 @@ fn is_first_of_list(tokens: &[TokenWithSpan], open: usize, close: usize) -> bool
     let word = list.and_then(|list| previous(tokens, list));
     is(next(tokens, close + 1), Token::Comma)
         && word.is_some_and(|word| is_keyword(&tokens[word], Keyword::IN))
-        && next(tokens, open + 1).is_some_and(|first| is_keyword(&tokens[first], Keyword::SELECT))
+        && next(tokens, open + 1).is_some_and(|first| begins_query(&tokens[first]))
+}
+
+fn begins_query(token: &TokenWithSpan) -> bool {
+    [Keyword::SELECT, Keyword::WITH, Keyword::VALUES, Keyword::TABLE]
+        .iter()
+        .any(|keyword| is_keyword(token, *keyword))
 }
 
 /// Whether what the parenthesis at `open` holds is a query that does not begin with SELECT or WITH: one that
@@ -221,11 +231,7 @@ fn is_unusual_query(tokens: &[TokenWithSpan], open: usize) -> bool {
             _ => break,
         }
     }
-    let begins = word.is_some_and(|word| {
-        [Keyword::SELECT, Keyword::WITH, Keyword::VALUES, Keyword::TABLE]
-            .iter()
-            .any(|keyword| is_keyword(&tokens[word], *keyword))
-    });
+    let begins = word.is_some_and(|word| begins_query(&tokens[word]));
     let goes_on = || {
         let behind = closing(tokens, first).and_then(|close| next(tokens, close + 1));
         behind.is_some_and(|behind| {
@@ -276,6 +282,7 @@ fn stands_before_expression(token: &TokenWithSpan) -> bool {
                 | Keyword::NOT
                 | Keyword::WHERE
                 | Keyword::HAVING
+                | Keyword::ON
                 | Keyword::SELECT
                 | Keyword::DISTINCT
                 | Keyword::RETURNING

@@ -2,6 +2,9 @@
 
 use super::compare::{Answer, Difference};
 
+/// Aggregates that PostgreSQL reads from the end of an index.
+const FROM_INDEX: [&str; 5] = ["min(", "max(", "bool_and(", "bool_or(", "every("];
+
 /// Why a difference is meant, if it is.
 pub(super) fn reason(
     difference: &Difference,
@@ -33,7 +36,7 @@ pub(super) fn reason(
             )
         }
         ("21000", "00000")
-            if sql.contains("WITH TIES") && (sql.contains("min(") || sql.contains("max(")) =>
+            if sql.contains("WITH TIES") && FROM_INDEX.iter().any(|name| sql.contains(name)) =>
         {
             Some("PostgreSQL 15 looks for the minimum of an index WITH TIES, too")
         }

@@ -106,7 +106,11 @@ impl Generator<'_> {
                 let keys: Vec<Node> = keys
                     .into_iter()
                     .map(|ty| self.key(ty, &inside))
-                    .filter(|key| is_column(&key.template))
+                    .filter(|key| {
+                        // PostgreSQL 15 takes a column of a query around for a constant.
+                        let table = key.template.split_once('.').map(|(table, _)| table);
+                        table.is_some_and(|table| names.iter().any(|named| named.alias == table))
+                    })
                     .collect();
                 items_in.grouped = Some(keys.clone());
                 items_in.aggregates = true;
@@ -146,7 +150,7 @@ impl Generator<'_> {
         Node::expr(ty, leaf.template, [])
     }
 
-    /// Of columns alone: what PostgreSQL 15 makes of a constant in a grouping set depends on where else it
+    /// Of own columns alone: what PostgreSQL 15 makes of a constant in a grouping set depends on where else it
     /// stands.
     fn grouping(&mut self, keys: &[Node]) -> Node {
         let texts: Vec<String> = keys.iter().map(ToString::to_string).collect();
@@ -226,11 +230,4 @@ impl Scope {
             None => self.plain(),
         }
     }
-}
-
-fn is_column(text: &str) -> bool {
-    text.split_once('.').is_some_and(|(table, _)| {
-        table.starts_with(|c: char| c.is_ascii_lowercase())
-            && table.chars().all(|c| c.is_ascii_alphanumeric())
-    })
 }
