@@ -122,14 +122,16 @@ fn unlimited(
             let conditions = predicate.map(split_conjunction).unwrap_or_default();
             // What is found out while the plan runs is no condition of the statement's.
             let conditions = conditions.into_iter().filter(|condition| !is_dynamic(condition));
-            let shown: Vec<String> = conditions.map(|c| expr::shown(c.as_ref(), names)).collect();
-            if let Some(condition) = joined(shown) {
-                match input.details.iter_mut().find(|(key, _)| *key == "Filter") {
-                    Some((_, Value::Text(first))) => {
-                        *first = format!("({first} AND {condition})");
-                    }
-                    _ => input.details.push(("Filter", Value::Text(condition))),
+            let mut all: Vec<String> =
+                conditions.map(|c| bracketed(expr::shown(c.as_ref(), names))).collect();
+            let before = input.details.iter_mut().find(|(key, _)| *key == "Filter");
+            match before {
+                _ if all.is_empty() => {}
+                Some((_, Value::Text(before))) => {
+                    all.insert(0, std::mem::take(before));
+                    *before = joined(&all);
                 }
+                _ => input.details.push(("Filter", Value::Text(joined(&all)))),
             }
             return Node { estimate, ..input };
         }
@@ -198,10 +200,10 @@ fn unlimited(
 }
 
 /// All of these.
-fn joined(mut conditions: Vec<String>) -> Option<String> {
-    match conditions.len() {
-        0 | 1 => conditions.pop().map(bracketed),
-        _ => Some(format!("({})", conditions.join(" AND "))),
+fn joined(conditions: &[String]) -> String {
+    match conditions {
+        [one] => one.clone(),
+        _ => format!("({})", conditions.join(" AND ")),
     }
 }
 
@@ -295,10 +297,7 @@ fn condition(on: &[(PhysicalExprRef, PhysicalExprRef)], names: &Names) -> String
     let side = |side: &PhysicalExprRef| expr::shown(side.as_ref(), names);
     let all: Vec<String> =
         on.iter().map(|(left, right)| format!("({} = {})", side(right), side(left))).collect();
-    match all.as_slice() {
-        [one] => one.clone(),
-        _ => format!("({})", all.join(" AND ")),
-    }
+    joined(&all)
 }
 
 /// The node of a point plan that reads by another index, or in another direction, than the plan that
