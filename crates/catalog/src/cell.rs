@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use pgtypes::{Datum, PgType, TypeId};
 
 use crate::CodecError;
+use crate::row::FORMAT;
 
 const FALSE: u8 = 0;
 const TRUE: u8 = 1;
@@ -96,6 +97,16 @@ fn put_bytes(out: &mut BytesMut, delta: u32, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Appends a cell as it stands in another row.
+pub(crate) fn copy(out: &mut BytesMut, delta: u32, row: &Bytes, cell: Cell) {
+    put_header(out, delta, cell.kind);
+    let payload = &row[cell.start..cell.end];
+    if cell.kind == BYTES {
+        put_varint(out, payload.len() as u64);
+    }
+    out.extend_from_slice(payload);
+}
+
 /// A position in a row's cells.
 pub(crate) struct Cells<'a> {
     row: &'a Bytes,
@@ -116,6 +127,14 @@ pub(crate) struct Cell {
 impl<'a> Cells<'a> {
     pub(crate) fn new(row: &'a Bytes, at: usize) -> Self {
         Cells { row, at, column: 0 }
+    }
+
+    /// The cells of a stored value, behind its format.
+    pub(crate) fn open(value: &'a Bytes) -> Result<Self, CodecError> {
+        match value.first() {
+            Some(&FORMAT) => Ok(Cells::new(value, 1)),
+            _ => Err(CodecError::Corrupt("unknown row format")),
+        }
     }
 
     fn byte(&mut self) -> Result<u8, CodecError> {

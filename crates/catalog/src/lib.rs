@@ -17,6 +17,7 @@ mod constraint;
 mod descriptor;
 mod entry;
 mod error;
+mod excerpt;
 pub mod garbage;
 mod key;
 mod privileges;
@@ -37,6 +38,7 @@ pub use descriptor::{
 };
 pub use entry::EntryDecoder;
 pub use error::{CatalogError, CodecError};
+pub use excerpt::RowCut;
 pub use key::is_indexable;
 pub use privileges::{ObjectKind, Privileges};
 pub use relation::{EnumLabel, EnumType, Sequence, View, ViewColumn};

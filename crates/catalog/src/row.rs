@@ -31,7 +31,7 @@ use crate::key::{self, KeyColumn};
 use crate::{CodecError, Column, ColumnId, Index, IndexId, Table};
 
 /// First byte of every value.
-const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 1;
 /// Bytes of `10 | table | index`.
 pub(crate) const PREFIX_LEN: usize = 9;
 /// A key larger than this is refused (54000): every page of every index would suffer.
@@ -235,7 +235,7 @@ impl RowCodec {
         entry: &Key,
         value: &'v Bytes,
     ) -> Result<(Key, Cells<'v>), CodecError> {
-        let mut cells = open(value)?;
+        let mut cells = Cells::open(value)?;
         let len = usize::try_from(cells.varint()?).map_err(|_| CodecError::Corrupt("suffix"))?;
         let suffix = if len > 0 {
             cells.raw(len)?
@@ -413,13 +413,6 @@ fn check_key(key: &BytesMut) -> Result<(), CodecError> {
     Ok(())
 }
 
-fn open(value: &Bytes) -> Result<Cells<'_>, CodecError> {
-    match value.first() {
-        Some(&FORMAT) => Ok(Cells::new(value, 1)),
-        _ => Err(CodecError::Corrupt("unknown row format")),
-    }
-}
-
 /// Decodes some columns of a table's rows.
 #[derive(Debug, Clone)]
 pub struct RowDecoder {
@@ -475,7 +468,7 @@ impl RowDecoder {
         }
         let mut wanted = self.cells.iter();
         let Some(mut next) = wanted.next() else { return Ok(()) };
-        let mut cells = open(value)?;
+        let mut cells = Cells::open(value)?;
         while let Some(cell) = cells.next()? {
             while next.0 < cell.column {
                 match wanted.next() {
