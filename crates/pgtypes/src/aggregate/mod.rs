@@ -177,7 +177,9 @@ impl ResolvedAggregate {
         crate::arrow_bridge::make_udaf(self.clone(), env, distinct)
     }
 
-    pub(crate) fn same_entry(&self, other: &Self) -> bool {
+    /// Whether both are one aggregate over the same types.
+    #[must_use]
+    pub fn same_entry(&self, other: &Self) -> bool {
         std::ptr::eq(self.entry, other.entry)
             && self.args == other.args
             && self.result == other.result

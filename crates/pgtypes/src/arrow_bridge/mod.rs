@@ -39,8 +39,9 @@ use crate::ty::{PgType, TypeId};
 pub use crate::sortkey::{needs_sort_key, sort_key};
 pub use build::{ColumnBuilder, build_array};
 pub use read::{ColumnReader, datum_at};
+pub use udaf::described_aggregate;
 pub(crate) use udaf::make_udaf;
-pub use udf::{cast_udf, function_udf, sort_key_udf};
+pub use udf::{Described, cast_udf, described, function_udf, sort_key_udf};
 
 /// The Arrow type that stores a type.
 pub fn to_arrow_type(ty: PgType) -> DataType {

@@ -57,6 +57,11 @@ pub(crate) fn make_udaf(
     Arc::new(AggregateUDF::new_from_impl(Udaf { aggregate, env, distinct, signature }))
 }
 
+/// The aggregate that a DataFusion aggregate is, and whether it does DISTINCT; none if it is not one of ours.
+pub fn described_aggregate(udaf: &AggregateUDF) -> Option<(&ResolvedAggregate, bool)> {
+    udaf.inner().downcast_ref::<Udaf>().map(|udaf| (&udaf.aggregate, udaf.distinct))
+}
+
 impl AggregateUDFImpl for Udaf {
     fn name(&self) -> &str {
         self.aggregate.name

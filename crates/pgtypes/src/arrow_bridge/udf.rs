@@ -297,3 +297,33 @@ pub fn sort_key_udf(ty: PgType) -> Arc<ScalarUDF> {
     let signature = Signature::user_defined(DfVolatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(SortKeyUdf { ty, signature }))
 }
+
+/// What a DataFusion function of this module does.
+#[derive(Clone, Copy, Debug)]
+pub enum Described<'a> {
+    /// [`function_udf`].
+    Function(&'a Resolved),
+    /// [`cast_udf`].
+    Cast {
+        /// From this type.
+        from: PgType,
+        /// To this one, modifier included.
+        to: PgType,
+        /// Written by the user.
+        explicit: bool,
+    },
+    /// [`sort_key_udf`] of this type.
+    SortKey(PgType),
+}
+
+/// What a DataFusion function does, if it is one of this module.
+pub fn described(udf: &ScalarUDF) -> Option<Described<'_>> {
+    let udf = udf.inner();
+    if let Some(udf) = udf.downcast_ref::<FunctionUdf>() {
+        return Some(Described::Function(&udf.function));
+    }
+    if let Some(CastUdf { from, to, explicit, .. }) = udf.downcast_ref::<CastUdf>() {
+        return Some(Described::Cast { from: *from, to: *to, explicit: *explicit });
+    }
+    udf.downcast_ref::<SortKeyUdf>().map(|udf| Described::SortKey(udf.ty))
+}

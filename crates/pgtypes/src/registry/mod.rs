@@ -56,7 +56,9 @@ pub use keywords::{Keyword, keywords};
 pub use like::like_prefix;
 pub use parameters::{Parameters, parameters};
 pub(crate) use resolve::{check_polymorphic, choose, concrete_types, function_error};
-pub use resolve::{resolve_function, resolve_operator, resolve_set_function, resolve_variadic};
+pub use resolve::{
+    resolve_exactly, resolve_function, resolve_operator, resolve_set_function, resolve_variadic,
+};
 pub(crate) use signature::{ArgSpec, Signature};
 pub use string_more::{quote_ident, quote_literal};
 
@@ -323,6 +325,15 @@ impl Resolved {
     pub fn with_fields(mut self, fields: &[crate::record::Field]) -> Self {
         self.result = crate::record::row_type(fields).to_array();
         self
+    }
+
+    /// Whether both are one function over the same types.
+    #[must_use]
+    pub fn is_same(&self, other: &Resolved) -> bool {
+        std::ptr::eq(self.entry, other.entry)
+            && self.args == other.args
+            && self.result == other.result
+            && self.spread == other.spread
     }
 
     /// Calls it on one row, arguments already of the types in `args`.

@@ -123,6 +123,15 @@ pub fn resolve_variadic(name: &str, types: &[PgType]) -> Result<Resolved> {
     Ok(resolved)
 }
 
+/// The function or operator of exactly these types, if the name and they say enough to find it again.
+pub fn resolve_exactly(name: &str, args: &[PgType], result: PgType) -> Option<Resolved> {
+    let found = match super::is_operator(name) {
+        true => resolve_operator(name, args),
+        false => resolve_function(name, args),
+    };
+    found.ok().filter(|found| found.args == args && found.result == result)
+}
+
 /// The function that returns rows.
 pub fn resolve_set_function(name: &str, types: &[PgType]) -> Result<Resolved> {
     let entry = choose(registry().sets(name), |entry| &entry.signature, types)
