@@ -190,6 +190,38 @@ impl Router {
         }
     }
 
+    /// Whether all of a span lies in ranges that this node leads, as far as it knows.
+    pub(crate) fn leads(&self, span: &base::KeyRange) -> bool {
+        let local = self.transport.local_node().0;
+        let mut from = span.start.clone();
+        loop {
+            let Some(route) = self.directory.lookup(from.as_bytes()) else { return false };
+            if route.leader() != Some(local) {
+                return false;
+            }
+            let end = &route.span.end;
+            if end.0.is_empty() || (!span.end.0.is_empty() && span.end <= *end) {
+                return true;
+            }
+            from = end.clone();
+        }
+    }
+
+    /// A span cut at the borders of ranges that are known here, in key order.
+    pub(crate) fn cut(&self, mut span: base::KeyRange) -> Vec<base::KeyRange> {
+        let mut parts = Vec::new();
+        while let Some(route) = self.directory.lookup(span.start.as_bytes()) {
+            let end = &route.span.end;
+            if end.0.is_empty() || (!span.end.0.is_empty() && span.end <= *end) {
+                break;
+            }
+            parts.push(base::KeyRange { start: span.start, end: end.clone() });
+            span.start = end.clone();
+        }
+        parts.push(span);
+        parts
+    }
+
     /// Counts a request to a range.
     pub(crate) fn note_call(&self, route: &Route, local: bool) {
         if local { &self.metrics.local_calls } else { &self.metrics.remote_calls }.inc();

@@ -268,7 +268,7 @@ impl Range {
                     ..kv::Span::default()
                 }),
                 reverse: args.next_pos().is_some(),
-                max_bytes: 0,
+                ..kv::Scan::default()
             }),
             "lock" => {
                 let (timeout_ms, strength, wait) = how(args)?;

@@ -14,6 +14,7 @@ use txn::read_set::ReadSet;
 use super::{Inner, SpanLock, Txn};
 use crate::buffer::WriteBuffer;
 use crate::error::KvError;
+use crate::fragment::Fragment;
 use crate::router::{Refusal, Replay, unexpected};
 use crate::scatter::scatter;
 use crate::stats;
@@ -41,6 +42,8 @@ pub struct ScanPage {
     /// What is left to read, if a limit cut the scan short. Read on until it is none: a page may be
     /// empty where everything was deleted by this transaction.
     pub resume: Option<KeyRange>,
+    /// What leaders have made of rows, which are not among `rows`: [`Fragment::aggregates`].
+    pub states: Vec<Bytes>,
 }
 
 /// A snapshot to read, and on whose behalf.
@@ -74,11 +77,37 @@ impl Txn {
     /// snapshot, and the errors of [`Txn::lock`].
     pub async fn scan(&self, span: KeyRange, options: ScanOptions) -> Result<ScanPage, KvError> {
         let Some(lock) = options.lock else {
-            return self.inner.unless_killed(self.read_span(span, options)).await?;
+            return self.inner.unless_killed(self.read_span(span, options, None)).await?;
         };
-        let page = self.inner.unless_killed(self.read_span(span.clone(), options)).await??;
+        let page = self.inner.unless_killed(self.read_span(span.clone(), options, None)).await??;
         self.claim(covered(&span, page.resume.as_ref(), options.reverse), lock).await?;
         Ok(page)
+    }
+
+    /// As [`Txn::scan`] without [`ScanOptions::lock`], but leaders on other nodes may answer with what
+    /// `fragment` makes of the rows; the transaction's own writes are among the rows as they are.
+    pub async fn scan_reduced(
+        &self,
+        span: KeyRange,
+        options: ScanOptions,
+        fragment: &Fragment,
+    ) -> Result<ScanPage, KvError> {
+        debug_assert!(options.lock.is_none(), "what is locked is looked at again");
+        self.inner.unless_killed(self.read_span(span, options, Some(fragment))).await?
+    }
+
+    /// Whether all of these spans, as far as is known here, lie in ranges that this node leads.
+    #[must_use]
+    pub fn is_local(&self, spans: &[KeyRange]) -> bool {
+        let router = &self.inner.shared.router;
+        router.transport.nodes().len() <= 1 || spans.iter().all(|span| router.leads(span))
+    }
+
+    /// A span cut at the borders of ranges, as far as they are known here: parts that can be read side by
+    /// side.
+    #[must_use]
+    pub fn parts_of(&self, span: KeyRange) -> Vec<KeyRange> {
+        self.inner.shared.router.cut(span)
     }
 
     /// The transaction's own writes as far as this handle shows them.
@@ -172,7 +201,12 @@ impl Txn {
         Ok(values)
     }
 
-    async fn read_span(&self, span: KeyRange, options: ScanOptions) -> Result<ScanPage, KvError> {
+    async fn read_span(
+        &self,
+        span: KeyRange,
+        options: ScanOptions,
+        fragment: Option<&Fragment>,
+    ) -> Result<ScanPage, KvError> {
         let inner = &*self.inner;
         let view = {
             let state = inner.active()?;
@@ -184,12 +218,24 @@ impl Txn {
         let mut bytes = 0;
         while let Some(span) = left.take() {
             let limits = remaining(&options, page.rows.len() as u64, bytes);
-            let (part, resume) = inner.scan_part(&view, &span, &limits).await?;
+            let fragment = match fragment {
+                Some(fragment) if !fragment.aggregates || !self.has_written(&span)? => {
+                    fragment.content.clone()
+                }
+                _ => Bytes::new(),
+            };
+            let result = inner.scan_part(&view, &span, &limits, fragment).await?;
+            let ScanPart { rows: part, states, resume } = result;
             let covered = covered(&span, resume.as_ref(), options.reverse);
-            left = resume;
             let from = page.rows.len();
             {
                 let mut state = inner.active()?;
+                if !states.is_empty() && self.own(&state).range(&covered).next().is_some() {
+                    // Written meanwhile: next time the rows come, for the writes to be put over them.
+                    left = Some(span);
+                    continue;
+                }
+                left = resume;
                 if options.unchecked {
                     state.statement.has_read = true;
                 } else {
@@ -199,6 +245,8 @@ impl Txn {
             }
             bytes +=
                 page.rows[from..].iter().map(|(k, v)| k.0.len() + v.len()).sum::<usize>() as u64;
+            bytes += states.iter().map(Bytes::len).sum::<usize>() as u64;
+            page.states.extend(states);
             let full = (options.max_rows > 0 && page.rows.len() as u64 >= options.max_rows)
                 || (options.max_bytes > 0 && bytes >= options.max_bytes);
             if full {
@@ -214,6 +262,20 @@ impl Txn {
         page.resume = left;
         Ok(page)
     }
+
+    /// Whether the transaction, as this handle shows it, has written into a span.
+    fn has_written(&self, span: &KeyRange) -> Result<bool, KvError> {
+        let state = self.inner.active()?;
+        Ok(self.own(&state).range(span).next().is_some())
+    }
+}
+
+/// What one range has of a span.
+struct ScanPart {
+    rows: Vec<kv::KeyValue>,
+    states: Vec<Bytes>,
+    /// What is left of the span.
+    resume: Option<KeyRange>,
 }
 
 impl Inner {
@@ -224,7 +286,8 @@ impl Inner {
         view: &View,
         span: &KeyRange,
         limits: &ScanOptions,
-    ) -> Result<(Vec<kv::KeyValue>, Option<KeyRange>), KvError> {
+        fragment: Bytes,
+    ) -> Result<ScanPart, KvError> {
         let router = &self.shared.router;
         loop {
             let route = if limits.reverse {
@@ -240,18 +303,20 @@ impl Inner {
                     reverse: limits.reverse,
                     max_rows: limits.max_rows,
                     max_bytes: limits.max_bytes,
+                    fragment: fragment.clone(),
                 };
                 (view.meta, Request::Scan(scan))
             };
             match router.call(&route, Replay::Safe, build).await {
                 Ok(Response::Scan(result)) => {
                     stats::note(|stats| {
-                        let rows = result.rows.iter();
-                        stats.read(rows.map(|row| row.key.len() + row.value.len()).sum());
+                        let rows = result.rows.iter().map(|row| row.key.len() + row.value.len());
+                        let states = result.states.iter().map(Bytes::len);
+                        stats.read(rows.chain(states).sum());
                     });
                     let limited = result.resume.map(KeyRange::from);
-                    let rest = rest_of(span, &part, limited, limits.reverse);
-                    return Ok((result.rows, rest));
+                    let resume = rest_of(span, &part, limited, limits.reverse);
+                    return Ok(ScanPart { rows: result.rows, states: result.states, resume });
                 }
                 Ok(other) => return Err(unexpected("a scan", &other)),
                 Err(Refusal::Moved) => {}

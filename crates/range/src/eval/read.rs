@@ -109,7 +109,8 @@ pub(super) fn options_of(scan: &kv::Scan) -> ScanOptions {
 
 pub(super) fn scan_result(page: ScanPage) -> Response {
     let rows = page.rows.into_iter().map(|row| kv::KeyValue { key: row.key.0, value: row.value });
-    Response::Scan(kv::ScanResult { rows: rows.collect(), resume: page.resume.map(Into::into) })
+    let resume = page.resume.map(Into::into);
+    Response::Scan(kv::ScanResult { rows: rows.collect(), resume, states: Vec::new() })
 }
 
 pub(super) fn optional(version: Option<Version>) -> kv::OptionalValue {
