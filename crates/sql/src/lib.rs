@@ -17,6 +17,7 @@ mod dml;
 mod error;
 pub mod exec;
 pub mod explain;
+mod fragment;
 mod indexed;
 pub mod ir;
 mod lower;
@@ -29,4 +30,5 @@ mod sysviews;
 
 pub use ddl::Reclaimer;
 pub use error::{Fields, SqlError, SqlState};
+pub use fragment::Fragments;
 pub use statistics::Keeper;

@@ -72,6 +72,7 @@ impl QueryEngine {
             .with_optimizer_rules(rules())
             .with_query_planner(Arc::new(super::apply_exec::Planner))
             .with_physical_optimizer_rule(Arc::new(super::yielding::YieldingJoins))
+            .with_physical_optimizer_rule(Arc::new(crate::fragment::AtLeaders))
             .build();
         Ok(Arc::new(QueryEngine { state, pool, kept: Kept::default(), statistics }))
     }

@@ -1,61 +1,73 @@
-//! The rows of one scan, page by page.
+//! The rows of one scan, page by page; of ranges whose leaders aggregate them, side by side.
 
-use std::borrow::Cow;
 use std::result::Result;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryBuilder};
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow::record_batch::RecordBatch;
 use base::{Key, KeyRange};
 use bytes::Bytes;
-use catalog::{IndexCodec, RowDecoder};
-use datafusion::error::DataFusionError;
-use datafusion::physical_plan::ExecutionPlan;
-use kv::ScanOptions;
-use pgtypes::{Datum, arrow_bridge::ColumnBuilder};
+use catalog::IndexCodec;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use kv::{KvError, ScanOptions, ScanPage};
 
-use super::condition::Condition;
-use super::scan::{Source, TableScanExec, decoded};
+use super::decode::Decoding;
+use super::leaders::States;
+use super::scan::TableScanExec;
 use crate::error::SqlError;
+use crate::fragment::Sent;
 
 /// Most rows of one page.
 const PAGE_ROWS: u64 = 4_096;
 /// Most bytes of one page.
 const PAGE_BYTES: u64 = 4 << 20;
+/// Fewest rows of a page of which not all are sure to be wanted.
+const PAGE_ROWS_MIN: u64 = 64;
+/// Ranges that are asked at a time where the order of rows does not matter.
+const SIDE_BY_SIDE: usize = 4;
 
 /// The state of one scan.
 pub(super) struct Reader {
     scan: TableScanExec,
-    decoder: RowDecoder,
-    /// Columns decoded: those wanted, then those only conditions need.
-    decoded: Vec<usize>,
+    decoding: Decoding,
+    /// Of leaders that aggregate: what they are sent, and where their answers go.
+    aggregates: Option<(Arc<Sent>, Arc<States>)>,
     /// Spans left, the next one last.
     spans: Vec<KeyRange>,
+    /// Pages that are on their way.
+    asked: FuturesUnordered<BoxFuture<'static, Result<ScanPage, KvError>>>,
     left: Option<usize>,
 }
 
 impl Reader {
-    pub(super) fn new(scan: TableScanExec) -> Self {
-        let decoded = decoded(&scan.output, &scan.conditions);
+    /// `states`: where there is somebody who merges what leaders make of rows.
+    pub(super) fn new(scan: TableScanExec, states: Option<Arc<States>>) -> Self {
+        let sent = scan.sent.clone().filter(|sent| sent.fragment.aggregates);
+        let aggregates = sent.zip(states);
         let mut spans = scan.access.spans.clone();
+        if aggregates.is_some() {
+            spans = spans.into_iter().flat_map(|span| scan.txn.parts_of(span)).collect();
+        }
         if !scan.reverse {
             spans.reverse();
         }
-        let codec = scan.table.codec();
-        let decoder = codec.decoder(&decoded);
         let left = scan.fetch;
-        Reader { scan, decoder, decoded, spans, left }
+        let asked = FuturesUnordered::new();
+        Reader { decoding: scan.decoding(), scan, aggregates, spans, asked, left }
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>, SqlError> {
         while self.left != Some(0) {
-            let Some(span) = self.spans.pop() else { return Ok(None) };
-            let rows = if self.scan.access.points && self.scan.access.index.is_none() {
-                self.points(span).await?
+            let rows = if let Some((sent, states)) = self.aggregates.clone() {
+                self.any_page(&sent, &states).await?
+            } else if self.scan.access.points && self.scan.access.index.is_none() {
+                self.points().await?
             } else {
-                self.page(span).await?
+                self.page().await?
             };
-            let batch = self.batch(rows)?;
+            let Some(rows) = rows else { return Ok(None) };
+            let batch = self.batch(&rows)?;
             if batch.num_rows() > 0 {
                 return Ok(Some(batch));
             }
@@ -63,8 +75,41 @@ impl Reader {
         Ok(None)
     }
 
+    /// The rows of whichever page comes first; states are put where they are merged.
+    async fn any_page(
+        &mut self,
+        sent: &Arc<Sent>,
+        states: &States,
+    ) -> Result<Option<Vec<(Key, Bytes)>>, SqlError> {
+        while self.asked.len() < SIDE_BY_SIDE {
+            let Some(span) = self.spans.pop() else { break };
+            let (txn, sent) = (Arc::clone(&self.scan.txn), Arc::clone(sent));
+            let options = self.options(PAGE_ROWS);
+            let page = async move { txn.scan_reduced(span, options, &sent.fragment).await };
+            self.asked.push(page.boxed());
+        }
+        let Some(page) = self.asked.next().await else { return Ok(None) };
+        let page = page?;
+        self.spans.extend(page.resume);
+        for bytes in &page.states {
+            sent.read_states(bytes, &mut |batch| states.push(batch))?;
+        }
+        Ok(Some(page.rows))
+    }
+
+    fn options(&self, max_rows: u64) -> ScanOptions {
+        ScanOptions {
+            reverse: self.scan.reverse,
+            max_rows,
+            max_bytes: PAGE_BYTES,
+            unchecked: self.scan.unchecked,
+            lock: self.scan.span_lock,
+        }
+    }
+
     /// Rows by whole primary keys: many spans in one visit.
-    async fn points(&mut self, first: KeyRange) -> Result<Vec<(Key, Bytes)>, SqlError> {
+    async fn points(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, SqlError> {
+        let Some(first) = self.spans.pop() else { return Ok(None) };
         let mut keys = vec![first.start];
         while keys.len() < PAGE_ROWS as usize {
             match self.spans.pop() {
@@ -73,42 +118,43 @@ impl Reader {
             }
         }
         let values = self.scan.txn.get_several(&keys, self.scan.unchecked).await?;
-        Ok(keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?))).collect())
+        let rows = keys.into_iter().zip(values);
+        Ok(Some(rows.filter_map(|(key, value)| Some((key, value?))).collect()))
     }
 
     /// The next page of a span; what is left of it goes back.
-    async fn page(&mut self, span: KeyRange) -> Result<Vec<(Key, Bytes)>, SqlError> {
+    async fn page(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, SqlError> {
+        let Some(span) = self.spans.pop() else { return Ok(None) };
+        let sent = self.scan.sent.as_ref().filter(|sent| !sent.fragment.aggregates);
         // Conditions may drop rows, so a small limit still asks for some more.
         let wanted = match self.left {
             Some(left) if self.scan.conditions.is_empty() => (left as u64).clamp(1, PAGE_ROWS),
-            Some(left) => (left as u64).saturating_mul(2).clamp(64, PAGE_ROWS),
-            None => PAGE_ROWS,
+            Some(left) => (left as u64).saturating_mul(2).clamp(PAGE_ROWS_MIN, PAGE_ROWS),
+            None => {
+                let enough = sent.and_then(|sent| sent.enough);
+                enough.map_or(PAGE_ROWS, |rows| (rows as u64).clamp(PAGE_ROWS_MIN, PAGE_ROWS))
+            }
         };
-        let options = ScanOptions {
-            reverse: self.scan.reverse,
-            max_rows: wanted,
-            max_bytes: PAGE_BYTES,
-            unchecked: self.scan.unchecked,
-            lock: self.scan.span_lock,
+        let options = self.options(wanted);
+        let page = match sent {
+            Some(sent) => self.scan.txn.scan_reduced(span, options, &sent.fragment).await?,
+            None => self.scan.txn.scan(span, options).await?,
         };
-        let page = self.scan.txn.scan(span, options).await?;
-        if let Some(rest) = page.resume {
-            self.spans.push(rest);
-        }
+        self.spans.extend(page.resume);
         match self.scan.access.index {
-            _ if self.scan.alone.is_some() => Ok(page.rows),
-            None => Ok(page.rows),
+            _ if self.scan.alone.is_some() => Ok(Some(page.rows)),
+            None => Ok(Some(page.rows)),
             Some(at) => {
                 let table = Arc::clone(&self.scan.table);
                 let codec = &table.codec().indexes()[at];
-                self.rows_of(codec, page.rows).await
+                self.rows_of(codec, page.rows).await.map(Some)
             }
         }
     }
 
     /// The rows that index entries point to.
     async fn rows_of(
-        &self,
+        &mut self,
         codec: &IndexCodec,
         entries: Vec<(Key, Bytes)>,
     ) -> Result<Vec<(Key, Bytes)>, SqlError> {
@@ -130,75 +176,11 @@ impl Reader {
             .collect()
     }
 
-    fn batch(&mut self, rows: Vec<(Key, Bytes)>) -> Result<RecordBatch, SqlError> {
-        let mut columns: Vec<Building> = self
-            .scan
-            .output
-            .iter()
-            .map(|source| match source {
-                Source::Column(_, ty) => Building::Values(ColumnBuilder::new(*ty, rows.len())),
-                Source::RowKey => Building::Keys(BinaryBuilder::new()),
-            })
-            .collect();
-        let checks: Vec<(usize, &Condition)> = self
-            .scan
-            .conditions
-            .iter()
-            .map(|condition| {
-                let slot = self.decoded.iter().position(|at| *at == condition.column);
-                (slot.expect("columns of conditions are decoded"), condition)
-            })
-            .collect();
-        let mut row: Vec<Datum> = Vec::with_capacity(self.decoded.len());
-        let mut count = 0;
-        for (key, value) in &rows {
-            if self.left == Some(count) {
-                break;
-            }
-            row.clear();
-            let row_key = match (&self.scan.alone, self.scan.access.index) {
-                (Some(alone), Some(at)) => {
-                    let codec = self.scan.table.codec();
-                    let index = &codec.indexes()[at];
-                    Cow::Owned(alone.decode(codec, index, (key, value), &mut row)?)
-                }
-                _ => {
-                    self.decoder.decode(key, value, &mut row)?;
-                    Cow::Borrowed(key)
-                }
-            };
-            if !checks.iter().all(|(slot, condition)| condition.holds(&row[*slot])) {
-                continue;
-            }
-            let mut slot = 0;
-            for column in &mut columns {
-                match column {
-                    Building::Keys(keys) => keys.append_value(row_key.as_bytes()),
-                    Building::Values(values) => {
-                        values.push(&row[slot]);
-                        slot += 1;
-                    }
-                }
-            }
-            count += 1;
-        }
+    fn batch(&mut self, rows: &[(Key, Bytes)]) -> Result<RecordBatch, SqlError> {
+        let batch = self.decoding.batch(rows, self.left, None)?;
         if let Some(left) = &mut self.left {
-            *left -= count;
+            *left -= batch.num_rows();
         }
-        let arrays: Vec<ArrayRef> = columns
-            .into_iter()
-            .map(|column| match column {
-                Building::Values(mut values) => values.finish(),
-                Building::Keys(mut keys) => Arc::new(keys.finish()) as ArrayRef,
-            })
-            .collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
-        let batch = RecordBatch::try_new_with_options(self.scan.schema(), arrays, &options);
-        Ok(batch.map_err(DataFusionError::from)?)
+        Ok(batch)
     }
-}
-
-enum Building {
-    Values(ColumnBuilder),
-    Keys(BinaryBuilder),
 }

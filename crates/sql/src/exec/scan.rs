@@ -6,6 +6,9 @@
 //!   that holds all that is wanted  span -> page of entries -> decode -> check -> batch
 //! ```
 //!
+//! Where leaders are other nodes, they may be sent a fragment of the plan ([`TableScanExec::sent`]): then
+//! less than the page's rows comes back.
+//!
 //! At most one page is in memory. The first page of a scan with a limit is as small as the limit.
 //! Conditions taken over from the plan are checked here, on every row, so nothing above repeats it.
 
@@ -36,9 +39,12 @@ use pgtypes::PgType;
 
 use super::access::Access;
 use super::condition::Condition;
+use super::decode::Decoding;
+use super::leaders::States;
 use super::lock::{lock_strength, wait_policy};
 use super::operator::with_constants;
 use super::reader::Reader;
+use crate::fragment::Sent;
 use crate::ir::Scan;
 
 /// How a scan under a locking clause keeps others from inserting into what it reads: not where all of an
@@ -59,7 +65,7 @@ pub(crate) enum Source {
 }
 
 /// Columns that a scan decodes: those wanted, then those only conditions need.
-pub(super) fn decoded(output: &[Source], conditions: &[Condition]) -> Vec<usize> {
+pub(crate) fn decoded(output: &[Source], conditions: &[Condition]) -> Vec<usize> {
     let mut decoded: Vec<usize> = Vec::new();
     for source in output {
         if let Source::Column(at, _) = source {
@@ -75,7 +81,7 @@ pub(super) fn decoded(output: &[Source], conditions: &[Condition]) -> Vec<usize>
 }
 
 /// What decodes the entries of the index at a place, if they hold all that is wanted.
-pub(super) fn alone(
+pub(crate) fn alone(
     table: &Table,
     at: usize,
     output: &[Source],
@@ -100,6 +106,10 @@ pub(crate) struct TableScanExec {
     pub(crate) unchecked: bool,
     /// Under another locking clause: see [`span_lock`].
     pub(crate) span_lock: Option<SpanLock>,
+    /// Under any locking clause: what is read is looked at again.
+    pub(crate) locks: bool,
+    /// What leaders make of the rows, if that is less.
+    pub(crate) sent: Option<Arc<Sent>>,
     pub(super) reverse: bool,
     pub(crate) fetch: Option<usize>,
     properties: Arc<PlanProperties>,
@@ -131,6 +141,8 @@ impl TableScanExec {
             alias: Arc::clone(&scan.alias),
             unchecked: scan.skips_locked(),
             span_lock,
+            locks: scan.lock.is_some(),
+            sent: None,
             alone: alone.map(Arc::new),
             access: Arc::new(access),
             conditions: conditions.into(),
@@ -141,6 +153,23 @@ impl TableScanExec {
         };
         scan.declare_order(&[]);
         scan
+    }
+
+    /// How its rows are decoded.
+    pub(crate) fn decoding(&self) -> Decoding {
+        let entries = self.access.index.zip(self.alone.clone());
+        Decoding::new(
+            Arc::clone(&self.table),
+            Arc::clone(&self.output),
+            Arc::clone(&self.conditions),
+            self.schema(),
+            entries,
+        )
+    }
+
+    /// The same scan, for which leaders do a part of the plan.
+    pub(crate) fn sending(&self, sent: Sent) -> TableScanExec {
+        TableScanExec { sent: Some(Arc::new(sent)), ..self.clone() }
     }
 
     /// Whether it reads from the end.
@@ -355,9 +384,10 @@ impl ExecutionPlan for TableScanExec {
         Ok(Arc::new(statistics))
     }
 
-    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let schema = self.schema();
-        let reader = Reader::new(self.clone());
+        let states = context.session_config().get_extension::<States>();
+        let reader = Reader::new(self.clone(), states);
         let batches = stream::try_unfold(reader, |mut reader| async move {
             let batch = reader.next().await.map_err(DataFusionError::from)?;
             Ok::<_, DataFusionError>(batch.map(|batch| (batch, reader)))

@@ -11,7 +11,7 @@ use catalog::{CatalogSnapshot, IndexId, Table};
 use datafusion::common::JoinType;
 use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
 use datafusion::physical_expr::{PhysicalExprRef, PhysicalSortExpr, split_conjunction};
-use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode, AggregateMode};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::limit::GlobalLimitExec;
@@ -26,7 +26,7 @@ use super::node::{Details, Kind, Node};
 use super::value::Value;
 use crate::exec::condition::Condition;
 use crate::exec::measured::MeasuredExec;
-use crate::exec::scan::TableScanExec;
+use crate::exec::scan::{TableScanExec, decoded};
 use crate::ir::Explain;
 
 /// What a plan is shown with.
@@ -116,6 +116,11 @@ fn unlimited(
         {
             return Node { estimate, ..children.swap_remove(0) };
         }
+        "LeadersExec" if children.len() == 1 => {
+            let mut partial = children.swap_remove(0);
+            partial.kind.title.push_str(" at the Leaders");
+            return Node { estimate, ..partial };
+        }
         "FilterExec" if children.len() == 1 => {
             let mut input = children.swap_remove(0);
             let predicate = any.downcast_ref::<FilterExec>().map(FilterExec::predicate);
@@ -153,7 +158,18 @@ fn unlimited(
             return Node { details, children, ..Node::leaf(Kind::plain("Limit"), estimate) };
         }
         "AggregateExec" => match any.downcast_ref::<AggregateExec>() {
-            Some(aggregate) => aggregate_kind(aggregate, names, &mut details),
+            Some(aggregate) => {
+                let kind = aggregate_kind(aggregate, names, &mut details);
+                if aggregate.mode().input_mode() == AggregateInputMode::Partial {
+                    // It merges by the columns that the keys became below.
+                    let below = children.iter().flat_map(|child| &child.details);
+                    let keys: Details =
+                        below.filter(|(key, _)| *key == "Group Key").cloned().collect();
+                    details.retain(|(key, _)| *key != "Group Key");
+                    details.extend(keys);
+                }
+                kind
+            }
             None => Kind::plain("Aggregate"),
         },
         "HashJoinExec" => {
@@ -352,6 +368,25 @@ fn conditions(scan: &TableScanExec, bound: &[usize]) -> Details {
         .collect()
 }
 
+/// What leaders on other nodes do with the rows of a scan.
+fn at_leaders(scan: &TableScanExec, bound: &[usize], names: &Names) -> Details {
+    let Some(sent) = &scan.sent else { return Vec::new() };
+    let checked = scan.conditions.iter().filter(|condition| !bound.contains(&condition.column));
+    let checked = checked.map(|condition| format!("({})", condition.shown(&scan.table)));
+    let sent_too = sent.filters.iter().map(|filter| bracketed(expr::shown(filter.as_ref(), names)));
+    let all: Vec<String> = checked.chain(sent_too).collect();
+    let mut details = Vec::new();
+    if !all.is_empty() {
+        details.push(("Filter at the Leaders", Value::Text(joined(&all))));
+    }
+    if sent.cuts_rows {
+        let columns = decoded(&scan.output, &scan.conditions);
+        let columns = columns.iter().map(|&at| scan.table.column_at(at).name.clone());
+        details.push(("Columns from the Leaders", Value::Keys(columns.collect())));
+    }
+    details
+}
+
 fn scan_node(
     scan: &TableScanExec,
     plan: &dyn ExecutionPlan,
@@ -371,6 +406,7 @@ fn scan_node(
     let positions = scan.table.index_positions(index);
     let bound = if whole { 0 } else { (scan.access.constant + 1).min(positions.len()) };
     node.details.extend(conditions(scan, &positions[..bound]));
+    node.details.extend(at_leaders(scan, &positions[..bound], shown.names));
     if let Some(details) = shown.scans.get(&scan_id(scan)) {
         node.details.extend(details.iter().cloned());
     }

@@ -203,6 +203,7 @@ fn compile_query(query: &Query) -> Option<PointPlan> {
         reverse,
         limit: shape.limit.cloned(),
         decoder: decoder(),
+        width: layout.positions.len(),
         output: output(exprs, layout.ids.len()),
         columns,
     }))

@@ -102,6 +102,8 @@ pub(crate) struct Range {
     pub(crate) reverse: bool,
     pub(crate) limit: Option<Scalar>,
     pub(crate) decoder: RowDecoder,
+    /// Columns of the table that are decoded.
+    pub(crate) width: usize,
     pub(crate) output: Output,
     pub(crate) columns: Arc<[ResultColumn]>,
 }
@@ -181,6 +183,22 @@ impl PointPlan {
     /// Whether it reads rows without end.
     pub(crate) fn has_no_limit(&self) -> bool {
         matches!(self, PointPlan::Range(range) if range.limit.is_none())
+    }
+
+    /// Whether a plan does better, because leaders on other nodes do a part of it. `small`: what is known to
+    /// be read in a moment.
+    pub(crate) fn is_for_leaders(
+        &self,
+        cx: &PointContext<'_>,
+        small: impl Fn(catalog::TableId) -> bool,
+    ) -> Result<bool, SqlError> {
+        match self {
+            PointPlan::Range(range) => Ok(!small(range.table.id) && range.is_for_leaders(cx)?),
+            PointPlan::Get(_)
+            | PointPlan::Insert(_)
+            | PointPlan::Update(_)
+            | PointPlan::Delete(_) => Ok(false),
+        }
     }
 
     /// The table that it writes to.

@@ -197,6 +197,18 @@ impl Range {
         Ok((!span.is_empty()).then_some(span))
     }
 
+    /// Whether leaders on other nodes have something to leave out of much that is read: then a plan is worth
+    /// its making, since it sends them a fragment.
+    pub(super) fn is_for_leaders(&self, cx: &PointContext<'_>) -> Result<bool, SqlError> {
+        let short = !self.equal.is_empty() || (self.lower.is_some() && self.upper.is_some());
+        let reduces = self.residual.is_some()
+            || (self.limit.is_none() && self.width < self.table.columns.len());
+        if short || !reduces || cx.txn.options().as_of.is_some() {
+            return Ok(false);
+        }
+        Ok(self.span(cx)?.is_some_and(|span| !cx.txn.is_local(&[span])))
+    }
+
     pub(super) async fn run(
         &self,
         cx: &PointContext<'_>,

@@ -32,6 +32,9 @@ use crate::error::Retry;
 use crate::point::{Outcome, PointContext, PointPlan};
 use crate::{SqlError, SqlState, privilege};
 
+/// Fewer rows than these are read by key order however little of them is wanted.
+const SMALL_ROWS: f64 = 1_000.0;
+
 /// A statement to run.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
@@ -192,6 +195,11 @@ impl Session {
         let planned = self.planned(&job, &txn).await?;
         self.find_xact_id(planned.xact_id, &txn).await?;
         match &planned.plan {
+            Plan::Point(point) if self.is_for_leaders(point, &job, &txn)? => {
+                let statement = self.bind_again(&job)?;
+                sink.environment(&self.env);
+                bound::run(self, &statement, &job, &txn, sink).await
+            }
             Plan::Point(point) => match self.run_point(point, &job, &txn, None, sink).await? {
                 Outcome::Done(rows) => Ok(Tag::Count(point.verb(), rows)),
                 Outcome::Stale => Err(SqlError::new(
@@ -230,6 +238,10 @@ impl Session {
             return Ok(None);
         }
         self.tx.catalog = Some(self.with_temp(cached));
+        if self.is_for_leaders(point, job, txn)? {
+            self.tx.catalog = None;
+            return Ok(None);
+        }
         match self.run_point(point, job, txn, Some(planned.version), sink).await {
             Ok(Outcome::Done(rows)) => Ok(Some(Tag::Count(point.verb(), rows))),
             Ok(Outcome::Stale) => {
@@ -242,6 +254,19 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// Whether a plan does better than a point plan, because leaders on other nodes do a part of it.
+    pub(super) fn is_for_leaders(
+        &self,
+        point: &PointPlan,
+        job: &Job<'_>,
+        txn: &Arc<Txn>,
+    ) -> Result<bool, SqlError> {
+        let Some(catalog) = &self.tx.catalog else { return Ok(false) };
+        let known = &self.engine.statistics;
+        let small = |table| known.of(table).is_some_and(|table| table.rows() < SMALL_ROWS);
+        point.is_for_leaders(&self.point_context(catalog, job, txn), small)
     }
 
     pub(super) async fn run_point(

@@ -48,6 +48,10 @@ impl Session {
             let defaults = CatalogDefaults { view: self.view(&catalog), env: &self.env };
             point::compile(&explain.statement, &defaults)?
         };
+        let point = match point {
+            Some(point) if self.is_for_leaders(&point, job, txn)? => None,
+            point => point,
+        };
         // In the extended protocol more may follow before the Sync that commits.
         let alone = job.lone && self.restarts_script && self.is_lone();
         let exec = self.exec_context(job.params, txn);
