@@ -190,6 +190,7 @@ impl Core {
             Arc::clone(&self.engine),
             Arc::clone(&self.logs),
             Arc::clone(&self.metrics),
+            Arc::new(sql::Fragments),
             self.fresh,
         )
         .map_err(|source| StartError::Storage { path: self.config.data.clone(), source })?;

@@ -13,6 +13,7 @@
 
 mod closed;
 mod effects;
+mod fragments;
 mod garbage;
 mod inspect;
 mod maintenance;
@@ -99,6 +100,8 @@ pub(crate) struct Store {
     stopping: AtomicBool,
     start: Instant,
     db: OnceLock<kv::Db>,
+    /// What makes less of the rows that peers ask for.
+    evaluator: Arc<dyn kv::FragmentEvaluator>,
     runtime: tokio::runtime::Handle,
     fatal: tokio::sync::watch::Sender<Option<String>>,
 }

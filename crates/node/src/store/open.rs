@@ -52,6 +52,7 @@ impl Store {
         engine: Arc<RocksEngine>,
         logs: Arc<RocksLogStore>,
         metrics: Arc<Metrics>,
+        evaluator: Arc<dyn kv::FragmentEvaluator>,
         fresh: bool,
     ) -> Result<Arc<Self>, EngineError> {
         let (me, incarnation) = (peers.local, peers.incarnation);
@@ -86,6 +87,7 @@ impl Store {
             stopping: AtomicBool::new(false),
             start: Instant::now(),
             db: OnceLock::new(),
+            evaluator,
             runtime: tokio::runtime::Handle::current(),
             fatal: tokio::sync::watch::Sender::new(None),
         });

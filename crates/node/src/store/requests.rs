@@ -18,6 +18,7 @@ use super::{Store, Waiter};
 use crate::transport::Peer;
 
 /// What a request came to.
+#[expect(clippy::large_enum_variant, reason = "a box would cost every answer an allocation")]
 pub(crate) enum Outcome {
     /// Answered inline.
     Ready(RangeResponse),
@@ -44,6 +45,10 @@ impl Store {
     /// Serves a request of a peer.
     pub(crate) fn call_remote(self: &Arc<Self>, peer: &Arc<Peer>, id: u64, request: RangeRequest) {
         self.metrics.remote_requests.inc();
+        if let Some(run) = self.fragment_of(&request) {
+            self.spawn_reduced(peer, id, request, run);
+            return;
+        }
         let answer = self.serve(request, || Waiter::Remote(Arc::clone(peer), id));
         if let Some(response) = answer {
             peer.outbox.reply(Reply { id, response: Some(response) });

@@ -3,6 +3,7 @@
 mod chaos;
 mod clients;
 mod explain;
+mod fragments;
 mod jdbc;
 mod levels;
 mod locks;
