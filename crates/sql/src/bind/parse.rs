@@ -333,12 +333,17 @@ struct Chain {
     other: usize,
     /// Joins and set operations.
     relations: usize,
+    /// Points within one name.
+    points: usize,
 }
 
 fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     let mut chains = vec![Chain::default()];
     for token in tokens {
         let chain = chains.last_mut().expect("never empty");
+        if !matches!(token.token, Token::Word(_) | Token::Period) {
+            chain.points = 0;
+        }
         match &token.token {
             Token::LParen | Token::LBracket => chains.push(Chain::default()),
             Token::RParen | Token::RBracket => {
@@ -372,12 +377,13 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
             Token::Whitespace(_)
             | Token::Number(..)
             | Token::SingleQuotedString(_)
-            | Token::Placeholder(_)
-            | Token::Period => {}
+            | Token::Placeholder(_) => {}
+            Token::Period => chain.points += 1,
             _ => chain.other += 1,
         }
         let chain = chains.last().expect("never empty");
-        if chain.logic > LOGIC_MAX || chain.other > CHAIN_MAX || chain.relations > CHAIN_MAX {
+        let longest = chain.other.max(chain.relations).max(chain.points);
+        if chain.logic > LOGIC_MAX || longest > CHAIN_MAX {
             return Err(too_deep());
         }
     }
