@@ -4,7 +4,7 @@
 CARGO ?= cargo
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help setup clients build demo test check unit sim test-against-postgres fuzz bench release doc fmt
+.PHONY: help setup clients build demo test check unit sim test-against-postgres fuzz tpch tpcc bench release doc fmt
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,13 @@ test-against-postgres: ## sql-tests against PostgreSQL 15 (Debian's): do they sa
 
 fuzz: build ## Random statements on a node and on PostgreSQL 15 (Debian's): the same answers? SEED=1 SECONDS=60
 	@.ci/fuzz.sh $(or $(CARGO_TARGET_DIR),target)/debug/conclave $(or $(SEED),1) $(or $(SECONDS),60)
+
+tpch: build ## TPC-H's 22 queries on a node and on PostgreSQL 15 (Debian's): the same answers? SCALE=0.1
+	@.ci/tpc.sh $(or $(CARGO_TARGET_DIR),target)/debug/conclave tpch --scale $(or $(SCALE),0.1)
+
+tpcc: build ## TPC-C's transactions, one after another, on both: the same? WAREHOUSES=1 TRANSACTIONS=2000
+	@.ci/tpc.sh $(or $(CARGO_TARGET_DIR),target)/debug/conclave tpcc --warehouses $(or $(WAREHOUSES),1) \
+		--transactions $(or $(TRANSACTIONS),2000)
 
 sim: ## Simulated clusters under every fault, SEEDS=1000 of them per workload, FROM=0 on; a line for each.
 	SIM_SEED=$(or $(FROM),0) SIM_SEEDS=$(or $(SEEDS),1000) $(CARGO) test --quiet -p sim --test histories --test bank \

@@ -89,6 +89,29 @@ pub(crate) fn decode(mut frame: BytesMut) -> Result<PgWireFrontendMessage, SqlEr
     }
 }
 
+/// Takes bytes as what a client sends in a session: how many messages they are, the refused ones included,
+/// up to the first violation. For fuzzing: there is no socket and nothing is carried out.
+pub fn decode_all(bytes: &[u8], bytes_max: usize) -> usize {
+    let mut input = BytesMut::from(bytes);
+    let mut messages = 0;
+    while let Ok(found) = find(&input, bytes_max) {
+        let total = match found {
+            Found::Complete { total } => total,
+            Found::Incomplete { missing } => {
+                assert!(missing > 0, "an incomplete message waits for something");
+                break;
+            }
+            Found::TooLarge { total, .. } => {
+                assert!(total > bytes_max, "a message of {total} bytes is refused");
+                break;
+            }
+        };
+        drop(decode(input.split_to(total)));
+        messages += 1;
+    }
+    messages
+}
+
 /// Walks the body. `None` from the walker means that something points behind the end.
 fn check(tag: u8, body: &[u8]) -> Result<(), SqlError> {
     let mut rest = Walker(body);

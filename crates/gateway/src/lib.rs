@@ -44,4 +44,5 @@ mod wire;
 
 pub use auth::Security;
 pub use config::{GatewayConfig, GatewayMetrics};
+pub use frame::decode_all;
 pub use server::serve;

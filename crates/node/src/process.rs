@@ -27,8 +27,8 @@ pub(crate) fn runtime(name: &str) -> Result<tokio::runtime::Runtime, StartError>
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name(name)
-        // A binder recurses over deeply nested statements.
-        .thread_stack_size(8 << 20)
+        // What plans statements recurses over deeply nested ones; memory is taken as it is touched.
+        .thread_stack_size(32 << 20)
         .build()
         .map_err(StartError::Runtime)
 }

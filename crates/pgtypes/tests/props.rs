@@ -182,3 +182,27 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+
+    /// What a client sends as a parameter. The target `values` in `fuzz/` does it without end.
+    #[test]
+    fn any_bytes_are_a_value_or_an_error(
+        id in proptest::sample::select(TypeId::all().collect::<Vec<_>>()),
+        array in any::<bool>(),
+        head in proptest::sample::select(vec![&b""[..], b"\0\0\0\x01\0\0\0\0", b"\0\x02\0\x01\0\0", b"\x01", b"{", b"1"]),
+        tail in proptest::collection::vec(prop_oneof![Just(0_u8), Just(255), any::<u8>()], 0..40),
+    ) {
+        let bytes = [head, &tail].concat();
+        let ty = if array { PgType::array_of(id) } else { PgType::new(id) };
+        if let Ok(text) = std::str::from_utf8(&bytes) {
+            drop(parse_text(text, ty, &EvalEnv::default()));
+        }
+        if let Ok(datum) = parse_binary(Bytes::from(bytes), ty) {
+            let mut out = BytesMut::new();
+            to_binary(&datum, ty, &mut out);
+            prop_assert!(parse_binary(out.freeze(), ty).is_ok(), "{datum:?} of {ty:?} is not read again");
+        }
+    }
+}

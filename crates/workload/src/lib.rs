@@ -7,8 +7,9 @@
 //!                   └─ verdict     checker over the recorded histories; timeline; exit code
 //! ```
 //!
-//! `conclave test` runs sqllogictest files (`suite`), `conclave fuzz` compares two servers (`fuzz`). The
-//! package's other half, `conclave-bench`, measures instead of checking; see `bench/main.rs`.
+//! `conclave test` runs sqllogictest files (`suite`). `conclave fuzz`, `tpch` and `tpcc` compare two
+//! servers, by random statements and by those of two benchmarks. The package's other half,
+//! `conclave-bench`, measures instead of checking; see `bench/main.rs`.
 //!
 //! # Invariants
 //!
@@ -19,6 +20,7 @@
 
 mod args;
 mod cluster;
+mod compare;
 mod connect;
 mod error;
 mod faults;
@@ -28,9 +30,12 @@ mod proxy;
 mod recorder;
 mod report;
 mod run;
+mod server;
 mod session;
 pub mod suite;
 mod timeline;
+pub mod tpcc;
+pub mod tpch;
 mod workloads;
 
 pub use args::{CheckArgs, Strength};

@@ -248,3 +248,36 @@ async fn parameter_types_are_inferred() {
         statement.columns().iter().map(|c| (c.name(), c.type_().clone())).collect();
     assert_eq!(columns, [("id", Type::INT4), ("note", Type::TEXT)]);
 }
+
+/// The protocol counts parameters with 16 bits.
+#[tokio::test]
+async fn a_statement_has_as_many_parameters_as_the_protocol_can_count() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    client
+        .batch_execute("CREATE TABLE p (a int PRIMARY KEY, b int, c int)")
+        .await
+        .expect("a table");
+    let rows = 65_535 / 3;
+    let values: Vec<String> =
+        (0..rows).map(|n| format!("(${}, ${}, ${})", 3 * n + 1, 3 * n + 2, 3 * n + 3)).collect();
+    let numbers: Vec<i32> = (0..rows * 3).collect();
+    let params: Vec<&(dyn ToSql + Sync)> =
+        numbers.iter().map(|n| n as &(dyn ToSql + Sync)).collect();
+    let insert = format!("INSERT INTO p VALUES {}", values.join(", "));
+    assert_eq!(client.execute(&insert, &params).await.expect("they fit"), 21_845);
+    let row = client.query_one("SELECT count(*), max(c) FROM p", &[]).await.expect("rows");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i32>(1)), (21_845, 65_534));
+
+    let asked: Vec<String> = (1..=65_535).map(|n| format!("${n}::int")).collect();
+    let listed = format!("SELECT count(*) FROM p WHERE a IN ({})", asked.join(", "));
+    let row = client.query_one(&listed, &params).await.expect("they fit");
+    assert_eq!(row.get::<_, i64>(0), 21_845);
+
+    for number in ["65536", "4294967297"] {
+        let error = client.prepare(&format!("SELECT ${number}::int")).await;
+        let error = error.expect_err("there is no such parameter");
+        assert_eq!(error.code(), Some(&SqlState::UNDEFINED_PARAMETER), "{number}: {error:?}");
+    }
+    assert!(client.query_one("SELECT 1", &[]).await.is_ok());
+}

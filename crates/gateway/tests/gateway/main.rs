@@ -3,6 +3,7 @@
 //! Behind it are the real SQL layer and a cluster in memory.
 
 mod client;
+mod fuzzed;
 mod protocol;
 mod repeat;
 mod support;

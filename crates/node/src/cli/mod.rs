@@ -51,6 +51,17 @@ enum Command {
     /// What differs is made as small as possible and told with the tables it needs. Exit code 1:
     /// something differs that is not meant to.
     Fuzz(workload::fuzz::FuzzArgs),
+    /// Runs the 22 queries of TPC-H on a server, and beside PostgreSQL if it is given.
+    ///
+    /// Makes a database `tpch`, loads it, and tells of each query whether the answers are the same, and
+    /// how long they took. Exit code 1: an answer is not as it should be.
+    Tpch(workload::tpch::TpchArgs),
+    /// Runs TPC-C's transactions on a server.
+    ///
+    /// Makes a database `tpcc` and loads it. Then the same transactions run one after another there and on
+    /// PostgreSQL, if it is given, and all answers and tables are compared; or, with --terminals, many
+    /// terminals work at once. Exit code 1: something differs, or a consistency condition does not hold.
+    Tpcc(workload::tpcc::TpccArgs),
     /// Shows the nodes and ranges of a running cluster.
     Status(crate::status::StatusArgs),
 }
@@ -67,6 +78,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Check(args) => return verdict(workload::check(&args)),
         Command::Test(args) => return verdict(workload::suite::test(&args)),
         Command::Fuzz(args) => return verdict(workload::fuzz::fuzz(&args)),
+        Command::Tpch(args) => return verdict(workload::tpch::tpch(&args)),
+        Command::Tpcc(args) => return verdict(workload::tpcc::tpcc(&args)),
         Command::Status(args) => crate::status::run(args),
     };
     match outcome {

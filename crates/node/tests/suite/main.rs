@@ -16,6 +16,7 @@ mod sql_files;
 mod support;
 mod survival;
 mod told;
+mod tpc;
 mod tpcb;
 mod wrong_input;
 mod xact_status;

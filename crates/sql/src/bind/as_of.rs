@@ -10,11 +10,12 @@
 //! the same time, because a statement reads one snapshot. Or it is a mode of BEGIN and SET TRANSACTION.
 
 use sqlparser::ast::Expr;
-use sqlparser::dialect::{Dialect, PostgreSqlDialect};
+use sqlparser::dialect::Dialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
+use super::dialect::Postgres;
 use super::parse::{position, syntax_error, tokenize};
 use crate::SqlError;
 
@@ -92,8 +93,8 @@ fn parse_time(
     tokens: &[TokenWithSpan],
     from: usize,
 ) -> Result<(Expr, usize), SqlError> {
-    let dialect = PostgreSqlDialect {};
     let rest = tokens[from..].to_vec();
+    let dialect = Postgres::new(rest.len());
     let mut parser = Parser::new(&dialect as &dyn Dialect).with_tokens_with_locations(rest);
     let time = parser.parse_expr().map_err(|error| syntax_error(text, &error))?;
     let next = parser.peek_token();

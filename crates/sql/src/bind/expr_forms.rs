@@ -72,7 +72,7 @@ impl Binder<'_> {
         if ty.array {
             return Ok(array_of_arrays(items, ty.base()));
         }
-        Ok(Scalar::Array(items, ty.base().to_array()))
+        Ok(array_of_items(items, ty.base().to_array()))
     }
 
     /// `ARRAY[…]::ty`.
@@ -108,7 +108,7 @@ impl Binder<'_> {
             }
             return Ok(array_of_arrays(bound, ty));
         }
-        Ok(Scalar::Array(bound, ty))
+        Ok(array_of_items(bound, ty))
     }
 
     pub(crate) fn extract(
@@ -226,6 +226,19 @@ fn has_own_equality(left: PgType, other: PgType) -> bool {
     ];
     let within = |family: &&[TypeId]| family.contains(&left.id) && family.contains(&other.id);
     !left.array && !other.array && families.iter().any(within)
+}
+
+/// An array; of constants a constant, so that no row makes it again.
+fn array_of_items(items: Vec<Scalar>, ty: PgType) -> Scalar {
+    let is_constant = |item: &Scalar| matches!(item, Scalar::Literal(..));
+    if !items.iter().all(is_constant) {
+        return Scalar::Array(items, ty);
+    }
+    let values = items.into_iter().filter_map(|item| match item {
+        Scalar::Literal(datum, _) => Some(datum),
+        _ => None,
+    });
+    Scalar::Literal(Datum::array(values.collect()), ty)
 }
 
 /// One dimension more than the arrays in it.

@@ -7,6 +7,7 @@ use pgtypes::{PgType, TypeId};
 use sqlparser::ast::{self, Spanned, TableAlias, TableFactor, TableWithJoins};
 use sqlparser::tokenizer::Span;
 
+use super::parse::{CHAIN_MAX, too_deep};
 use super::scope::{FromItem, Scope, ScopeColumn, ScopeTable, plain_columns};
 use super::{Binder, fold, parse, relation_name};
 use crate::error::{SqlError, SqlState};
@@ -20,6 +21,10 @@ impl Binder<'_> {
         from: &[TableWithJoins],
         scope: &mut Scope<'_>,
     ) -> Result<Rel, SqlError> {
+        // A list is a chain of joins.
+        if from.len() > CHAIN_MAX {
+            return Err(too_deep());
+        }
         let mut result: Option<Rel> = None;
         for table in from {
             let item = self.table_with_joins(table, scope)?;
@@ -48,6 +53,7 @@ impl Binder<'_> {
         factor: &TableFactor,
         scope: &Scope<'_>,
     ) -> Result<FromItem, SqlError> {
+        self.one_more_relation()?;
         match factor {
             TableFactor::Table {
                 name,
@@ -232,6 +238,7 @@ impl Binder<'_> {
             at_top: false,
             depth: self.depth,
             cte_mentions: self.cte_mentions,
+            relations: self.relations,
             in_cte: self.in_cte,
             mentioned: std::collections::HashMap::new(),
             accesses: std::mem::take(&mut self.accesses),
@@ -243,6 +250,7 @@ impl Binder<'_> {
         self.accesses = inner.accesses;
         self.next_column = inner.next_column;
         self.next_work = inner.next_work;
+        self.relations = inner.relations;
         bound
     }
 

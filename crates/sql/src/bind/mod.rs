@@ -28,6 +28,7 @@ mod call;
 mod call_args;
 mod composite;
 mod conflict_target;
+mod dialect;
 mod dml;
 mod dml_insert;
 mod explain;
@@ -82,6 +83,7 @@ use crate::ir::{
 use crate::privilege::{Access, Accessed};
 
 pub(crate) use as_of::take_as_of;
+pub(crate) use dialect::Postgres;
 pub use mention::mentioned_tables;
 pub(crate) use parse::LOCK_MARK;
 pub use parse::{STATEMENT_BYTES_MAX, parse, position, syntax_error, tokenize};
@@ -94,6 +96,9 @@ use scope::Scope;
 
 /// Deepest recursion of the binder over one statement.
 const DEPTH_MAX: usize = 2_500;
+/// Most tables, functions and SELECTs of a statement, those of views included. What walks a relation goes
+/// down as many levels in the worst case, on 32 MiB of stack.
+const RELATIONS_MAX: usize = 5_000;
 /// Most columns of a select list, as in PostgreSQL.
 const COLUMNS_MAX: usize = 1_664;
 
@@ -112,6 +117,8 @@ pub struct Binder<'a> {
     at_top: bool,
     depth: usize,
     cte_mentions: usize,
+    /// Tables, functions and SELECTs met so far.
+    relations: usize,
     /// How deep in WITH queries: locking clauses outside do not mean the tables there.
     in_cte: usize,
     /// Where each column was first mentioned, for errors found later.
@@ -139,6 +146,7 @@ impl<'a> Binder<'a> {
             at_top: false,
             depth: 0,
             cte_mentions: 0,
+            relations: 0,
             in_cte: 0,
             mentioned: HashMap::new(),
             accesses: Vec::new(),
@@ -273,16 +281,22 @@ impl<'a> Binder<'a> {
         WorkId(self.next_work)
     }
 
+    /// Counts a table, function or SELECT, or refuses with 54001.
+    fn one_more_relation(&mut self) -> Result<(), SqlError> {
+        self.relations += 1;
+        match self.relations <= RELATIONS_MAX {
+            true => Ok(()),
+            false => Err(parse::too_deep()),
+        }
+    }
+
     /// Runs `bind` one level deeper, or refuses with 54001.
     fn deeper<T>(
         &mut self,
         bind: impl FnOnce(&mut Self) -> Result<T, SqlError>,
     ) -> Result<T, SqlError> {
         if self.depth >= DEPTH_MAX {
-            return Err(SqlError::new(
-                SqlState::STATEMENT_TOO_COMPLEX,
-                "stack depth limit exceeded",
-            ));
+            return Err(parse::too_deep());
         }
         self.depth += 1;
         let result = stacker::maybe_grow(128 << 10, 2 << 20, || bind(self));

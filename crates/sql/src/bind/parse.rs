@@ -12,13 +12,14 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 
+use super::dialect::Postgres;
 use crate::error::{SqlError, SqlState};
 
 /// Deepest nesting of parentheses, subqueries and the like.
 const NESTING_MAX: usize = 150;
 /// Longest chain of operators, joins or set operations without a comma or parenthesis in between:
 /// what 2 MiB of stack hold in a debug build.
-const CHAIN_MAX: usize = 250;
+pub(super) const CHAIN_MAX: usize = 250;
 /// Longest chain of AND and OR.
 const LOGIC_MAX: usize = 2_000;
 /// Longest statement text in bytes.
@@ -32,11 +33,9 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
             format!("statement of {} bytes exceeds the limit of {STATEMENT_BYTES_MAX}", sql.len()),
         ));
     }
-    let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, sql)
-        .tokenize_with_location()
-        .map_err(|e| lexical_error(sql, &e.message, e.location))?;
+    let tokens = tokenize(sql)?;
     check_chains(&tokens)?;
+    let dialect = Postgres::new(tokens.len());
     let tokens = with_exclude_marks(limits_before_locks(with_lock_marks(tokens)));
     let tokens = super::rewrite_query::rewritten(with_table_commands(tokens));
     let tokens = super::spelling::respelled(super::rewrite::rewritten(tokens));
@@ -320,9 +319,9 @@ pub fn position(sql: &str, at: Location) -> Option<usize> {
     Some(before + column)
 }
 
-fn too_deep() -> SqlError {
+pub(super) fn too_deep() -> SqlError {
     SqlError::new(SqlState::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
-        .detail("The statement is nested too deeply.")
+        .detail("The statement is too complex: nested too deeply, or too long a chain.")
 }
 
 /// Operators since the last thing that begins a new expression, at one level of parentheses.
@@ -334,12 +333,17 @@ struct Chain {
     other: usize,
     /// Joins and set operations.
     relations: usize,
+    /// Points within one name.
+    points: usize,
 }
 
 fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     let mut chains = vec![Chain::default()];
     for token in tokens {
         let chain = chains.last_mut().expect("never empty");
+        if !matches!(token.token, Token::Word(_) | Token::Period) {
+            chain.points = 0;
+        }
         match &token.token {
             Token::LParen | Token::LBracket => chains.push(Chain::default()),
             Token::RParen | Token::RBracket => {
@@ -373,12 +377,13 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
             Token::Whitespace(_)
             | Token::Number(..)
             | Token::SingleQuotedString(_)
-            | Token::Placeholder(_)
-            | Token::Period => {}
+            | Token::Placeholder(_) => {}
+            Token::Period => chain.points += 1,
             _ => chain.other += 1,
         }
         let chain = chains.last().expect("never empty");
-        if chain.logic > LOGIC_MAX || chain.other > CHAIN_MAX || chain.relations > CHAIN_MAX {
+        let longest = chain.other.max(chain.relations).max(chain.points);
+        if chain.logic > LOGIC_MAX || longest > CHAIN_MAX {
             return Err(too_deep());
         }
     }

@@ -67,6 +67,7 @@ impl Binder<'_> {
         parent: &Scope<'_>,
         around: &Around<'_>,
     ) -> Result<Query, SqlError> {
+        self.one_more_relation()?;
         self.refuse_foreign_clauses(select)?;
         let mut scope = Scope::inside(Some(parent));
         let mut rel = self.tables_of_from(&select.from, &mut scope)?;

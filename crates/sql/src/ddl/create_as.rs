@@ -5,7 +5,7 @@ use std::sync::Arc;
 use catalog::{Change, Column, Index, ObjectKind, Table};
 use sqlparser::ast::{CreateTable, ObjectName, Query, SelectInto, SetExpr};
 
-use super::create_table::{COLUMNS_MAX, check_supported, options};
+use super::create_table::{check_supported, options};
 use super::{Ddl, duplicate_relation, new_oids, notice, temporary};
 use crate::bind::fold;
 use crate::ir::{self, InsertSource};
@@ -111,12 +111,6 @@ async fn make(
     let (bound, accesses) = binder.bind_query_with_accesses(query)?;
     privilege::check(&catalog, session.database(), session.authority(), &accesses)?;
     let columns = super::view::columns_of(&bound, &made.names, false)?;
-    if columns.len() > COLUMNS_MAX {
-        return Err(SqlError::new(
-            SqlState::TOO_MANY_COLUMNS,
-            format!("tables can have at most {COLUMNS_MAX} columns"),
-        ));
-    }
     let columns: Vec<Column> = (1u32..)
         .zip(columns)
         .map(|(id, c)| Column {

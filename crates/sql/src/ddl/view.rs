@@ -7,6 +7,7 @@ use catalog::{Change, ObjectKind, View, ViewColumn};
 use pgtypes::{PgType, TypeId};
 use sqlparser::ast::{CreateTableOptions, CreateView, ObjectName, Query};
 
+use super::create_table::COLUMNS_MAX;
 use super::{Ddl, new_oids};
 use crate::bind::{fold, name_parts, relation_name};
 use crate::ir::{Rel, Relation, Scalar};
@@ -65,6 +66,12 @@ pub(super) fn columns_of(
             true => "CREATE VIEW specifies more column names than columns",
             false => "too many column names were specified",
         }));
+    }
+    if query.columns.len() > COLUMNS_MAX {
+        return Err(SqlError::new(
+            SqlState::TOO_MANY_COLUMNS,
+            format!("tables can have at most {COLUMNS_MAX} columns"),
+        ));
     }
     let mut columns: Vec<ViewColumn> = Vec::with_capacity(query.columns.len());
     for (n, column) in query.columns.iter().enumerate() {

@@ -189,8 +189,7 @@ fn compile_query(query: &Query) -> Option<PointPlan> {
         return None;
     }
     let bounds = find_bounds(table, &layout, &shape.conjuncts)?;
-    let unbounded = bounds.equal.is_empty() && bounds.lower.is_none() && bounds.upper.is_none();
-    if unbounded && has_better_index(table, &layout, &bounds.rest) {
+    if has_better_index(table, &layout, &shape.conjuncts, &bounds) {
         return None;
     }
     let reverse = scan_direction(table, &layout, &bounds, &sort)?;
@@ -419,19 +418,28 @@ fn find_bounds<'a>(
 
 /// Whether a secondary index finds fewer rows than a stretch of the primary key does, by the rules of
 /// `exec::access`.
-fn has_better_index(table: &Table, layout: &Layout, rest: &[&Scalar]) -> bool {
-    let demands = layout.demands(table, rest.iter().copied());
-    let usable: Vec<&Index> = table
+fn has_better_index(
+    table: &Table,
+    layout: &Layout,
+    conjuncts: &[&Scalar],
+    bounds: &Bounds<'_>,
+) -> bool {
+    let demands = layout.demands(table, conjuncts.iter().copied());
+    let mut usable = table
         .indexes
         .iter()
-        .filter(|index| index.state == IndexState::Public && demands.imply(index))
-        .collect();
-    let leads =
-        |position| usable.iter().any(|i| table.index_positions(i).first() == Some(&position));
-    usable.iter().any(|index| index.predicate.is_some())
-        || rest.iter().any(|conjunct| {
-            matches!(comparison(conjunct, table, layout), Some((at, "=", _)) if leads(at))
-        })
+        .filter(|index| index.state == IndexState::Public && demands.imply(index));
+    let is_known = |position: usize| {
+        let says = |c: &&Scalar| matches!(comparison(c, table, layout), Some((at, "=", _)) if at == position);
+        conjuncts.iter().any(says)
+    };
+    let is_range = bounds.lower.is_some() || bounds.upper.is_some();
+    let own = bounds.equal.len() + usize::from(is_range);
+    usable.any(|index| {
+        let positions = table.index_positions(index);
+        let known = positions.iter().take_while(|&&position| is_known(position)).count();
+        known > own || (own == 0 && index.predicate.is_some())
+    })
 }
 
 /// Whether the scan runs backwards to give the order asked for; `None` if no scan gives it, or if

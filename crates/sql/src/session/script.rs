@@ -5,7 +5,6 @@
 //! the first from running and positions can be moved to where the statement stands.
 
 use sqlparser::ast;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
@@ -313,10 +312,9 @@ fn by_hand<T>(
     text: &str,
     parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
 ) -> Result<T, SqlError> {
-    bind::tokenize(text)?;
-    let dialect = PostgreSqlDialect {};
-    let mut parser =
-        Parser::new(&dialect).try_with_sql(text).map_err(|e| bind::syntax_error(text, &e))?;
+    let tokens = bind::tokenize(text)?;
+    let dialect = bind::Postgres::new(tokens.len());
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
     let parsed = parse(&mut parser).map_err(|e| bind::syntax_error(text, &e))?;
     let _semicolon: bool = parser.consume_token(&Token::SemiColon);
     let next = parser.peek_token();

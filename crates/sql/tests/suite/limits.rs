@@ -70,6 +70,139 @@ async fn long_lists_work() {
     assert_eq!(text, "10485760\n-- SELECT 1");
 }
 
+/// Whatever stands inside is read once, not twice at each level.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn nested_calls_are_read_in_linear_time() {
+    let nested = |open: &str, inner: &str, close: &str, n: usize| {
+        format!("SELECT {}{inner}{}", open.repeat(n), close.repeat(n))
+    };
+    assert!(answer(&nested("abs(", "1", ")", 40)).await.starts_with("1\n"));
+    assert!(answer(&nested("floor(", "1", ")", 30)).await.starts_with("1\n"));
+    assert!(answer(&nested("abs(", "1", ")", 50_000)).await.starts_with(DEEP));
+    for (open, inner, close) in [
+        ("floor(", "1 +", ")"),
+        ("ARRAY[", "1", "]"),
+        ("ARRAY[", "1 +", "]"),
+        ("abs(", "1 +", ")"),
+        ("CAST(", "1 +", " AS int)"),
+        ("extract(year FROM ", "1 +", ")"),
+        ("trim(", "1 +", ")"),
+        ("substring(", "1 +", " FROM 1)"),
+        ("position(", "1 +", " IN 'x')"),
+        ("EXISTS (SELECT ", "1 +", ")"),
+        ("coalesce(", "1 +", ", 1)"),
+        ("(", "1 +", ")"),
+        ("ROW(", "1 +", ")"),
+        ("CASE WHEN ", "1 +", " THEN 1 END"),
+        ("x IN (", "1 +", ")"),
+        ("interval ", "1 +", ""),
+        ("(SELECT * FROM (VALUES (", "1 +", ")) v)"),
+    ] {
+        for n in [60, 5_000] {
+            let said = answer(&nested(open, inner, close, n)).await;
+            let refused = said.starts_with("ERROR 42") || said.starts_with("ERROR 54");
+            assert!(refused, "{open} {inner} {close} {n} times: {said}");
+        }
+    }
+    let joins =
+        |n: usize| format!("SELECT 1 FROM {}t{}", "(".repeat(n), " JOIN t ON true)".repeat(n));
+    for n in [40, 5_000] {
+        let said = answer(&joins(n)).await;
+        assert!(said.starts_with("ERROR 42P01") || said.starts_with(DEEP), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn relations_are_bounded() {
+    let list = |n: usize| {
+        let tables: Vec<String> = (0..n).map(|n| format!("(SELECT 1) AS t{n}")).collect();
+        format!("SELECT 1 FROM {} LIMIT 1", tables.join(", "))
+    };
+    assert!(answer(&list(60)).await.starts_with("1\n"));
+    assert!(answer(&list(3_000)).await.starts_with(DEEP));
+    let exists = |n: usize| format!("SELECT 1 WHERE true{}", " AND EXISTS (SELECT 1)".repeat(n));
+    assert!(answer(&exists(50)).await.starts_with("1\n"));
+    assert!(answer(&exists(3_000)).await.starts_with(DEEP));
+    let scalars = |n: usize| format!("SELECT 1{}", ", (SELECT 1)".repeat(n));
+    assert!(answer(&scalars(100)).await.starts_with("1|1|"));
+    let within = |n: usize, joins: usize| {
+        let joined = " JOIN (SELECT 1) u ON true".repeat(joins);
+        format!("{}SELECT 1{}", "SELECT 1 FROM (".repeat(n), format!(") t{joined}").repeat(n))
+    };
+    let said = answer(&within(40, 240)).await;
+    assert!(said.starts_with(DEEP) || said.starts_with("ERROR 42712"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn long_statements_work_or_are_refused() {
+    let engine = engine();
+    let mut session = connect(&engine).await;
+    run(&mut session, "CREATE TABLE t (id int, a text)").await;
+    let rows: Vec<String> = (0..170_000).map(|n| format!("({n}, '{}')", "y".repeat(55))).collect();
+    let insert = format!("INSERT INTO t VALUES {}", rows.join(", "));
+    assert!(insert.len() > 10 << 20);
+    assert_eq!(run(&mut session, &insert).await, "-- INSERT 0 170000");
+    let half = 256 << 10;
+    for sql in [
+        format!("SELECT {}1{}", "(".repeat(half), ")".repeat(half)),
+        format!("SELECT {}", "(".repeat(2 * half)),
+        format!("SELECT true{}", " AND true".repeat(half)),
+        format!("SELECT 1{}", " + 1".repeat(half / 2)),
+        format!("SELECT {}1", "- ".repeat(half)),
+        format!("SELECT 1{}", " UNION SELECT 1".repeat(50_000)),
+        format!("SELECT 1 FROM t{}", ", t".repeat(20_000)),
+        format!("SELECT {}1{}", "abs(".repeat(half / 3), ")".repeat(half / 3)),
+        format!("SELECT {}1{}", "CASE WHEN true THEN ".repeat(50_000), " END".repeat(50_000)),
+    ] {
+        let said = run(&mut session, &sql).await;
+        let said: String = said.chars().take(80).collect();
+        let shown: String = sql.chars().take(40).collect();
+        let refused = said.starts_with(DEEP) || said.starts_with("ERROR 42601");
+        assert!(refused, "{shown}: {said}");
+        assert_eq!(run(&mut session, "SELECT 1").await, "1\n-- SELECT 1", "after {shown}");
+    }
+    let half = 5 << 20;
+    let quoted = format!("SELECT length($x${}$x$) /* {} */", "z".repeat(half), "c".repeat(half));
+    assert_eq!(run(&mut session, &quoted).await, format!("{half}\n-- SELECT 1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn columns_are_bounded() {
+    let engine = engine();
+    let mut session = connect(&engine).await;
+    let columns = |n: usize, of: &str| -> String {
+        (0..n).map(|n| format!("c{n}{of}")).collect::<Vec<_>>().join(", ")
+    };
+    let numbers = |n: usize| (0..n).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    let most = "ERROR 54011: tables can have at most 1600 columns";
+    assert_eq!(
+        run(&mut session, &format!("CREATE TABLE w ({})", columns(1_601, " int"))).await,
+        most
+    );
+    let made = run(&mut session, &format!("CREATE TABLE w ({})", columns(1_600, " int"))).await;
+    assert_eq!(made, "-- CREATE TABLE");
+    let inserted = run(&mut session, &format!("INSERT INTO w VALUES ({})", numbers(1_600))).await;
+    assert_eq!(inserted, "-- INSERT 0 1");
+    let insert = format!("INSERT INTO w ({}) VALUES ({})", columns(1_600, ""), numbers(1_600));
+    assert_eq!(run(&mut session, &insert).await, "-- INSERT 0 1");
+    assert_eq!(run(&mut session, "UPDATE w SET c1599 = c0 + 7").await, "-- UPDATE 2");
+    let said = run(&mut session, "SELECT * FROM w WHERE c1599 = 7 AND c1598 = 1598").await;
+    assert!(said.starts_with("0|1|2|3|"), "{}", &said[..40]);
+    let said =
+        run(&mut session, "SELECT count(*), max(c800) FROM (SELECT DISTINCT * FROM w) AS q").await;
+    assert_eq!(said, "1|800\n-- SELECT 1");
+    assert_eq!(run(&mut session, "ALTER TABLE w ADD COLUMN x int").await, most);
+    let query: Vec<String> = (0..1_650).map(|n| format!("{n} AS c{n}")).collect();
+    for what in ["TABLE", "VIEW"] {
+        let made = format!("CREATE {what} v AS SELECT {}", query.join(", "));
+        assert_eq!(run(&mut session, &made).await, most);
+    }
+    let both = run(&mut session, "SELECT * FROM w a, w b").await;
+    assert_eq!(both, "ERROR 54011: target lists can have at most 1664 entries");
+    let indexed = run(&mut session, &format!("CREATE INDEX ON w ({})", columns(33, ""))).await;
+    assert!(indexed.starts_with("ERROR 54011"), "{indexed}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn mentions_multiply_only_so_far() {
     let doubled = |n: usize| {

@@ -4,6 +4,7 @@
 mod compat;
 mod constraints;
 mod explain;
+mod fuzzed;
 mod indexes;
 mod isolation;
 mod levels;

@@ -57,6 +57,8 @@ const QUERIES: &[&str] = &[
     "SELECT count(*) FROM (SELECT id FROM large LIMIT 300) s",
     "SELECT count(*) FROM (SELECT id FROM large WHERE t LIKE 't1%' LIMIT 300) s",
     "SELECT count(*) FROM large l JOIN large m ON m.id = l.k",
+    "SELECT count(*), sum(m.k) FROM large l JOIN large m ON m.id = l.id + 1 WHERE l.id BETWEEN 10 AND 900",
+    "SELECT l.id, m.t FROM large l LEFT JOIN large m ON m.id = l.id * 9 WHERE l.id BETWEEN 300 AND 700",
     "SELECT a.id FROM a WHERE EXISTS (SELECT 1 FROM c WHERE c.x = a.k) AND a.id < 9",
     "SELECT a.id FROM a WHERE a.k = (SELECT min(x) FROM c WHERE x > 2)",
     "SELECT id FROM a WHERE k = 1 UNION SELECT x FROM c WHERE y < 5",
@@ -122,4 +124,23 @@ async fn a_transaction_sees_its_own_writes_row_by_row() {
     answer(&mut session, "ROLLBACK").await;
     let found = answer(&mut session, "SELECT count(*) FROM a WHERE k = 50 ORDER BY 1").await;
     assert_eq!(found, ["0", "-- SELECT 1"]);
+}
+
+/// A stretch of the primary key is not read where a secondary index leads to fewer rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_index_with_most_known_columns_is_read() {
+    let engine = engine();
+    let mut session = connect(&engine).await;
+    let orders = "CREATE TABLE o (w int, d int, id int, c int, PRIMARY KEY (w, d, id));
+                  CREATE INDEX o_c ON o (w, d, c, id);
+                  INSERT INTO o SELECT 1, i % 3, i, i % 50 FROM generate_series(1, 300) i";
+    answer(&mut session, orders).await;
+    let last = "SELECT id FROM o WHERE w = 1 AND d = 2 AND c = 20 ORDER BY id DESC LIMIT 1";
+    assert_eq!(answer(&mut session, last).await, ["170", "-- SELECT 1"]);
+    let plan = answer(&mut session, &format!("EXPLAIN {last}")).await.join("\n");
+    assert!(plan.contains("using o_c"), "{plan}");
+    let range = "SELECT id FROM o WHERE w = 1 AND d = 2 AND id > 290 AND c = 41";
+    assert_eq!(answer(&mut session, range).await, ["-- SELECT 0"]);
+    let plan = answer(&mut session, &format!("EXPLAIN {range}")).await.join("\n");
+    assert!(plan.contains("using o_pkey") || plan.contains("using o_c"), "{plan}");
 }

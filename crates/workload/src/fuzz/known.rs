@@ -1,6 +1,6 @@
 //! Differences that are meant, each with its reason. What is not here is a finding.
 
-use super::compare::{Answer, Difference};
+use crate::compare::{Answer, Difference};
 
 /// Aggregates that PostgreSQL reads from the end of an index.
 const FROM_INDEX: [&str; 5] = ["min(", "max(", "bool_and(", "bool_or(", "every("];

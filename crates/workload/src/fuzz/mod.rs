@@ -18,7 +18,6 @@
 //! - **Z3** What is meant to differ is in `known`, with its reason, and is counted.
 
 mod aggregate;
-mod compare;
 mod dml;
 mod expr;
 mod from;
@@ -27,7 +26,6 @@ mod query;
 mod run;
 mod schema;
 mod scope;
-mod server;
 mod shrink;
 mod tree;
 mod types;

@@ -8,15 +8,15 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::FuzzArgs;
-use super::compare::{Answer, Difference, difference};
 use super::dml::Statement;
 use super::known;
 use super::schema::Schema;
 use super::scope::Generator;
-use super::server::Server;
 use super::shrink::shrink;
+use crate::compare::{Answer, Difference, Sorted, difference};
 use crate::connect::Connector;
 use crate::error::CheckError;
+use crate::server::{Made, Server};
 
 /// Statements tried to make one smaller.
 const TRIES: usize = 1500;
@@ -84,8 +84,8 @@ async fn play(
     let schema = Schema::any(&mut rng);
     let (database, patience) =
         (format!("fuzz_{}", std::process::id()), Duration::from_secs(args.patience));
-    let reference = Server::open(&args.against, connector, &database, patience).await?;
-    let tested = Server::open(&args.url, connector, &database, patience).await?;
+    let reference = Server::open(&args.against, connector, &database, Made::Anew, patience).await?;
+    let tested = Server::open(&args.url, connector, &database, Made::Anew, patience).await?;
     let mut pair = Pair { reference, tested, schema };
     for statement in pair.schema.setup.clone() {
         pair.both(&statement).await?;
@@ -217,20 +217,21 @@ impl Pair {
         keep: bool,
     ) -> ((Answer, Answer), Option<Difference>) {
         let ordered = statement.order.as_ref().is_some_and(|order| sql.contains(order));
+        let sorted = if ordered { Sorted::All } else { Sorted::No };
         if !statement.writes {
             let (a, b) = tokio::join!(self.reference.ask(sql), self.tested.ask(sql));
-            let differs = difference(&a, &b, ordered);
+            let differs = difference(&a, &b, sorted);
             return ((a, b), differs);
         }
         drop(self.both("BEGIN").await);
         let (a, b) = tokio::join!(self.reference.ask(sql), self.tested.ask(sql));
         let mut answers = (a, b);
-        let mut differs = difference(&answers.0, &answers.1, false);
+        let mut differs = difference(&answers.0, &answers.1, Sorted::No);
         if differs.is_none() && matches!(answers.0, Answer::Rows { .. }) {
             for table in &self.schema.tables {
                 let look = format!("SELECT * FROM {} ORDER BY id", table.name);
                 let (a, b) = tokio::join!(self.reference.ask(&look), self.tested.ask(&look));
-                if difference(&a, &b, true).is_some() {
+                if difference(&a, &b, Sorted::All).is_some() {
                     (answers, differs) = ((a, b), Some(Difference::Tables));
                     break;
                 }
@@ -270,20 +271,7 @@ fn tell(
     }
     println!("{sql};");
     for (who, answer) in [("reference", &answers.0), ("tested", &answers.1)] {
-        match answer {
-            Answer::Rows { columns, rows, count } => {
-                let columns: Vec<String> =
-                    columns.iter().map(|(name, ty)| format!("{name}:{ty}")).collect();
-                println!("-- {who}: {} rows, {count} told ({})", rows.len(), columns.join(", "));
-                for row in rows.iter().take(TOLD) {
-                    let values: Vec<&str> =
-                        row.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect();
-                    println!("--   {}", values.join(" | "));
-                }
-            }
-            Answer::Error(state, message) => println!("-- {who}: {state} {message}"),
-            Answer::Lost(why) => println!("-- {who}: {why}"),
-        }
+        print!("{}", answer.told(who, TOLD));
     }
     println!();
 }

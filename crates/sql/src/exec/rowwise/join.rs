@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use base::Key;
+use bytes::Bytes;
 use pgtypes::Datum;
 
 use super::computed::Computed;
@@ -62,6 +64,11 @@ fn mentions_only(scalar: &Scalar, layout: &[ColId]) -> bool {
 
 fn over(conjuncts: &[&Scalar], layout: &[ColId]) -> Result<Vec<Scalar>, SqlError> {
     conjuncts.iter().map(|conjunct| conjunct.over(layout)).collect()
+}
+
+/// Whether the rows are found by their primary keys.
+fn is_by_key(access: &Access) -> bool {
+    access.points && access.index.is_none()
 }
 
 /// How well an input is found: the more, the better.
@@ -295,29 +302,64 @@ impl Run<'_> {
         table: &Table,
     ) -> Result<Partners, Stop> {
         let residual = over(alone, &source.layout)?;
-        let mut partners = Vec::with_capacity(table.rows.len());
         // Rows that agree in what the links mention have the same partners.
         let slots = mentioned(links, &table.layout);
-        let mut known: HashMap<Vec<u8>, Arc<Vec<Vec<Datum>>>> = HashMap::new();
+        let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut accesses = Vec::new();
+        let mut which = Vec::with_capacity(table.rows.len());
         for row in &table.rows {
             let key = identity(slots.iter().map(|&(slot, ty)| (&row[slot], ty)));
-            let found = match known.get(&key) {
-                Some(found) => Arc::clone(found),
+            let at = match known.get(&key) {
+                Some(&at) => at,
                 None => {
-                    if known.len() >= LOOKUPS_MAX {
-                        return Err(Stop::GivenUp);
-                    }
                     let conjuncts = alone.iter().chain(links).copied();
                     let with = Known { layout: &table.layout, row };
                     let access = self.access(source, conjuncts, with)?;
-                    let found = Arc::new(self.read(source, &access, &residual, None).await?);
-                    known.insert(key, Arc::clone(&found));
-                    found
+                    if accesses.len() >= LOOKUPS_MAX && !is_by_key(&access) {
+                        return Err(Stop::GivenUp);
+                    }
+                    accesses.push(access);
+                    known.insert(key, accesses.len() - 1);
+                    accesses.len() - 1
                 }
             };
-            partners.push(found);
+            which.push(at);
         }
+        let found = self.read_each(source, &accesses, &residual).await?;
+        let partners = which.into_iter().map(|at| Arc::clone(&found[at])).collect();
         Ok(Partners::Each { layout: source.layout.clone(), partners })
+    }
+
+    /// The rows of each access; all in one visit, if they are rows of primary keys.
+    async fn read_each(
+        &self,
+        source: &Source<'_>,
+        accesses: &[Access],
+        residual: &[Scalar],
+    ) -> Result<Vec<Arc<Vec<Vec<Datum>>>>, Stop> {
+        let mut each = Vec::with_capacity(accesses.len());
+        if accesses.iter().all(is_by_key) {
+            let keys = accesses.iter().flat_map(|access| &access.spans).map(|s| s.start.clone());
+            let rows = self.rows_at(keys.collect()).await?;
+            let rows: HashMap<Key, Bytes> = rows.into_iter().collect();
+            for access in accesses {
+                let mut found = Vec::new();
+                for span in &access.spans {
+                    if let Some(value) = rows.get(&span.start) {
+                        self.keep(source, &span.start, value, residual, &mut found)?;
+                    }
+                }
+                each.push(Arc::new(found));
+            }
+            return Ok(each);
+        }
+        if accesses.len() > LOOKUPS_MAX {
+            return Err(Stop::GivenUp);
+        }
+        for access in accesses {
+            each.push(Arc::new(self.read(source, access, residual, None).await?));
+        }
+        Ok(each)
     }
 
     /// Finds rows of a computed table by the rows of another.

@@ -239,7 +239,7 @@ impl Run<'_> {
         Ok(found)
     }
 
-    fn keep(
+    pub(super) fn keep(
         &self,
         source: &Source<'_>,
         key: &Key,

@@ -29,6 +29,13 @@ pub(crate) struct TextSink {
     aside: Option<(u64, Vec<String>)>,
 }
 
+impl TextSink {
+    /// One with COPY data to come.
+    pub(crate) fn reading(input: VecDeque<Bytes>) -> TextSink {
+        TextSink { input, ..TextSink::default() }
+    }
+}
+
 impl Sink for TextSink {
     fn environment(&mut self, env: &EvalEnv) {
         self.env = env.clone();
@@ -163,7 +170,7 @@ pub(crate) async fn run(session: &mut Session, sql: &str) -> String {
 /// The same, with COPY data.
 pub(crate) async fn run_with(session: &mut Session, sql: &str, input: &[&str]) -> String {
     let input = input.iter().map(|s| Bytes::copy_from_slice(s.as_bytes())).collect();
-    let mut sink = TextSink { input, ..TextSink::default() };
+    let mut sink = TextSink::reading(input);
     if let Err(error) = session.simple(sql, &mut sink).await {
         sink.lines.push(shown(&error));
     }

@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
+use futures::{SinkExt, StreamExt};
 use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
 
-use super::compare::{Answer, Row};
+use crate::compare::{Answer, Row};
 use crate::connect::Connector;
 use crate::error::CheckError;
 
 /// How long beyond the server's own limit an answer may take.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Bytes of a message of COPY, about.
+const COPY_BYTES: usize = 64 << 10;
+
 /// A server, with a database of this command's own.
-pub(super) struct Server {
+pub(crate) struct Server {
     url: String,
     connector: Connector,
     database: String,
@@ -20,14 +25,33 @@ pub(super) struct Server {
     limit: Duration,
 }
 
+/// Where the database comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// It is made, and dropped first if it is there.
+    Anew,
+    /// It is there.
+    Before,
+}
+
 impl Server {
-    /// Makes the database anew and connects to it.
-    pub(super) async fn open(
+    /// Connects to a database. `limit`: of a statement.
+    pub(crate) async fn open(
         url: &str,
         connector: &Connector,
         database: &str,
+        made: Made,
         limit: Duration,
     ) -> Result<Server, CheckError> {
+        if made == Made::Anew {
+            Self::make(url, connector, database).await?;
+        }
+        let client = connect(url, connector, database, limit).await?;
+        let (url, connector) = (url.to_owned(), connector.clone());
+        Ok(Server { url, connector, database: database.to_owned(), client, limit })
+    }
+
+    async fn make(url: &str, connector: &Connector, database: &str) -> Result<(), CheckError> {
         let admin = connector
             .connect(url)
             .await
@@ -37,13 +61,60 @@ impl Server {
             let done = admin.batch_execute(&statement).await;
             done.map_err(|error| CheckError::Setup { statement, reason: format!("{error:?}") })?;
         }
-        let client = connect(url, connector, database, limit).await?;
-        let (url, connector) = (url.to_owned(), connector.clone());
-        Ok(Server { url, connector, database: database.to_owned(), client, limit })
+        Ok(())
+    }
+
+    /// The connection.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs a statement that prepares what is measured.
+    pub(crate) async fn setup(&self, sql: &str) -> Result<(), CheckError> {
+        let done = self.client.batch_execute(sql).await;
+        done.map_err(|error| self.refused(sql, &error))
+    }
+
+    /// Sends lines to a statement `COPY … FROM STDIN`.
+    pub(crate) async fn copy(
+        &self,
+        sql: &str,
+        lines: impl Iterator<Item = String>,
+    ) -> Result<(), CheckError> {
+        let refused = |error: Error| self.refused(sql, &error);
+        let sink = self.client.copy_in::<_, Bytes>(sql).await.map_err(refused)?;
+        let mut sink = std::pin::pin!(sink);
+        let mut buffer = BytesMut::with_capacity(COPY_BYTES * 2);
+        for line in lines {
+            buffer.extend_from_slice(line.as_bytes());
+            buffer.extend_from_slice(b"\n");
+            if buffer.len() >= COPY_BYTES {
+                sink.send(buffer.split().freeze()).await.map_err(refused)?;
+            }
+        }
+        sink.send(buffer.freeze()).await.map_err(refused)?;
+        sink.finish().await.map(drop).map_err(refused)
+    }
+
+    /// What a statement `COPY … TO STDOUT` sends.
+    pub(crate) async fn copied(&self, sql: &str) -> Result<Vec<u8>, CheckError> {
+        let refused = |error: Error| self.refused(sql, &error);
+        let stream = self.client.copy_out(sql).await.map_err(refused)?;
+        let mut stream = std::pin::pin!(stream);
+        let mut all = Vec::new();
+        while let Some(part) = stream.next().await {
+            all.extend_from_slice(&part.map_err(refused)?);
+        }
+        Ok(all)
+    }
+
+    fn refused(&self, sql: &str, error: &Error) -> CheckError {
+        let statement = sql.chars().take(200).collect();
+        CheckError::Setup { statement, reason: format!("{}: {error:?}", self.url) }
     }
 
     /// Drops the database.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         let (url, connector, database) = (self.url, self.connector, self.database);
         drop(self.client);
         if let Ok(admin) = connector.connect(&url).await {
@@ -52,12 +123,12 @@ impl Server {
     }
 
     /// Runs a statement for its effect.
-    pub(super) async fn run(&mut self, sql: &str) -> Result<(), Error> {
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<(), Error> {
         self.client.batch_execute(sql).await
     }
 
     /// What the server says to a statement: columns by describing it, rows by the simple protocol.
-    pub(super) async fn ask(&mut self, sql: &str) -> Answer {
+    pub(crate) async fn ask(&mut self, sql: &str) -> Answer {
         let asked = tokio::time::timeout(self.limit + GRACE, answer(&self.client, sql)).await;
         let lost = match asked {
             Ok(Ok(answer)) => return answer,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// A row as text.
-pub(super) type Row = Vec<Option<String>>;
+pub(crate) type Row = Vec<Option<String>>;
 
 /// What a server said to a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Columns with their types' oids, rows, and the number of rows that the end tells.
     Rows { columns: Vec<(String, u32)>, rows: Vec<Row>, count: u64 },
     /// SQLSTATE and message.
@@ -17,9 +17,31 @@ pub(super) enum Answer {
     Lost(String),
 }
 
+impl Answer {
+    /// Its beginning as comments, a line each: what it is, then so many rows.
+    pub(crate) fn told(&self, who: &str, rows_max: usize) -> String {
+        match self {
+            Answer::Rows { columns, rows, count } => {
+                let columns: Vec<String> =
+                    columns.iter().map(|(name, ty)| format!("{name}:{ty}")).collect();
+                let columns = columns.join(", ");
+                let mut text = format!("-- {who}: {} rows, {count} told ({columns})\n", rows.len());
+                for row in rows.iter().take(rows_max) {
+                    let values: Vec<&str> =
+                        row.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect();
+                    text.extend(["--   ", &values.join(" | "), "\n"]);
+                }
+                text
+            }
+            Answer::Error(state, message) => format!("-- {who}: {state} {message}\n"),
+            Answer::Lost(why) => format!("-- {who}: {why}\n"),
+        }
+    }
+}
+
 /// How two answers differ; the same words for the same kind of difference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Difference {
+pub(crate) enum Difference {
     /// One has no answer.
     Lost,
     /// SQLSTATE of the reference and of the other; `00000` is none.
@@ -53,8 +75,23 @@ impl fmt::Display for Difference {
     }
 }
 
-/// How the answers differ, if they do. `ordered`: all columns are sorted by.
-pub(super) fn difference(reference: &Answer, other: &Answer, ordered: bool) -> Option<Difference> {
+/// What a statement sorts its rows by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sorted<'a> {
+    /// Nothing: any order is right.
+    No,
+    /// All columns.
+    All,
+    /// These columns, counted from zero; rows that are alike in them come in any order.
+    By(&'a [usize]),
+}
+
+/// How the answers differ, if they do.
+pub(crate) fn difference(
+    reference: &Answer,
+    other: &Answer,
+    sorted: Sorted<'_>,
+) -> Option<Difference> {
     let success = || "00000".to_owned();
     let state = |a: String, b: String| (a != b).then_some(Difference::State(a, b));
     match (reference, other) {
@@ -74,7 +111,7 @@ pub(super) fn difference(reference: &Answer, other: &Answer, ordered: bool) -> O
                 Some(Difference::Rows)
             } else if n != m {
                 Some(Difference::Count)
-            } else if ordered && sorted_alike(of_a) != sorted_alike(of_b) {
+            } else if sorted_alike(of_a, sorted) != sorted_alike(of_b, sorted) {
                 Some(Difference::Order)
             } else {
                 None
@@ -93,23 +130,23 @@ fn bag(rows: &[Row]) -> BTreeMap<&Row, usize> {
 
 /// Values that sort alike, written alike: numbers without trailing zeros. Intervals of the same length
 /// have too many forms; they are taken for one.
-fn sorted_alike(rows: &[Row]) -> Vec<Vec<Option<&str>>> {
+fn sorted_alike<'a>(rows: &'a [Row], sorted: Sorted<'_>) -> Vec<Vec<Option<&'a str>>> {
     let alike = |value: &'_ str| -> Option<usize> {
         let number = value.contains('.') && value.parse::<f64>().is_ok();
         number.then(|| value.trim_end_matches('0').trim_end_matches('.').len())
     };
-    let value = |text: &'static str| Some(text);
-    rows.iter()
-        .map(|row| {
-            row.iter()
-                .map(|text| match text.as_deref() {
-                    Some(text) if text.contains("day") || text.contains("mon") => value("interval"),
-                    Some(text) => Some(&text[..alike(text).unwrap_or(text.len())]),
-                    None => None,
-                })
-                .collect()
-        })
-        .collect()
+    let value = |text: &'a Option<String>| match text.as_deref() {
+        Some(text) if text.contains("day") || text.contains("mon") => Some("interval"),
+        Some(text) => Some(&text[..alike(text).unwrap_or(text.len())]),
+        None => None,
+    };
+    match sorted {
+        Sorted::No => Vec::new(),
+        Sorted::All => rows.iter().map(|row| row.iter().map(value).collect()).collect(),
+        Sorted::By(columns) => {
+            rows.iter().map(|row| columns.iter().map(|&at| value(&row[at])).collect()).collect()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,23 +164,43 @@ mod tests {
 
     #[test]
     fn rows_are_a_bag_unless_ordered() {
-        assert_eq!(difference(&rows(&["1", "2"]), &rows(&["2", "1"]), false), None);
-        let ordered = difference(&rows(&["1", "2"]), &rows(&["2", "1"]), true);
+        assert_eq!(difference(&rows(&["1", "2"]), &rows(&["2", "1"]), Sorted::No), None);
+        let ordered = difference(&rows(&["1", "2"]), &rows(&["2", "1"]), Sorted::All);
         assert_eq!(ordered, Some(Difference::Order));
-        let twice = difference(&rows(&["1", "1", "2"]), &rows(&["1", "2", "2"]), false);
+        let twice = difference(&rows(&["1", "1", "2"]), &rows(&["1", "2", "2"]), Sorted::No);
         assert_eq!(twice, Some(Difference::Rows));
-        assert_eq!(difference(&rows(&["1.50", "1.5"]), &rows(&["1.5", "1.50"]), true), None);
+        assert_eq!(difference(&rows(&["1.50", "1.5"]), &rows(&["1.5", "1.50"]), Sorted::All), None);
+    }
+
+    #[test]
+    fn rows_that_sort_alike_come_in_any_order() {
+        let rows = |of: &[(&str, &str)]| {
+            let row = |(a, b): &(&str, &str)| vec![Some((*a).to_owned()), Some((*b).to_owned())];
+            let columns = vec![("a".to_owned(), 23), ("b".to_owned(), 23)];
+            let count = of.len() as u64;
+            Answer::Rows { columns, rows: of.iter().map(row).collect(), count }
+        };
+        let reference = rows(&[("1", "x"), ("1", "y"), ("2", "z")]);
+        let tied = rows(&[("1", "y"), ("1", "x"), ("2", "z")]);
+        let wrong = rows(&[("1", "x"), ("2", "z"), ("1", "y")]);
+        assert_eq!(difference(&reference, &tied, Sorted::By(&[0])), None);
+        let order = Some(Difference::Order);
+        assert_eq!(difference(&reference, &wrong, Sorted::By(&[0])), order);
+        assert_eq!(difference(&reference, &tied, Sorted::All), order);
     }
 
     #[test]
     fn errors_are_their_states() {
-        assert_eq!(difference(&error("22012"), &error("22012"), false), None);
+        assert_eq!(difference(&error("22012"), &error("22012"), Sorted::No), None);
         let state = |a: &str, b: &str| Some(Difference::State(a.to_owned(), b.to_owned()));
-        assert_eq!(difference(&error("22012"), &error("42883"), false), state("22012", "42883"));
-        assert_eq!(difference(&rows(&[]), &error("XX000"), false), state("00000", "XX000"));
-        assert_eq!(difference(&error("22012"), &rows(&[]), false), state("22012", "00000"));
+        assert_eq!(
+            difference(&error("22012"), &error("42883"), Sorted::No),
+            state("22012", "42883")
+        );
+        assert_eq!(difference(&rows(&[]), &error("XX000"), Sorted::No), state("00000", "XX000"));
+        assert_eq!(difference(&error("22012"), &rows(&[]), Sorted::No), state("22012", "00000"));
         let lost = Answer::Lost("timeout".to_owned());
-        assert_eq!(difference(&error("22012"), &lost, false), Some(Difference::Lost));
+        assert_eq!(difference(&error("22012"), &lost, Sorted::No), Some(Difference::Lost));
     }
 
     #[test]
@@ -153,7 +210,7 @@ mod tests {
             rows: Vec::new(),
             count: 0,
         };
-        assert_eq!(difference(&with("a", 23), &with("b", 23), false), Some(Difference::Names));
-        assert_eq!(difference(&with("a", 23), &with("a", 20), false), Some(Difference::Types));
+        assert_eq!(difference(&with("a", 23), &with("b", 23), Sorted::No), Some(Difference::Names));
+        assert_eq!(difference(&with("a", 23), &with("a", 20), Sorted::No), Some(Difference::Types));
     }
 }

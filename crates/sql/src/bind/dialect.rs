@@ -1,0 +1,158 @@
+//! PostgreSQL's grammar as sqlparser knows it, where sqlparser errs.
+//!
+//! Everything but the following is [`PostgreSqlDialect`]'s:
+//!
+//! - `a IS DISTINCT FROM b AND c` is `(a IS DISTINCT FROM b) AND c`. sqlparser takes all that follows as the
+//!   right operand.
+//! - The name of an argument is an identifier, not any expression (that came with PostgreSQL 16, for
+//!   `json_object`). sqlparser would read each argument twice, and those of nested calls 2^depth times.
+//! - Words like FLOOR and ARRAY are read twice where what follows is wrong, as function and as name: again
+//!   2^depth. So there is a budget: a statement that is read so many times over is too complex (54001).
+
+use std::any::TypeId;
+use std::cell::Cell;
+
+use sqlparser::ast::Expr;
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+
+/// Expressions that may be begun for each token of the text.
+const BEGUN_PER_TOKEN: usize = 8;
+/// And besides, so that short texts never suffer.
+const BEGUN_LEAST: usize = 20_000;
+
+const BASE: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// PostgreSQL's dialect, for one text.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    /// Expressions that may yet be begun.
+    budget: Cell<usize>,
+}
+
+impl Postgres {
+    /// For a text of that many tokens.
+    pub(crate) fn new(tokens: usize) -> Postgres {
+        let budget = tokens.saturating_mul(BEGUN_PER_TOKEN).saturating_add(BEGUN_LEAST);
+        Postgres { budget: Cell::new(budget) }
+    }
+}
+
+/// What is as it was.
+macro_rules! as_before {
+    ($($method:ident),* $(,)?) => {
+        $(fn $method(&self) -> bool {
+            BASE.$method()
+        })*
+    };
+}
+
+impl Dialect for Postgres {
+    fn dialect(&self) -> TypeId {
+        BASE.dialect()
+    }
+
+    fn parse_prefix(&self, _: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let Some(left) = self.budget.get().checked_sub(1) else {
+            return Some(Err(ParserError::RecursionLimitExceeded));
+        };
+        self.budget.set(left);
+        None
+    }
+
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        left: &Expr,
+        _: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let not = match () {
+            () if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) => false,
+            () if parser.parse_keywords(&[
+                Keyword::IS,
+                Keyword::NOT,
+                Keyword::DISTINCT,
+                Keyword::FROM,
+            ]) =>
+            {
+                true
+            }
+            () => return None,
+        };
+        let right = parser.parse_subexpr(self.prec_value(Precedence::Is));
+        let left = Box::new(left.clone());
+        Some(right.map(Box::new).map(|right| match not {
+            false => Expr::IsDistinctFrom(left, right),
+            true => Expr::IsNotDistinctFrom(left, right),
+        }))
+    }
+
+    fn supports_named_fn_args_with_expr_name(&self) -> bool {
+        false
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        BASE.identifier_quote_style(identifier)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        BASE.is_delimited_identifier_start(ch)
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        BASE.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        BASE.is_identifier_part(ch)
+    }
+
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        BASE.is_reserved_for_identifier(keyword)
+    }
+
+    fn is_custom_operator_part(&self, ch: char) -> bool {
+        BASE.is_custom_operator_part(ch)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        BASE.get_next_precedence(parser)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        BASE.prec_value(precedence)
+    }
+
+    as_before!(
+        supports_unicode_string_literal,
+        supports_filter_during_aggregation,
+        supports_group_by_expr,
+        allow_extract_custom,
+        allow_extract_single_quotes,
+        supports_create_index_with_clause,
+        supports_explain_with_utility_options,
+        supports_listen_notify,
+        supports_factorial_operator,
+        supports_bitwise_shift_operators,
+        supports_comment_on,
+        supports_load_extension,
+        supports_named_fn_args_with_colon_operator,
+        supports_empty_projections,
+        supports_nested_comments,
+        supports_string_escape_constant,
+        supports_numeric_literal_underscores,
+        supports_array_typedef_with_brackets,
+        supports_geometric_types,
+        supports_set_names,
+        supports_alter_column_type_using,
+        supports_notnull_operator,
+        supports_interval_options,
+        supports_insert_table_alias,
+        supports_create_table_like_parenthesized,
+        supports_select_wildcard_with_alias,
+        supports_comma_separated_trim,
+        supports_xml_expressions,
+        supports_comment_optimizer_hint,
+    );
+}
