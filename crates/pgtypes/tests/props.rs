@@ -186,7 +186,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
-    /// What a client sends as a parameter. The target `values` in `fuzz/` does it without end.
+    /// What a client sends as a parameter. The target `values` in `crates/gateway/fuzz/` does it without end.
     #[test]
     fn any_bytes_are_a_value_or_an_error(
         id in proptest::sample::select(TypeId::all().collect::<Vec<_>>()),

@@ -1,4 +1,5 @@
-//! Bytes that no client means: messages, refusals or a violation. The target `wire` in `fuzz/` does it without end.
+//! Bytes that no client means: messages, refusals or a violation. The fuzz target `wire`
+//! does it without end.
 
 use gateway::decode_all;
 use proptest::collection::vec;

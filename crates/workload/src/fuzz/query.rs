@@ -121,7 +121,8 @@ impl Generator<'_> {
                     having = Node::optional(" HAVING {}", [self.expr(Bool, 2, &items_in)]);
                 }
             }
-            3 | 4 if !names.is_empty() => {
+            // Only of rows that differ: which of two equal ones is first is up to the server.
+            3 | 4 if !names.is_empty() && names.iter().all(Named::has_key) => {
                 let all = names.iter().flat_map(|named| {
                     named.columns.iter().map(|(name, _)| format!("{}.{name}", named.alias))
                 });

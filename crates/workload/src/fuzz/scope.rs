@@ -15,6 +15,13 @@ pub(super) struct Named {
     pub(super) columns: Vec<(String, Ty)>,
 }
 
+impl Named {
+    /// Whether no two of its rows are equal: a table, or a series.
+    pub(super) fn has_key(&self) -> bool {
+        matches!(self.columns.first(), Some((name, _)) if name == "id" || name == "n")
+    }
+}
+
 /// What can be named at a place.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope {

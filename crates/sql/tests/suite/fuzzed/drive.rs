@@ -1,7 +1,7 @@
 //! Feeds a session with text and COPY data that somebody made up: there is an answer or an error, never a
 //! panic, and never one that says the mistake was ours (XX000).
 //!
-//! Used by the properties beside it and by the targets in `fuzz/`, which include it by path.
+//! Used by the properties beside it and by the targets in `crates/gateway/fuzz/`, which include it by path.
 
 use std::collections::VecDeque;
 

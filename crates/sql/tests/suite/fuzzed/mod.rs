@@ -1,4 +1,5 @@
-//! Statements and COPY data that nobody meant: what the fuzz targets in `fuzz/` do without end, for a moment.
+//! Statements and COPY data that nobody meant: what the fuzz targets in
+//! `crates/gateway/fuzz/` do without end, for a moment.
 //!
 //! Statements are those of `sql-tests/`, changed here and there: words taken out, doubled, swapped with
 //! words of others. A change is two numbers, so that proptest makes a failure small.

@@ -2,9 +2,9 @@
 
 #![no_main]
 
-#[path = "../../crates/sql/tests/suite/fuzzed/drive.rs"]
+#[path = "../../../sql/tests/suite/fuzzed/drive.rs"]
 mod drive;
-#[path = "../../crates/sql/tests/suite/support/mod.rs"]
+#[path = "../../../sql/tests/suite/support/mod.rs"]
 mod support;
 
 use std::cell::RefCell;
