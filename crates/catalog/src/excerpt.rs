@@ -161,15 +161,14 @@ mod tests {
     }
 
     fn row(ty: PgType) -> BoxedStrategy<Datum> {
-        let value = match ty {
+        match ty {
             PgType::INT8 => any::<i64>().prop_map(Datum::Int8).boxed(),
             PgType::TEXT => ".{0,20}".prop_map(|text: String| Datum::text(text)).boxed(),
             PgType::BOOL => any::<bool>().prop_map(Datum::Bool).boxed(),
             PgType::FLOAT8 => any::<i32>().prop_map(|v| Datum::Float8(f64::from(v))).boxed(),
             PgType::NUMERIC => any::<i64>().prop_map(|v| Datum::Numeric(v.into())).boxed(),
             _ => Just(Datum::Null).boxed(),
-        };
-        value
+        }
     }
 
     proptest! {
