@@ -6,6 +6,7 @@
 //!   right operand.
 //! - The name of an argument is an identifier, not any expression (that came with PostgreSQL 16, for
 //!   `json_object`). sqlparser would read each argument twice, and those of nested calls 2^depth times.
+//! - Behind INTERVAL stands no other one. sqlparser would go on for ever, on the stack.
 //! - Words like FLOOR and ARRAY are read twice where what follows is wrong, as function and as name: again
 //!   2^depth. So there is a budget: a statement that is read so many times over is too complex (54001).
 
@@ -16,6 +17,7 @@ use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 
 /// Expressions that may be begun for each token of the text.
 const BEGUN_PER_TOKEN: usize = 8;
@@ -53,7 +55,14 @@ impl Dialect for Postgres {
         BASE.dialect()
     }
 
-    fn parse_prefix(&self, _: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let is_interval =
+            |token: &Token| matches!(token, Token::Word(word) if word.keyword == Keyword::INTERVAL);
+        if is_interval(&parser.get_current_token().token)
+            && is_interval(&parser.peek_token_ref().token)
+        {
+            return Some(parser.expected("a value", parser.peek_token()));
+        }
         let Some(left) = self.budget.get().checked_sub(1) else {
             return Some(Err(ParserError::RecursionLimitExceeded));
         };

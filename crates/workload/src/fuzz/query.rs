@@ -151,8 +151,8 @@ impl Generator<'_> {
         Node::expr(ty, leaf.template, [])
     }
 
-    /// Of own columns alone: what PostgreSQL 15 makes of a constant in a grouping set depends on where else it
-    /// stands.
+    /// Of own columns alone: what PostgreSQL 15 makes of a constant in a grouping set depends on where
+    /// else it stands.
     fn grouping(&mut self, keys: &[Node]) -> Node {
         let texts: Vec<String> = keys.iter().map(ToString::to_string).collect();
         let all = texts.join(", ");
