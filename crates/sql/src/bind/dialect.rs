@@ -17,7 +17,7 @@ use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// Expressions that may be begun for each token of the text.
 const BEGUN_PER_TOKEN: usize = 8;
@@ -56,12 +56,11 @@ impl Dialect for Postgres {
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
-        let is_interval =
-            |token: &Token| matches!(token, Token::Word(word) if word.keyword == Keyword::INTERVAL);
-        if is_interval(&parser.get_current_token().token)
-            && is_interval(&parser.peek_token_ref().token)
-        {
-            return Some(parser.expected("a value", parser.peek_token()));
+        // At the beginning the one is the other.
+        let (last, next) = (parser.get_current_token(), parser.peek_token_ref());
+        let is_interval = |at: &TokenWithSpan| matches!(&at.token, Token::Word(w) if w.keyword == Keyword::INTERVAL);
+        if !std::ptr::eq(last, next) && is_interval(last) && is_interval(next) {
+            return Some(parser.expected_ref("a value", next));
         }
         let Some(left) = self.budget.get().checked_sub(1) else {
             return Some(Err(ParserError::RecursionLimitExceeded));

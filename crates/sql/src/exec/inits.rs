@@ -68,9 +68,32 @@ pub(super) async fn run(ctx: &ExecContext, rel: &Rel) -> Result<Rel, SqlError> {
         let value = value(ctx, &subquery).await?;
         values.push((subquery, value));
     }
+    as_left(&mut values);
     let mut rel = rel.clone();
     rel.for_each_scalar_mut(&mut |scalar| put(scalar, &values));
     Ok(rel)
+}
+
+/// The subqueries as they are when those inside them have been replaced, which happens first.
+fn as_left(values: &mut [(Subquery, Scalar)]) {
+    values.sort_by_cached_key(|(subquery, _)| {
+        let mut inside = 0usize;
+        subquery.rel.any_scalar(&mut |scalar| {
+            inside += usize::from(matches!(scalar, Scalar::Subquery(_)));
+            false
+        });
+        inside
+    });
+    for at in 1..values.len() {
+        let (known, rest) = values.split_at_mut(at);
+        let (subquery, _) = &mut rest[0];
+        subquery.rel.for_each_scalar_mut(&mut |scalar| put(scalar, known));
+        if let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } =
+            &mut subquery.kind
+        {
+            needle.rewrite(&mut |scalar| put(scalar, known));
+        }
+    }
 }
 
 /// The value of a subquery in its place, if it is known.
