@@ -58,7 +58,11 @@ impl Dialect for Postgres {
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
         // At the beginning the one is the other.
         let (last, next) = (parser.get_current_token(), parser.peek_token_ref());
-        let is_interval = |at: &TokenWithSpan| matches!(&at.token, Token::Word(w) if w.keyword == Keyword::INTERVAL);
+        let keyword = |at: &TokenWithSpan| match &at.token {
+            Token::Word(word) => Some(word.keyword),
+            _ => None,
+        };
+        let is_interval = |at| keyword(at) == Some(Keyword::INTERVAL);
         if !std::ptr::eq(last, next) && is_interval(last) && is_interval(next) {
             return Some(parser.expected_ref("a value", next));
         }
