@@ -18,6 +18,9 @@ use super::parse::LOCK_MARK;
 /// The name of the call that a lower bound is put into.
 const SYMMETRIC: &str = "symmetric";
 
+/// What stands between two queries.
+const SET_OPERATIONS: [Keyword; 3] = [Keyword::UNION, Keyword::INTERSECT, Keyword::EXCEPT];
+
 /// The name of the key that stands for DISTINCT behind GROUP BY.
 const DISTINCT: &str = "distinct";
 
@@ -76,6 +79,10 @@ fn group_by(tokens: &mut Vec<TokenWithSpan>) {
 
 fn is_keyword(token: &TokenWithSpan, keyword: Keyword) -> bool {
     matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.keyword == keyword)
+}
+
+fn is_one_of(token: &TokenWithSpan, keywords: &[Keyword]) -> bool {
+    keywords.iter().any(|keyword| is_keyword(token, *keyword))
 }
 
 fn at(span: Span, token: Token) -> TokenWithSpan {
@@ -209,9 +216,7 @@ fn is_first_of_list(tokens: &[TokenWithSpan], open: usize, close: usize) -> bool
 }
 
 fn begins_query(token: &TokenWithSpan) -> bool {
-    [Keyword::SELECT, Keyword::WITH, Keyword::VALUES, Keyword::TABLE]
-        .iter()
-        .any(|keyword| is_keyword(token, *keyword))
+    is_one_of(token, &[Keyword::SELECT, Keyword::WITH, Keyword::VALUES, Keyword::TABLE])
 }
 
 /// Whether what the parenthesis at `open` holds is a query that does not begin with SELECT or WITH: one that
@@ -235,17 +240,11 @@ fn is_unusual_query(tokens: &[TokenWithSpan], open: usize) -> bool {
     let goes_on = || {
         let behind = closing(tokens, first).and_then(|close| next(tokens, close + 1));
         behind.is_some_and(|behind| {
-            [
-                Keyword::UNION,
-                Keyword::INTERSECT,
-                Keyword::EXCEPT,
-                Keyword::ORDER,
-                Keyword::LIMIT,
-                Keyword::OFFSET,
-                Keyword::FETCH,
-            ]
-            .iter()
-            .any(|keyword| is_keyword(&tokens[behind], *keyword))
+            is_one_of(&tokens[behind], &SET_OPERATIONS)
+                || is_one_of(
+                    &tokens[behind],
+                    &[Keyword::ORDER, Keyword::LIMIT, Keyword::OFFSET, Keyword::FETCH],
+                )
         })
     };
     begins && goes_on()
@@ -253,16 +252,11 @@ fn is_unusual_query(tokens: &[TokenWithSpan], open: usize) -> bool {
 
 /// Whether an expression may follow the token at `before`.
 fn expects_expression(tokens: &[TokenWithSpan], before: usize) -> bool {
-    let operation = |n: usize| {
-        [Keyword::UNION, Keyword::INTERSECT, Keyword::EXCEPT]
-            .iter()
-            .any(|word| is_keyword(&tokens[n], *word))
-    };
     let of_bags = is_keyword(&tokens[before], Keyword::ALL)
-        && previous(tokens, before).is_some_and(operation);
+        && previous(tokens, before).is_some_and(|n| is_one_of(&tokens[n], &SET_OPERATIONS));
     // IS [NOT] DISTINCT FROM.
     let is_before = |n: usize, keywords: &[Keyword]| {
-        previous(tokens, n).filter(|&n| keywords.iter().any(|word| is_keyword(&tokens[n], *word)))
+        previous(tokens, n).filter(|&n| is_one_of(&tokens[n], keywords))
     };
     let distinct_from = is_keyword(&tokens[before], Keyword::FROM)
         && is_before(before, &[Keyword::DISTINCT])

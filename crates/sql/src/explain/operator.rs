@@ -358,12 +358,9 @@ fn conditions(scan: &TableScanExec, bound: &[usize]) -> Details {
         .into_iter()
         .filter(|(_, all)| !all.is_empty())
         .map(|(key, all)| {
-            let all: Vec<String> = all.iter().map(|c| c.shown(&scan.table)).collect();
-            let text = match all.as_slice() {
-                [one] => format!("({one})"),
-                _ => format!("(({}))", all.join(") AND (")),
-            };
-            (key, Value::Text(text))
+            let all: Vec<String> =
+                all.iter().map(|c| format!("({})", c.shown(&scan.table))).collect();
+            (key, Value::Text(joined(&all)))
         })
         .collect()
 }
