@@ -1,4 +1,4 @@
-//! Constraints that are not indexes: CHECK and FOREIGN KEY.
+//! Constraints that are not indexes: CHECK and FOREIGN KEY, and NOT NULL while it is being added.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +16,55 @@ pub struct Constraint {
     /// Whether all rows are known to meet it; false after NOT VALID.
     #[serde(default = "yes")]
     pub validated: bool,
+    /// Its rows are being looked at; none once they are known to meet it, or if nobody looks.
+    #[serde(default)]
+    pub validation: Option<Validation>,
     /// What COMMENT ON says of it.
     #[serde(default)]
     pub comment: Option<String>,
+}
+
+/// Rows are being looked at whether they meet a constraint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validation {
+    /// The process that does: its node, and which of that node's.
+    pub process: (u64, u64),
+    /// Every writer knows of the constraint: rows are being read.
+    pub reading: bool,
+    /// The constraint was there before: it stays, not valid, if a row does not meet it.
+    pub keep: bool,
+}
+
+/// How much of a constraint holds. Each step takes in the ones before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Demand {
+    /// There is no such constraint.
+    None,
+    /// Whoever knows of it keeps to it.
+    Enforced,
+    /// All writers know of it; rows that are older are being read.
+    Reading,
+    /// All rows meet it.
+    Validated,
+}
+
+impl Demand {
+    /// For people to look at.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Demand::None => "none",
+            Demand::Enforced => "enforced",
+            Demand::Reading => "reading",
+            Demand::Validated => "validated",
+        }
+    }
+
+    /// Whether who kept to this much may commit where `later` is demanded.
+    #[must_use]
+    pub fn is_within_a_step_of(self, later: Demand) -> bool {
+        later as u8 <= self as u8 + 1
+    }
 }
 
 fn yes() -> bool {
@@ -35,6 +81,11 @@ pub enum ConstraintKind {
     },
     /// Some row of another table has the same key.
     ForeignKey(ForeignKey),
+    /// The column is not NULL. Only until all rows are known to meet it: [`crate::Column::nullable`].
+    NotNull {
+        /// Which column.
+        column: ColumnId,
+    },
 }
 
 /// A reference to the rows of a table.
@@ -93,12 +144,18 @@ impl Action {
 }
 
 impl Constraint {
+    /// A constraint that all rows meet.
+    #[must_use]
+    pub fn new(oid: u32, name: String, kind: ConstraintKind) -> Self {
+        Constraint { oid, name, kind, validated: true, validation: None, comment: None }
+    }
+
     /// The reference, if it is one.
     #[must_use]
     pub fn foreign_key(&self) -> Option<&ForeignKey> {
         match &self.kind {
             ConstraintKind::ForeignKey(key) => Some(key),
-            ConstraintKind::Check { .. } => None,
+            ConstraintKind::Check { .. } | ConstraintKind::NotNull { .. } => None,
         }
     }
 
@@ -107,7 +164,26 @@ impl Constraint {
     pub fn check(&self) -> Option<&str> {
         match &self.kind {
             ConstraintKind::Check { expression } => Some(expression),
-            ConstraintKind::ForeignKey(_) => None,
+            ConstraintKind::ForeignKey(_) | ConstraintKind::NotNull { .. } => None,
+        }
+    }
+
+    /// The column, if it is a NOT NULL that is being added.
+    #[must_use]
+    pub fn not_null(&self) -> Option<ColumnId> {
+        match self.kind {
+            ConstraintKind::NotNull { column } => Some(column),
+            ConstraintKind::Check { .. } | ConstraintKind::ForeignKey(_) => None,
+        }
+    }
+
+    /// How much of it holds.
+    #[must_use]
+    pub fn demand(&self) -> Demand {
+        match self.validation {
+            _ if self.validated => Demand::Validated,
+            Some(Validation { reading: true, .. }) => Demand::Reading,
+            Some(_) | None => Demand::Enforced,
         }
     }
 }

@@ -20,7 +20,7 @@ use pgtypes::PgType;
 use serde::{Deserialize, Serialize};
 
 use crate::acl::{Acl, RoleId};
-use crate::{Constraint, ForeignKey, RowCodec};
+use crate::{Constraint, Demand, ForeignKey, RowCodec};
 
 /// Identity of a database. Also its oid.
 pub type DatabaseId = u32;
@@ -137,14 +137,48 @@ impl IndexColumn {
     }
 }
 
-/// How far an index has come into being. F1's delete-only state is for when two versions of a schema are in
-/// use at a time, which [`crate::store`] rules out for writers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How far an index has come into being: the states of F1, see [`crate::succession`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum IndexState {
+    /// Writes remove entries, and add none.
+    DeleteOnly,
     /// Maintained by writes, not yet complete.
     WriteOnly,
+    /// The same, and known to all writers: older rows are being added.
+    Filling,
     /// Complete: may be read.
     Public,
+}
+
+impl IndexState {
+    /// Whether it may be read.
+    #[must_use]
+    pub fn is_public(self) -> bool {
+        self == IndexState::Public
+    }
+
+    /// Whether writes keep it up to date.
+    #[must_use]
+    pub fn is_written(self) -> bool {
+        self >= IndexState::WriteOnly
+    }
+
+    /// For people to look at.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            IndexState::DeleteOnly => "delete-only",
+            IndexState::WriteOnly => "write-only",
+            IndexState::Filling => "filling",
+            IndexState::Public => "public",
+        }
+    }
+
+    /// How many steps it is away from not being there.
+    #[must_use]
+    pub fn stage(self) -> u8 {
+        self as u8 + 1
+    }
 }
 
 /// An index, the primary one included.
@@ -350,6 +384,22 @@ impl Table {
     /// The references that its rows make.
     pub fn foreign_keys(&self) -> impl Iterator<Item = (&Constraint, &ForeignKey)> {
         self.constraints.iter().filter_map(|c| c.foreign_key().map(|key| (c, key)))
+    }
+
+    /// The constraints that have a name to users: NOT NULL is a matter of the column.
+    pub fn named_constraints(&self) -> impl Iterator<Item = &Constraint> {
+        self.constraints.iter().filter(|constraint| constraint.not_null().is_none())
+    }
+
+    /// How far it is known that a column of it holds no NULL.
+    #[must_use]
+    pub fn not_null(&self, column: &Column) -> Demand {
+        let being_added = self.constraints.iter().find(|c| c.not_null() == Some(column.id));
+        match being_added {
+            _ if !column.nullable => Demand::Validated,
+            Some(constraint) => constraint.demand(),
+            None => Demand::None,
+        }
     }
 
     /// The index of that oid, the primary one included.

@@ -27,11 +27,12 @@ mod row;
 mod snapshot;
 pub mod statistics;
 pub mod store;
+pub mod succession;
 pub mod temporary;
 mod type_serde;
 
 pub use acl::{Acl, AclItem, RoleId};
-pub use constraint::{Action, Constraint, ConstraintKind, ForeignKey};
+pub use constraint::{Action, Constraint, ConstraintKind, Demand, ForeignKey, Validation};
 pub use descriptor::{
     Column, ColumnId, Database, DatabaseId, Identity, Index, IndexColumn, IndexId, IndexState,
     Schema, SchemaId, Table, TableId,

@@ -66,6 +66,8 @@ pub struct IndexCodec {
     pub id: IndexId,
     /// Whether entries must differ in their columns.
     pub unique: bool,
+    /// Whether rows that are written get an entry; if not, they lose the one they have.
+    pub is_written: bool,
     prefix: Bytes,
     pub(crate) columns: Vec<KeyColumn>,
     /// Included columns, in the order of ids (C3): id, position, type.
@@ -298,6 +300,7 @@ impl IndexCodec {
         IndexCodec {
             id: index.id,
             unique: index.unique,
+            is_written: index.state.is_written(),
             prefix,
             columns,
             include,

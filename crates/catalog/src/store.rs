@@ -12,11 +12,10 @@
 //! # The rule
 //!
 //! A transaction uses the cached snapshot only after reading the version key *itself, at its own
-//! snapshot* ([`Catalog::snapshot`]). The read is in its read set, so a change of any descriptor
-//! between that snapshot and its commit is a read-write conflict like any other: under SERIALIZABLE
-//! the transaction is restarted, and nothing is ever written under a schema that is gone. The
-//! weaker levels do not validate reads; their writers take a shared lock on the version key
-//! instead ([`version_key`]), which is refreshed at commit.
+//! snapshot* ([`Catalog::snapshot`]). The version is its premise ([`kv::Txn::rely_on`]): its commit
+//! verifies, at every level, that there is no newer one, or that what has changed since does not
+//! concern it ([`crate::succession`]). Otherwise it runs again, and nothing is ever written under a
+//! schema that is gone. Who does without a judge has read a key like any other.
 //!
 //! Cost: one point get per transaction, sent together with the first row wanted. An insert wants no
 //! row: if what it writes lies in the version key's range, its commit verifies there that the version
@@ -158,7 +157,7 @@ impl Catalog {
     }
 
     /// A timestamp at which the catalog had this version, if one is known: from there on, whoever uses
-    /// the version may leave the check to the commit ([`Txn::expect_unchanged`] of the version key).
+    /// the version may leave the check to the commit ([`Txn::relies_since`]).
     #[must_use]
     pub fn seen_at(&self, version: u64) -> Option<Timestamp> {
         let seen = *self.seen.read();
@@ -206,7 +205,9 @@ async fn load(txn: &Txn, version: u64) -> Result<CatalogSnapshot, CatalogError> 
     let mut changes = Vec::new();
     let mut span = Some(KeyRange::new(vec![keyspace::CATALOG], vec![keyspace::CATALOG + 1]));
     while let Some(rest) = span {
-        let options = ScanOptions { max_bytes: PAGE_BYTES, ..ScanOptions::default() };
+        // Whoever goes by a version of the catalog answers for that, not for each descriptor.
+        let options =
+            ScanOptions { max_bytes: PAGE_BYTES, unchecked: true, ..ScanOptions::default() };
         let page = txn.scan(rest, options).await?;
         for (key, value) in &page.rows {
             changes.extend(decode(key, value)?);

@@ -64,7 +64,7 @@ pub use settle::ForeignLock;
 pub use stats::{Cost, Stats, Trips};
 pub use transport::{Transport, TransportError};
 pub use txn::{
-    CommitForecast, CommitWay, Footprint, Locked, Part, ScanOptions, ScanPage, SpanLock, Txn,
-    TxnOptions,
+    CommitForecast, CommitWay, Footprint, Judge, Locked, Part, ScanOptions, ScanPage, SpanLock,
+    Txn, TxnOptions,
 };
 pub use xact::XactStatus;

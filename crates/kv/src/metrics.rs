@@ -77,6 +77,8 @@ metrics! {
     snapshot_moves,
     /// Refreshes of what was read.
     refreshes,
+    /// Changes of the catalog that transactions went on beside.
+    premises_kept,
     /// Statements told to run again.
     restatements,
     /// Serialization errors handed up.

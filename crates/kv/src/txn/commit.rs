@@ -15,10 +15,12 @@ use std::task::{Context, Poll};
 
 use base::{Key, KeyRange, Timestamp};
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use proto::kv;
 use proto::kv::{Isolation, Strength};
 
 use super::claim::Claim;
+use super::premise::Premise;
 use super::refresh::Verified;
 use super::state::Held;
 use super::{Inner, Phase};
@@ -56,9 +58,9 @@ pub(super) struct Task {
     bytes: usize,
     /// Snapshot reads to verify (SERIALIZABLE).
     reads: Vec<KeyRange>,
-    /// Rows locked and not written, each since the version that was there; and keys that are expected
-    /// not to have changed.
+    /// Rows locked and not written, each since the version that was there; and what was tracked.
     locked_only: Vec<Verified>,
+    premise: Mutex<Option<Premise>>,
     /// All that is locked, or that the ranges lock by themselves when it is written.
     held: Vec<Claim>,
     /// For all of these, given back when the commit is through.
@@ -147,13 +149,11 @@ impl Task {
             span: KeyRange::point(key.clone()),
             may_change: weaker && held.strength == Strength::KeyShare,
         };
-        let expected = state.expected.iter();
-        let expected = expected.map(|(key, since)| Verified {
-            from: *since,
-            span: KeyRange::point(key.clone()),
-            may_change: false,
+        let tracked = state.tracked.iter().flat_map(|(from, read)| {
+            read.iter().map(|span| Verified { from: *from, span, may_change: false })
         });
-        let locked_only = state.locks.iter().filter(only).map(span).chain(expected).collect();
+        let locked_only = state.locks.iter().filter(only).map(span).chain(tracked).collect();
+        let premise = state.premise.clone().filter(|premise| premise.verified().is_some());
         let reads = state.all_reads();
         let mut held = state.take_held();
         held.extend(unlocked.into_iter().map(Claim::Key));
@@ -168,6 +168,7 @@ impl Task {
             bytes,
             reads,
             locked_only,
+            premise: Mutex::new(premise),
             held,
             _memory: state.memory.take(),
         }))

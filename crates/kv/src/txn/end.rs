@@ -49,7 +49,10 @@ impl Inner {
             // Same id, same locks: what it holds it need not wait for again.
             state.buffer.clear();
             state.reads = None;
-            state.expected.clear();
+            (state.tracks, state.tracked) = (false, Vec::new());
+            if let Some(premise) = &mut state.premise {
+                premise.forget();
+            }
             state.read_before = false;
             state.statement = Statement::default();
             state.stale_snapshot = true;

@@ -217,17 +217,22 @@ impl Txn {
         writes.extend(more.writes.iter().filter(|span| !span.is_empty()).cloned());
         let written = |span: &KeyRange| writes.iter().any(|write| write.contains_range(span));
         let held = state.locks.keys().map(|key| KeyRange::point(key.clone()));
-        let expected = state.expected.iter().map(|(key, _)| KeyRange::point(key.clone()));
-        let locked: Vec<KeyRange> = held
-            .chain(more.locks.iter().cloned())
-            .filter(|span| !written(span))
-            .chain(expected)
-            .collect();
+        let locked: Vec<KeyRange> =
+            held.chain(more.locks.iter().cloned()).filter(|span| !written(span)).collect();
         let mut verified = locked.clone();
-        let mut reads = false;
+        let (mut reads, mut locked_only) = (false, !locked.is_empty());
+        let commits = !writes.is_empty() || locked_only;
+        let premise = state.premise.as_ref().filter(|_| commits);
+        if let Some((premise, found)) = premise.and_then(|p| Some((p, p.verified()?))) {
+            match premise.holds_at_snapshot(options.isolation) {
+                true => reads = true,
+                false => locked_only = true,
+            }
+            verified.push(found.span);
+        }
         if options.isolation == Isolation::Serializable && !options.read_only {
             let all = state.all_reads();
-            reads = !all.is_empty() || !more.reads.is_empty();
+            reads |= !all.is_empty() || !more.reads.is_empty();
             verified.extend(all);
             verified.extend(more.reads.iter().cloned());
         }
@@ -235,7 +240,7 @@ impl Txn {
             writes: writes.into_iter().collect(),
             verified,
             reads,
-            locked_only: !locked.is_empty(),
+            locked_only,
             read_ts: state.read_ts,
         }
     }

@@ -8,6 +8,7 @@
 //!   get, scan         read.rs     buffer merged over the snapshot
 //!   lock              lock.rs     in-memory locks; the snapshot moves forward where the level allows
 //!                     claim.rs    the same for spans that were read FOR UPDATE
+//!   rely_on           premise.rs  a key whose changes somebody judges
 //!   put, delete       here        buffered
 //!   rollback_to       savepoint.rs  buffer undone, younger locks released
 //!   commit            commit.rs   nothing / one phase / parallel / two phases
@@ -28,6 +29,7 @@ mod commit;
 mod end;
 mod forecast;
 mod lock;
+mod premise;
 mod read;
 mod refresh;
 mod savepoint;
@@ -52,6 +54,8 @@ pub(crate) use claim::{Claim, release_all};
 pub(crate) use end::range_refused;
 pub use forecast::{CommitForecast, CommitWay, Footprint, Part};
 pub use lock::Locked;
+pub use premise::Judge;
+use premise::Premise;
 pub use read::{ScanOptions, ScanPage};
 pub(crate) use state::{Phase, State};
 
@@ -188,11 +192,10 @@ impl Txn {
         self.inner.state.lock().buffer.rollback_to(savepoint);
     }
 
-    /// Makes the commit fail, as if the transaction had read it, if a key has a version newer than
-    /// `since`. Costs nothing extra if the key lies in the one range that is written
-    /// ([`crate::Db::in_one_range`]).
-    pub fn expect_unchanged(&self, key: Key, since: Timestamp) {
-        self.inner.state.lock().expected.push((key, since));
+    /// Makes what the current statement reads from here on hold at the commit, as SERIALIZABLE does of
+    /// itself: for statements that are right at no other level.
+    pub fn track_reads(&self) {
+        self.inner.state.lock().tracks = true;
     }
 
     /// Tells that the client has seen something of the current statement: from now on it can't be
@@ -400,6 +403,7 @@ impl Inner {
             buffered_bytes: state.buffer.bytes() as u64,
             waits: !state.waits.is_empty(),
             advisory: self.options.session_lock,
+            uses: state.premise.as_ref().map(Premise::uses).unwrap_or_default(),
         }
     }
 

@@ -127,8 +127,9 @@ impl Txn {
             if let Some(entry) = self.own(&state).get(key.as_bytes()) {
                 return Ok(entry.value.clone());
             }
-            inner.note(&mut state, |reads| reads.add_key(key));
-            self.view(&state)
+            let view = self.view(&state);
+            inner.note_key(&mut state, key, &view);
+            view
         };
         let router = &inner.shared.router;
         inner.shared.oracle.until_issued(router, view.read_ts).await?;
@@ -160,6 +161,7 @@ impl Txn {
         let mut missing = Vec::new();
         let view = {
             let mut state = inner.active()?;
+            let view = self.view(&state);
             for (place, key) in keys.iter().enumerate() {
                 match self.own(&state).get(key.as_bytes()) {
                     Some(entry) => values[place] = entry.value.clone(),
@@ -168,12 +170,12 @@ impl Txn {
                         if unchecked {
                             state.statement.has_read = true;
                         } else {
-                            inner.note(&mut state, |reads| reads.add_key(key));
+                            inner.note_key(&mut state, key, &view);
                         }
                     }
                 }
             }
-            self.view(&state)
+            view
         };
         let build = |items: &[(usize, Key)]| {
             let keys = items.iter().map(|(_, key)| key.0.clone()).collect();
@@ -325,11 +327,25 @@ impl Inner {
         }
     }
 
+    /// Remembers that a key was read.
+    fn note_key(&self, state: &mut super::State, key: &Key, view: &View) {
+        let Some(premise) = state.premise.as_mut().filter(|premise| premise.key == *key) else {
+            return self.note(state, |reads| reads.add_key(key));
+        };
+        let in_snapshot = self.options.isolation == Isolation::Serializable;
+        premise.note(view.read_ts, in_snapshot);
+        state.statement.has_read |= in_snapshot;
+    }
+
     /// Remembers a read, as far as the isolation level cares.
     fn note(&self, state: &mut super::State, add: impl FnOnce(&mut ReadSet)) {
         state.statement.has_read = true;
-        if self.options.isolation == Isolation::Serializable && !self.options.read_only {
-            add(state.reads(self.shared.router.config.max_read_spans));
+        let limit = self.shared.router.config.max_read_spans;
+        match self.options.isolation {
+            _ if self.options.read_only => {}
+            Isolation::Serializable => add(state.reads(limit)),
+            _ if state.tracks => add(state.tracked(limit)),
+            Isolation::RepeatableRead | Isolation::ReadCommitted => {}
         }
     }
 

@@ -86,14 +86,16 @@ impl Inner {
     async fn refresh_snapshot(&self, conflict: KvError) -> Result<(), KvError> {
         let metrics = &self.shared.router.metrics;
         let fresh = self.shared.oracle.draw(&self.shared.router).await?;
-        let (all, earlier, from, returned) = {
+        let (all, earlier, from, returned, mut premise) = {
             let state = self.active()?;
             let earlier: Vec<_> = state.reads.iter().flat_map(ReadSet::iter).collect();
-            (state.all_reads(), earlier, state.read_ts, state.statement.returned)
+            let premise = state.premise.clone();
+            (state.all_reads(), earlier, state.read_ts, state.statement.returned, premise)
         };
-        match self.refresh(as_of(from, &all), fresh).await {
+        match self.refresh_with(&as_of(from, &all), &mut premise, fresh).await {
             Ok(()) => {
                 let mut state = self.active()?;
+                state.premise.clone_from(&premise);
                 // Unless a parallel operator has read more at the old snapshot meanwhile.
                 if state.all_reads() == all {
                     state.read_ts = state.read_ts.max(fresh);
@@ -109,8 +111,11 @@ impl Inner {
             return Err(conflict);
         }
         // It may be just what this statement has read that has changed.
-        match self.refresh(as_of(from, &earlier), fresh).await {
-            Ok(()) => self.rerun_statement(fresh),
+        match self.refresh_with(&as_of(from, &earlier), &mut premise, fresh).await {
+            Ok(()) => {
+                self.active()?.premise = premise;
+                self.rerun_statement(fresh)
+            }
             Err(NotRefreshed::Failed(error)) => Err(error),
             Err(NotRefreshed::Changed { .. }) => {
                 metrics.serialization_errors.inc();

@@ -10,6 +10,7 @@ use proto::kv::Strength;
 use txn::read_set::ReadSet;
 
 use super::claim::{Claim, HeldSpan};
+use super::premise::Premise;
 use crate::activity::Activity;
 use crate::buffer::WriteBuffer;
 use crate::error::KvError;
@@ -88,8 +89,12 @@ pub(crate) struct State {
     pub(crate) lock_requests: u64,
     /// The commit was asked to give up.
     pub(crate) interrupted: bool,
-    /// Keys that must have no version newer than this at the commit.
-    pub(crate) expected: Vec<(Key, Timestamp)>,
+    /// What is read must hold at the commit whatever the level, until the next statement.
+    pub(crate) tracks: bool,
+    /// What was read so, and when.
+    pub(crate) tracked: Vec<(Timestamp, ReadSet)>,
+    /// The key it goes by, if there is one.
+    pub(crate) premise: Option<Premise>,
     /// Keys of lock requests whose answer did not come (yet): they may be held too.
     pub(crate) requested: Vec<Key>,
     /// What earlier statements have read, at SERIALIZABLE.
@@ -124,7 +129,9 @@ impl Default for State {
             spans: Vec::new(),
             lock_requests: 0,
             interrupted: false,
-            expected: Vec::new(),
+            tracks: false,
+            tracked: Vec::new(),
+            premise: None,
             requested: Vec::new(),
             reads: None,
             read_before: false,
@@ -161,6 +168,7 @@ impl State {
     }
 
     pub(crate) fn begin_statement(&mut self) {
+        self.tracks = false;
         self.read_before |= self.statement.has_read;
         let statement = std::mem::take(&mut self.statement);
         match (&mut self.reads, statement.reads) {
@@ -181,6 +189,14 @@ impl State {
     /// Remembers what the current statement reads; spans beyond `limit` are merged.
     pub(crate) fn reads(&mut self, limit: usize) -> &mut ReadSet {
         self.statement.reads.get_or_insert_with(|| ReadSet::new(limit))
+    }
+
+    /// The same at the weaker levels, for those who say so ([`super::Txn::track_reads`]).
+    pub(crate) fn tracked(&mut self, limit: usize) -> &mut ReadSet {
+        if self.tracked.last().is_none_or(|(at, _)| *at != self.read_ts) {
+            self.tracked.push((self.read_ts, ReadSet::new(limit)));
+        }
+        &mut self.tracked.last_mut().expect("just pushed").1
     }
 
     /// All that was read and must hold at the commit.

@@ -1,5 +1,5 @@
-//! An index is built while others write to its table: nobody is told to try again, no row is missing in it,
-//! and the gateway that builds it may die.
+//! A table gets indexes and constraints while others write to it: nobody is told to try again, no row is missing, and
+//! the gateway that carries the change out may die.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,7 +47,7 @@ async fn found(client: &Client, condition: &str) -> Vec<(i32, i64)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_is_built_beside_writers() {
+async fn a_table_is_altered_beside_writers() {
     let cluster = Cluster::start(3, &[]).await;
     let client = cluster.nodes[0].connect().await;
     fill(&client).await;
@@ -71,9 +71,14 @@ async fn an_index_is_built_beside_writers() {
         "CREATE INDEX by_v ON t (v)",
         "CREATE UNIQUE INDEX by_w ON t (w, id)",
         "CREATE INDEX CONCURRENTLY negative ON t (v) WHERE v < 0",
+        "ALTER TABLE t ADD CONSTRAINT large CHECK (v > -1000000)",
+        "ALTER TABLE t ADD CONSTRAINT once UNIQUE (v, id)",
+        "ALTER TABLE t ALTER w SET NOT NULL",
+        // The rows move, so that writers have to wait.
+        "ALTER TABLE t ALTER w TYPE varchar(10) USING left(w, 10)",
     ] {
         client.batch_execute(create).await.unwrap_or_else(|error| panic!("{create}: {error:?}"));
-        progress(count(), "writes beside the new index").await;
+        progress(count(), "writes after the change").await;
     }
     stop.store(true, Ordering::Relaxed);
     for writer in writers {

@@ -15,9 +15,10 @@ use pgtypes::{Datum, PgType};
 use sqlparser::ast::{self, Expr, FunctionArguments};
 use sqlparser::tokenizer::Span;
 
+use super::COLUMNS_MAX;
 use super::expr::Cx;
 use super::scope::Scope;
-use super::select_list::Item;
+use super::select_list::{Item, too_many_targets};
 use super::{Binder, resolve};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{AggCall, FuncRef, Join, JoinKind, Rel, RelColumn, Scalar};
@@ -50,14 +51,15 @@ impl Groups {
     }
 
     /// Index of a key, new or known.
-    pub(super) fn key(&mut self, key: Scalar) -> usize {
-        match self.keys.iter().position(|known| *known == key) {
-            Some(at) => at,
-            None => {
-                self.keys.push(key);
-                self.keys.len() - 1
-            }
+    pub(super) fn key(&mut self, key: Scalar) -> Result<usize, SqlError> {
+        if let Some(at) = self.keys.iter().position(|known| *known == key) {
+            return Ok(at);
         }
+        if self.keys.len() >= COLUMNS_MAX {
+            return Err(too_many_targets());
+        }
+        self.keys.push(key);
+        Ok(self.keys.len() - 1)
     }
 }
 
@@ -104,7 +106,7 @@ impl Binder<'_> {
                 Some(inner) => self.grouping_sets(&inner, items, scope, groups),
                 None => {
                     let key = self.group_key(other, items, scope)?;
-                    Ok(vec![vec![groups.key(key)]])
+                    Ok(vec![vec![groups.key(key)?]])
                 }
             },
         }
@@ -130,7 +132,7 @@ impl Binder<'_> {
         let mut keys = Vec::with_capacity(exprs.len());
         for expr in exprs {
             let key = self.group_key(expr, items, scope)?;
-            keys.push(groups.key(key));
+            keys.push(groups.key(key)?);
         }
         Ok(keys)
     }
@@ -316,7 +318,11 @@ impl Binder<'_> {
 }
 
 /// Sets of all combinations of a set of each.
-pub(super) fn product(left: Sets, right: &Sets) -> Result<Sets, SqlError> {
+pub(super) fn product(mut left: Sets, right: &Sets) -> Result<Sets, SqlError> {
+    if let [one] = right.as_slice() {
+        left.iter_mut().for_each(|set| set.extend_from_slice(one));
+        return Ok(left);
+    }
     if left.len() * right.len() > SETS_MAX {
         return Err(too_many());
     }

@@ -76,10 +76,7 @@ impl Binder<'_> {
             }
         }
         if result.len() > COLUMNS_MAX {
-            return Err(SqlError::new(
-                SqlState::TOO_MANY_COLUMNS,
-                format!("target lists can have at most {COLUMNS_MAX} entries"),
-            ));
+            return Err(too_many_targets());
         }
         Ok(result)
     }
@@ -206,4 +203,12 @@ fn first_name(body: &ast::SetExpr) -> Option<(String, bool)> {
 
 fn type_name(data_type: &ast::DataType) -> Option<String> {
     type_of(data_type).ok().map(|ty| ty.id.name().to_owned())
+}
+
+/// 54011: what a query returns, sorts and groups by.
+pub(super) fn too_many_targets() -> SqlError {
+    SqlError::new(
+        SqlState::TOO_MANY_COLUMNS,
+        format!("target lists can have at most {COLUMNS_MAX} entries"),
+    )
 }

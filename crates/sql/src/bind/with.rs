@@ -11,6 +11,7 @@ use std::sync::Arc;
 use sqlparser::ast::{self, SetExpr};
 use sqlparser::tokenizer::Span;
 
+use super::parse::too_deep;
 use super::recursive::mentions_of;
 use super::scope::{Cte, Scope, WorkRows};
 use super::{Binder, fold};
@@ -45,6 +46,9 @@ impl Binder<'_> {
         top: Option<&ast::Query>,
     ) -> Result<(), SqlError> {
         let ast::With { with_token: _, recursive, cte_tables } = with;
+        if cte_tables.len() > CTE_MENTIONS_MAX {
+            return Err(too_deep());
+        }
         for cte in cte_tables {
             let ast::Cte { alias, query, from, materialized: _, closing_paren_token: _ } = cte;
             if from.is_some() {

@@ -52,9 +52,11 @@ pub(super) async fn run(
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
     let txn = session.statement_txn().await?;
-    session.hold_catalog(&txn).await?;
     let catalog = session.visible_catalog(&txn).await?;
     let mut rows = rows(session, &catalog, name, columns, options)?;
+    if let Some(premise) = session.premise() {
+        premise.note_written(&catalog, rows.table.id);
+    }
     session.find_xact_id(XactId::in_defaults(&rows.table), &txn).await?;
     session.set_names(&catalog);
     session.authority().demand(&*rows.table, Privileges::INSERT)?;

@@ -28,6 +28,9 @@ pub(super) async fn run(
     let catalog = session.visible_catalog(&txn).await?;
     session.set_names(&catalog);
     let (query, accesses) = bind_source(session, &catalog, &statement.source, text)?;
+    if let Some(premise) = session.premise() {
+        premise.note(&catalog, &accesses);
+    }
     privilege::check(&catalog, session.database(), session.authority(), &accesses)?;
     session.find_xact_id(XactId::in_rel(&query.rel), &txn).await?;
     let names: Vec<&str> = query.columns.iter().map(|c| &*c.name).collect();

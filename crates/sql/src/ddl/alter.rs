@@ -13,8 +13,8 @@ use super::create_table::{TableDef, resolve, storage_parameter, table_constraint
 use super::depend::{Drop, Object};
 use super::parse::{Action, RelationChange, RelationKind};
 use super::{
-    Ddl, alter_column, constraint, duplicate_relation, free_name, new_oids, notice, rebuild,
-    relation,
+    Ddl, alter_column, constraint, duplicate_relation, free_name, new_oids, notice, online,
+    rebuild, relation,
 };
 use crate::bind::{fold, name_parts};
 use crate::session::api::Sink;
@@ -49,10 +49,56 @@ pub(super) async fn run(
         return Err(ddl.table(session, &alter.name).expect_err("it was not found"));
     };
     session.authority().must_own(&*table)?;
+    if let [operation] = alter.operations.as_slice()
+        && run_online(session, &ddl, &table, alter, operation, text, sink).await?
+    {
+        return Ok(Tag::Text("ALTER TABLE"));
+    }
     for operation in in_passes(&alter.operations) {
         operate(session, &mut ddl, &mut table, operation, text, sink).await?;
     }
     Ok(Tag::Text("ALTER TABLE"))
+}
+
+/// Carries out what can be done beside those who write to a large table. False: nothing was done.
+async fn run_online(
+    session: &mut Session,
+    ddl: &Ddl,
+    table: &Table,
+    alter: &AlterTable,
+    operation: &AlterTableOperation,
+    text: &str,
+    sink: &mut dyn Sink,
+) -> Result<bool, SqlError> {
+    let made;
+    let change = match operation {
+        AlterTableOperation::AddConstraint { constraint, not_valid: false } => {
+            if let TableConstraint::PrimaryKeyUsingIndex(_) | TableConstraint::UniqueUsingIndex(_) =
+                constraint
+            {
+                return Ok(false);
+            }
+            made = table_constraint(constraint)?;
+            match &made {
+                TableDef::Key(key) if key.primary => return Ok(false),
+                TableDef::Key(key) => online::Change::Unique(&alter.name, key),
+                TableDef::Other(def) => online::Change::Constraint(&alter.name, def),
+            }
+        }
+        AlterTableOperation::ValidateConstraint { name } => {
+            online::Change::Validation(&alter.name, fold(name))
+        }
+        AlterTableOperation::AlterColumn { column_name, op: AlterColumnOperation::SetNotNull } => {
+            online::Change::NotNull(&alter.name, fold(column_name))
+        }
+        _ => return Ok(false),
+    };
+    if !online::is_due(session, ddl, table, false).await? {
+        return Ok(false);
+    }
+    ddl.txn.rollback_to_and_release(None).await?;
+    online::run(session, &change, text, sink).await?;
+    Ok(true)
 }
 
 /// The same with actions that sqlparser does not know among them, in the order they are written.
@@ -305,6 +351,14 @@ pub(super) async fn add_unique(
     table: &Arc<Table>,
     key: &KeyDef,
 ) -> Result<Table, SqlError> {
+    let mut next = with_unique(ddl, table, key)?;
+    super::index::name_last(&mut next, new_oids(session, 1).await?);
+    rebuild::fill_indexes(session, ddl, table, &next, next.indexes.len() - 1).await?;
+    Ok(next)
+}
+
+/// The table with the index of a UNIQUE constraint as its last, without an id.
+pub(super) fn with_unique(ddl: &Ddl, table: &Table, key: &KeyDef) -> Result<Table, SqlError> {
     let mut next = Table::clone(table);
     let columns = resolve(&table.columns, &key.columns, "unique")?;
     let name = key.name.clone().unwrap_or_else(|| {
@@ -315,14 +369,12 @@ pub(super) async fn add_unique(
     if ddl.catalog.relation_exists(table.schema, &name) {
         return Err(duplicate_relation(&name));
     }
-    let oid = new_oids(session, 1).await?;
     next.indexes.push(Index {
         columns,
         nulls_not_distinct: key.nulls_not_distinct,
         constraint: true,
-        ..Index::new(oid, name, true)
+        ..Index::new(0, name, true)
     });
-    rebuild::fill_indexes(session, ddl, table, &next, next.indexes.len() - 1).await?;
     Ok(next)
 }
 
@@ -352,6 +404,16 @@ async fn validate(
     table: &Arc<Table>,
     name: &str,
 ) -> Result<Option<Table>, SqlError> {
+    let Some(at) = to_validate(table, name)? else { return Ok(None) };
+    let mut next = Table::clone(table);
+    next.constraints[at].validated = true;
+    let made = next.constraints[at].clone();
+    constraint::validate(session, ddl, table, &next, &made).await?;
+    Ok(Some(next))
+}
+
+/// The place of a constraint whose rows are to be looked at; none if that has been done.
+pub(super) fn to_validate(table: &Table, name: &str) -> Result<Option<usize>, SqlError> {
     let Some(at) = table.constraints.iter().position(|c| c.name == name) else {
         let key = std::iter::once(&table.primary).chain(&table.indexes);
         if key.into_iter().any(|i| i.constraint && i.name == name) {
@@ -366,14 +428,13 @@ async fn validate(
         }
         return Err(no_constraint(name, &table.name));
     };
-    if table.constraints[at].validated {
-        return Ok(None);
+    match table.constraints[at].validation {
+        Some(_) => Err(SqlError::new(
+            SqlState::OBJECT_IN_USE,
+            format!("constraint \"{name}\" of relation \"{}\" is being validated", table.name),
+        )),
+        None => Ok(Some(at).filter(|&at| !table.constraints[at].validated)),
     }
-    let mut next = Table::clone(table);
-    next.constraints[at].validated = true;
-    let made = next.constraints[at].clone();
-    constraint::validate(session, ddl, table, &next, &made).await?;
-    Ok(Some(next))
 }
 
 /// UNIQUE and PRIMARY KEY USING INDEX: the index becomes the constraint's. Rows of a primary key are
@@ -396,6 +457,12 @@ async fn use_index(
         ));
     };
     let index = &table.indexes[at];
+    if !index.state.is_public() {
+        return Err(SqlError::new(
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("index \"{name}\" is not valid"),
+        ));
+    }
     if index.constraint {
         return Err(SqlError::new(
             SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -346,6 +346,7 @@ async fn check_rows(
                 columns_of_stored(expression, &table).contains(&at)
             }
             ConstraintKind::ForeignKey(key) => key.columns.contains(&id),
+            ConstraintKind::NotNull { .. } => false,
         };
         if concerned {
             constraint::validate(session, ddl, &table, &table, constraint).await?;

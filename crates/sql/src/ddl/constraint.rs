@@ -10,7 +10,7 @@ use sqlparser::ast::{
 };
 
 use super::expression::{self, Use};
-use super::rebuild::Rows;
+use super::rebuild::{self, Rows};
 use super::{Ddl, NAME_MAX, new_oids};
 use crate::bind::{fold, name_parts};
 use crate::dml::is_comparable;
@@ -109,7 +109,7 @@ pub(super) async fn make(
             let expression = check_expression(session, ddl, &table.columns, &def.expr, text)?;
             let oid = new_oids(session, 1).await?;
             let kind = ConstraintKind::Check { expression };
-            Ok(Constraint { oid, name, kind, validated: true, comment: None })
+            Ok(Constraint::new(oid, name, kind))
         }
         Def::Foreign(def) => {
             let name = match &def.name {
@@ -123,7 +123,7 @@ pub(super) async fn make(
             let key = foreign_key(session, ddl, table, &name, def)?;
             let oid = new_oids(session, 1).await?;
             let kind = ConstraintKind::ForeignKey(key);
-            Ok(Constraint { oid, name, kind, validated: true, comment: None })
+            Ok(Constraint::new(oid, name, kind))
         }
     }
 }
@@ -252,6 +252,7 @@ fn foreign_key(
     let unique = |index: &&catalog::Index| {
         let positions = to.index_positions(index);
         index.unique
+            && index.state.is_public()
             && to.is_plain(index)
             && !positions.is_empty()
             && positions.len() == their.len()
@@ -346,6 +347,10 @@ pub(super) async fn validate(
                 }
             }
             Ok(())
+        }
+        ConstraintKind::NotNull { column } => {
+            let at = next.position_of(*column).expect("a constraint of its column");
+            rebuild::check_no_nulls(ddl, old, at).await
         }
         ConstraintKind::ForeignKey(key) => {
             let to = match key.table == next.id {

@@ -333,6 +333,7 @@ fn column_dependents(
         let own = match &constraint.kind {
             catalog::ConstraintKind::Check { expression } => mentions(expression),
             catalog::ConstraintKind::ForeignKey(key) => key.columns.contains(&column),
+            catalog::ConstraintKind::NotNull { column: of } => *of == column,
         };
         if own {
             found.push((Object::Constraint(id, constraint.oid), true));

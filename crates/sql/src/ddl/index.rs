@@ -66,7 +66,7 @@ pub(super) async fn run(
     };
     if online::is_due(session, &ddl, &table, create.concurrently).await? {
         ddl.txn.rollback_to_and_release(None).await?;
-        online::build(session, create, text, sink).await?;
+        online::run(session, &online::Change::Index(create), text, sink).await?;
         return Ok(Tag::Text("CREATE INDEX"));
     }
     let oid = new_oids(session, 1).await?;

@@ -105,7 +105,7 @@ pub(super) fn copy(
         })?;
     }
     if like.includes("constraints") {
-        for constraint in &table.constraints {
+        for constraint in table.named_constraints() {
             if let Some(sql) = constraint.check() {
                 let name = Some(constraint.name.clone());
                 let expr = stored_expr(sql)?;

@@ -12,8 +12,8 @@
 //! them is committed; they are written by transactions of their own, in chunks, in bounded memory.
 //!
 //! A rebuild reads the whole table in its own transaction. Whoever writes to the table meanwhile
-//! conflicts with that read, and one of the two runs again: no row is ever missing from an index. An
-//! index of more than a few rows, alone in its transaction, is built beside the writers (`online`).
+//! conflicts with that read, and one of the two runs again: no row is ever missing from an index. Indexes
+//! and constraints that are alone in their transaction are added beside the writers (`online`).
 
 mod alter;
 mod alter_column;
@@ -63,6 +63,7 @@ pub(crate) use bulk::BulkWriter;
 pub(crate) use create_as::{into_of, select_into};
 pub(crate) use enums::{enums_shown, stored_name};
 pub(crate) use expression::{columns_of_stored, shown};
+pub(crate) use online::{Item, unfinished};
 pub(crate) use parse::{OwnDdl, is_own, parse_own};
 pub use reclaim::Reclaimer;
 pub(crate) use role::{RoleStatement, is_role_statement, parse_role_statement, run_role};
@@ -269,6 +270,7 @@ impl Ddl {
     /// Locks the catalog and reads it.
     pub(crate) async fn begin(session: &mut Session) -> Result<Ddl, SqlError> {
         let txn = session.statement_txn().await?;
+        txn.track_reads();
         if let Some(catalog) = session.own_catalog() {
             session.set_names(&catalog);
             return Ok(Ddl { txn, catalog });
@@ -276,6 +278,9 @@ impl Ddl {
         let catalog = locked_catalog(session.engine(), &txn).await?;
         let catalog = session.with_temp(catalog);
         session.set_names(&catalog);
+        if let Some(premise) = session.premise() {
+            premise.note_everything(&catalog);
+        }
         Ok(Ddl { txn, catalog })
     }
 

@@ -105,9 +105,9 @@ impl Reclaimer {
         let catalog = self.engine.catalog.snapshot(&txn).await.map_err(catalog_error)?;
         drop(txn);
         let mut processes = Processes { db, over: BTreeMap::new() };
-        for (table, oid, process) in unfinished(&catalog) {
+        for (table, item, process) in unfinished(&catalog) {
             if processes.is_over(process).await {
-                take_back(&self.engine, table, oid).await?;
+                take_back(&self.engine, table, item).await?;
             }
         }
         for (table, process) in noted {

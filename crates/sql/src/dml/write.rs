@@ -47,7 +47,7 @@ impl Writes {
         };
         let value = codec.value(row).map_err(|e| codec_error(&e, table))?;
         let row = with_computed(table, row)?;
-        for index in codec.indexes() {
+        for index in codec.indexes().iter().filter(|index| index.is_written) {
             let entry = codec.entry(index, &key, &row).map_err(|e| codec_error(&e, table))?;
             self.add_entry(entry);
         }
@@ -103,7 +103,10 @@ impl Writes {
                 continue;
             }
             let before = codec.entry(index, &key, &old).map_err(failed)?;
-            let after = codec.entry(index, &new_key, &new).map_err(failed)?;
+            let after = match index.is_written {
+                true => codec.entry(index, &new_key, &new).map_err(failed)?,
+                false => None,
+            };
             let (before, after) = match (before, after) {
                 (Some(before), Some(after)) => (before, after),
                 (before, after) => {
@@ -287,7 +290,8 @@ pub(super) fn check_not_null(
     row: &[Datum],
     env: &EvalEnv,
 ) -> Result<(), SqlError> {
-    let failing = table.columns.iter().zip(row).find(|(c, v)| !c.nullable && v.is_null());
+    let demanded = |column| table.not_null(column) != catalog::Demand::None;
+    let failing = table.columns.iter().zip(row).find(|(c, v)| v.is_null() && demanded(c));
     let Some((column, _)) = failing else { return Ok(()) };
     Err(SqlError::new(
         SqlState::NOT_NULL_VIOLATION,

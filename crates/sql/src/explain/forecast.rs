@@ -174,18 +174,6 @@ impl<'a> Forecast<'a> {
         leader == Some(self.cx.db.local_node())
     }
 
-    /// Writers at the weaker levels hold the catalog's version.
-    async fn hold_catalog(&mut self) -> Result<(), SqlError> {
-        if !self.cx.lock_version {
-            return Ok(());
-        }
-        let version = KeyRange::point(catalog::store::version_key());
-        self.ask(std::slice::from_ref(&version)).await?;
-        self.footprint.locks.push(version);
-        self.locks.push("the catalog FOR SHARE, shared".to_owned());
-        Ok(())
-    }
-
     fn lock_key(&mut self, (table, index): (&Table, &Index), key: &Key, how: (Strength, When)) {
         let span = KeyRange::point(key.clone());
         let place = places::span(table, index, &span, self.cx.env);

@@ -166,8 +166,6 @@ pub(crate) struct PointContext<'a> {
     pub(crate) version_seen_at: Option<Timestamp>,
     /// Nothing else runs in this transaction: duplicates are left to the commit.
     pub(crate) lone: bool,
-    /// The weaker levels do not check what they read: their writers hold the version locked.
-    pub(crate) lock_version: bool,
 }
 
 /// How an execution ended.
@@ -318,27 +316,18 @@ impl PointContext<'_> {
     pub(crate) fn defer_version_check(&self, writes: &Key) -> bool {
         let Some(seen_at) = self.version_seen_at else { return false };
         let version = catalog::store::version_key();
-        let may = self.lone
-            && !self.lock_version
-            && self.unchecked_version.is_some()
-            && self.db.in_one_range(&version, writes);
+        let may =
+            self.lone && self.unchecked_version.is_some() && self.db.in_one_range(&version, writes);
         if may {
-            self.txn.expect_unchanged(version, seen_at);
+            self.txn.relies_since(seen_at);
         }
         may
     }
 
     /// Reads the catalog's version if the transaction has not yet; false: it is another one.
     pub(crate) async fn check_version(&self) -> Result<bool, SqlError> {
-        let key = catalog::store::version_key();
-        if self.lock_version {
-            let locked = self.txn.lock(&[key], kv::Strength::Share, kv::WaitPolicy::Block).await?;
-            let version =
-                catalog::store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
-            return Ok(version == self.catalog.version());
-        }
         let Some(expected) = self.unchecked_version else { return Ok(true) };
-        let value = self.txn.get(&key).await?;
+        let value = self.txn.get(&catalog::store::version_key()).await?;
         let version = catalog::store::decode_version(value.as_ref()).map_err(catalog_error)?;
         Ok(version == expected)
     }

@@ -15,6 +15,15 @@ pub(crate) struct Access {
     pub(crate) as_role: Option<RoleId>,
 }
 
+impl Access {
+    /// Whether rows of it are written.
+    pub(crate) fn writes(&self) -> bool {
+        let writes =
+            Privileges::INSERT | Privileges::UPDATE | Privileges::DELETE | Privileges::TRUNCATE;
+        !(self.wanted & writes).is_empty()
+    }
+}
+
 /// What is accessed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Accessed {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use base::KeyRange;
 use catalog::{CatalogSnapshot, DatabaseId, Table};
 use futures::future::BoxFuture;
-use kv::{Strength, Txn, TxnOptions, WaitPolicy};
+use kv::{Txn, TxnOptions};
 
+use super::premise::SchemaPremise;
 use super::transaction::Block;
 use super::{Engine, SequenceCalls, Session, SessionInfo, TEMP_SCHEMA, catalog_error};
 use crate::dml::{Deferrals, References};
@@ -95,7 +96,7 @@ impl Session {
 
     /// The key-value transaction, with a statement begun in it.
     pub(crate) async fn statement_txn(&mut self) -> Result<Arc<Txn>, SqlError> {
-        self.tx.statement(&self.engine.db, &self.activity, self.hot.lock_timeout).await
+        self.tx.statement(&self.engine, &self.activity, self.hot.lock_timeout).await
     }
 
     /// A transaction apart from the session's, for what is committed before the statement ends.
@@ -128,7 +129,7 @@ impl Session {
         self.tx.changed_catalog = true;
     }
 
-    /// The catalog as the transaction sees it. Writers at the weaker levels hold its version.
+    /// The catalog as the transaction sees it. What is used of it is to be noted ([`Session::premise`]).
     pub(crate) async fn visible_catalog(
         &mut self,
         txn: &Arc<Txn>,
@@ -142,19 +143,10 @@ impl Session {
         Ok(catalog)
     }
 
-    /// What a writer does before it trusts the catalog at a level that does not check reads.
-    pub(crate) async fn hold_catalog(&mut self, txn: &Arc<Txn>) -> Result<(), SqlError> {
-        if !self.must_lock_version() {
-            return Ok(());
-        }
-        let key = catalog::store::version_key();
-        let locked = txn.lock(&[key], Strength::Share, WaitPolicy::Block).await?;
-        let version =
-            catalog::store::decode_version(locked[0].value.as_ref()).map_err(catalog_error)?;
-        if self.tx.catalog.as_ref().is_some_and(|c| c.version() != version) {
-            self.tx.catalog = None;
-        }
-        Ok(())
+    /// Where the transaction notes what it uses of the catalog. None before it has begun, and if it has
+    /// changed the catalog, which then nobody else does.
+    pub(crate) fn premise(&self) -> Option<&SchemaPremise> {
+        self.tx.premise.as_deref().filter(|_| !self.tx.changed_catalog)
     }
 
     /// Whether a transaction block is open.

@@ -262,7 +262,6 @@ pub(super) async fn run(
         Statement::Query(query) => {
             if query.rel.has_locks() {
                 session.refuse_if_read_only("SELECT FOR UPDATE")?;
-                session.hold_catalog(txn).await?;
             }
             let mut cursor = session.open_query(query, job.params, txn).await?;
             while !cursor.fetch(usize::MAX, sink).await? {}
@@ -334,7 +333,6 @@ async fn run_part(
     };
     if query.rel.has_locks() {
         session.refuse_if_read_only("SELECT FOR UPDATE")?;
-        session.hold_catalog(txn).await?;
     }
     let mut cx = session.exec_context(job.params, &shared.before);
     cx.works = shared.works.clone();
@@ -358,7 +356,6 @@ async fn write(
         _ => "DELETE",
     };
     session.refuse_if_read_only(verb)?;
-    session.hold_catalog(txn).await?;
     let catalog = session.tx.catalog.clone().ok_or_else(|| {
         // The version moved between planning and the lock on it.
         SqlError::new(SqlState::SERIALIZATION_FAILURE, "the catalog changed")
@@ -492,7 +489,6 @@ impl Session {
         self.find_xact_id(planned.xact_id, &txn).await?;
         if query.rel.has_locks() {
             self.refuse_if_read_only("SELECT FOR UPDATE")?;
-            self.hold_catalog(&txn).await?;
         }
         // It goes on being read while other statements write, and computes no row before it is asked for.
         let mut cx = self.exec_context(job.params, &txn.frozen());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use catalog::{Catalog, Role};
 use kv::Db;
@@ -19,11 +20,13 @@ use crate::statistics::Statistics;
 pub struct EngineConfig {
     /// Statements kept in the shared cache.
     pub cached_statements: usize,
+    /// How long a change of the schema waits for transactions that use what it changes.
+    pub schema_change_patience: Duration,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        EngineConfig { cached_statements: 4_096 }
+        EngineConfig { cached_statements: 4_096, schema_change_patience: Duration::from_secs(60) }
     }
 }
 
@@ -36,6 +39,7 @@ pub struct Engine {
     pub(crate) sequences: Sequences,
     pub(crate) signals: Signals,
     pub(crate) statistics: Arc<Statistics>,
+    pub(crate) patience: Duration,
     pub(crate) metrics: EngineMetrics,
 }
 
@@ -94,6 +98,7 @@ impl Engine {
             sequences: Sequences::default(),
             signals: Signals::default(),
             statistics,
+            patience: config.schema_change_patience,
             metrics: EngineMetrics::default(),
         })
     }

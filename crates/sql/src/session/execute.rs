@@ -237,7 +237,13 @@ impl Session {
         if planned.version != cached.version() || *planned.context != *self.context {
             return Ok(None);
         }
-        self.tx.catalog = Some(self.with_temp(cached));
+        let catalog = self.with_temp(cached);
+        // Nothing is verified of a transaction that is one SELECT.
+        let relies = point.writes() || !(job.lone && self.is_lone());
+        if let Some(premise) = self.premise().filter(|_| relies) {
+            premise.note(&catalog, &planned.accesses);
+        }
+        self.tx.catalog = Some(catalog);
         if self.is_for_leaders(point, job, txn)? {
             self.tx.catalog = None;
             return Ok(None);
@@ -284,7 +290,6 @@ impl Session {
         let catalog = self.tx.catalog.clone().expect("set before a point plan runs");
         let mut cx = self.point_context(&catalog, job, txn);
         cx.unchecked_version = unchecked_version;
-        cx.lock_version &= point.writes();
         let outcome = point.run(&cx, sink).await?;
         if let (Some(table), Outcome::Done(rows @ 1..)) = (point.written(), outcome) {
             self.engine.statistics.note_written(table, rows);
@@ -315,13 +320,7 @@ impl Session {
                 true => None,
             },
             lone: job.lone && self.is_lone(),
-            lock_version: self.must_lock_version(),
         }
-    }
-
-    /// Whether writers have to hold the catalog's version locked: see [`catalog::store`].
-    pub(super) fn must_lock_version(&self) -> bool {
-        self.tx.modes.isolation() != Isolation::Serializable && !self.tx.changed_catalog
     }
 
     /// The plan under the catalog that the transaction sees, which is read if it has not been.
@@ -349,6 +348,9 @@ impl Session {
             let authority = self.who.authority(&now);
             privilege::check(&now, self.database, &authority, &planned.accesses)?;
             return Ok(planned);
+        }
+        if let Some(premise) = self.premise() {
+            premise.note(&catalog, &planned.accesses);
         }
         match &planned.denied {
             Some(error) => Err(error.clone()),

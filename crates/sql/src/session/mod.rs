@@ -40,6 +40,7 @@ mod modes;
 mod names;
 mod plan;
 mod portal;
+mod premise;
 mod repeat;
 mod script;
 mod sequence;
@@ -491,7 +492,7 @@ fn modes(settings: &Settings) -> Modes {
 }
 
 /// The catalog as it is now, read by a transaction of its own.
-async fn current_catalog(engine: &Engine) -> Result<Arc<CatalogSnapshot>, SqlError> {
+pub(crate) async fn current_catalog(engine: &Engine) -> Result<Arc<CatalogSnapshot>, SqlError> {
     let txn = engine.db.begin(kv::TxnOptions { read_only: true, ..Default::default() });
     txn.begin_statement().await?;
     let catalog = catalog_of(engine, &txn).await?;

@@ -12,10 +12,10 @@ use sqlparser::tokenizer::Token;
 use super::cluster_setting::{ClusterSetting, is_cluster_setting, parse_cluster_setting};
 use super::cursor::{Declare, Fetch, parse_close, parse_declare, parse_fetch};
 use super::modes::{self, Control};
-use crate::SqlError;
 use crate::bind;
 use crate::copy::{CopyStatement, parse_copy};
 use crate::ddl::{self, OwnDdl, RoleStatement};
+use crate::{SqlError, SqlState};
 
 /// A parsed statement.
 #[derive(Debug, Clone)]
@@ -223,8 +223,33 @@ fn dollar_tag(bytes: &[u8], at: usize) -> Option<&[u8]> {
     (bytes[end] == b'$' && !bytes[at + 1].is_ascii_digit()).then(|| &bytes[at..=end])
 }
 
+/// Most words, numbers and signs of one statement: what its tree takes in memory is a hundredfold of it.
+const TOKENS_MAX: usize = 2_000_000;
+
+/// 54001, before memory is taken for each of them.
+fn refuse_too_many_tokens(text: &str) -> Result<(), SqlError> {
+    // Each has a byte at least.
+    if text.len() <= TOKENS_MAX {
+        return Ok(());
+    }
+    let bytes = text.as_bytes();
+    let (mut count, mut at) = (0, 0);
+    while at < bytes.len() {
+        let word = bytes[at..].iter().take_while(|byte| is_word(**byte)).count();
+        count += usize::from(!bytes[at].is_ascii_whitespace());
+        at = if word > 0 { at + word } else { skip(bytes, at) };
+    }
+    match count <= TOKENS_MAX {
+        true => Ok(()),
+        false => Err(SqlError::new(SqlState::STATEMENT_TOO_COMPLEX, "statement too complex")
+            .detail(format!("It has more than {TOKENS_MAX} words, numbers and signs."))
+            .hint("Use COPY to load many rows, and array parameters for long lists.")),
+    }
+}
+
 /// Parses one statement.
 pub(crate) fn parse_one(text: &str) -> Result<Parsed, SqlError> {
+    refuse_too_many_tokens(text)?;
     let words = first_words(text);
     if modes::is_control(&words) {
         if let Some(found) = bind::take_as_of(text)? {

@@ -16,11 +16,13 @@ use std::time::Duration;
 
 use base::{Key, KeyRange};
 use catalog::CatalogSnapshot;
-use kv::{Activity, Db, Isolation, Savepoint, Strength, Txn, TxnOptions, WaitPolicy};
+use kv::{Activity, Isolation, Savepoint, Strength, Txn, TxnOptions, WaitPolicy};
 use tokio::time::Instant;
 
+use super::engine::Engine;
 use super::history::History;
 use super::modes::Modes;
+use super::premise::SchemaPremise;
 use super::temp::TempObjects;
 use crate::dml::Deferrals;
 use crate::settings::SettingsMark;
@@ -60,6 +62,8 @@ pub(crate) struct Transaction {
     again: Option<Arc<Txn>>,
     /// An earlier run of it has failed.
     pub(crate) is_rerun: bool,
+    /// What it has used of the catalog.
+    pub(super) premise: Option<Arc<SchemaPremise>>,
     /// The catalog this transaction has validated, or made.
     pub(crate) catalog: Option<Arc<CatalogSnapshot>>,
     /// It made `catalog` itself: nobody else may use it, nor plans made under it.
@@ -101,6 +105,7 @@ impl Transaction {
             txn: None,
             again: None,
             is_rerun: false,
+            premise: None,
             catalog: None,
             changed_catalog: false,
             temp: None,
@@ -137,7 +142,7 @@ impl Transaction {
     /// The key-value transaction with a statement begun.
     pub(crate) async fn statement(
         &mut self,
-        db: &Db,
+        engine: &Arc<Engine>,
         activity: &Arc<Activity>,
         lock_timeout: Option<Duration>,
     ) -> Result<Arc<Txn>, SqlError> {
@@ -156,7 +161,11 @@ impl Transaction {
                         && t.options().read_only == options.read_only
                         && t.options().as_of == options.as_of
                 };
-                let txn = self.again.take().filter(same).unwrap_or_else(|| db.begin(options));
+                let begin = || engine.db.begin(options);
+                let txn = self.again.take().filter(same).unwrap_or_else(begin);
+                let premise = SchemaPremise::new(engine);
+                txn.rely_on(catalog::store::version_key(), premise.clone());
+                self.premise = Some(premise);
                 self.txn = Some(txn.clone());
                 txn
             }
@@ -168,7 +177,8 @@ impl Transaction {
         if self.statements == 1 && !self.contended.is_empty() && !txn.options().read_only {
             txn.lock(&self.contended, Strength::Update, WaitPolicy::Block).await?;
         }
-        if self.modes.isolation() == Isolation::ReadCommitted && !self.changed_catalog {
+        let moved = self.premise.as_ref().is_some_and(|premise| premise.take_moved());
+        if (moved || self.modes.isolation() == Isolation::ReadCommitted) && !self.changed_catalog {
             // A new snapshot may show another catalog.
             self.catalog = None;
         }
@@ -297,6 +307,7 @@ impl Transaction {
         }
         self.is_rerun = true;
         self.block = block;
+        self.premise = None;
         self.catalog = None;
         self.changed_catalog = false;
         self.temp = None;

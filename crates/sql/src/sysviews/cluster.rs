@@ -1,4 +1,4 @@
-//! The cluster itself: conclave.ranges and conclave.nodes.
+//! The cluster itself: conclave.ranges, conclave.nodes and conclave.schema_changes.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use crate::session::ViewContext;
 pub(super) enum Question {
     Ranges,
     Nodes,
+    SchemaChanges,
 }
 
 pub(super) fn views() -> Vec<Arc<SystemView>> {
@@ -31,6 +32,12 @@ pub(super) fn views() -> Vec<Arc<SystemView>> {
             "node_id:8 sql_address rpc_address http_address incarnation:8",
             Source::Cluster(Question::Nodes),
         ),
+        view(
+            "conclave",
+            "schema_changes",
+            "schema_name table_name kind name state node_id:8",
+            Source::Cluster(Question::SchemaChanges),
+        ),
     ]
 }
 
@@ -38,6 +45,7 @@ pub(super) async fn answer(question: Question, cx: &ViewContext) -> Result<Vec<R
     match question {
         Question::Ranges => ranges(cx).await,
         Question::Nodes => nodes(cx).await,
+        Question::SchemaChanges => Ok(schema_changes(cx)),
     }
 }
 
@@ -65,6 +73,18 @@ async fn ranges(cx: &ViewContext) -> Result<Vec<Row>, SqlError> {
         ]);
     }
     Ok(rows)
+}
+
+/// What is being added beside writers.
+fn schema_changes(cx: &ViewContext) -> Vec<Row> {
+    let changes = crate::ddl::unfinished(&cx.catalog);
+    let row = |(table, item, (node, _)): (u32, crate::ddl::Item, (base::NodeId, u64))| {
+        let table = cx.catalog.table_by_id(table)?;
+        let schema = cx.catalog.schema_by_id(table.schema)?;
+        let [kind, name, state] = item.shown(table).map(text);
+        Some(vec![text(&schema.name), text(&table.name), kind, name, state, int8(node.0)])
+    };
+    changes.filter_map(row).collect()
 }
 
 /// The table whose keys a range begins with.

@@ -56,7 +56,7 @@ fn pg_constraint(cx: &ViewContext) -> Vec<Row> {
                 Datum::Null,
             ]);
         }
-        for constraint in &table.constraints {
+        for constraint in table.named_constraints() {
             rows.push(constraint_row(cx, table, constraint));
         }
     }
@@ -161,6 +161,7 @@ pub(crate) fn other_definition(
             }
             out
         }
+        ConstraintKind::NotNull { column } => format!("NOT NULL {}", columns(table, &[*column])),
     };
     if !constraint.validated {
         out.push_str(" NOT VALID");

@@ -75,7 +75,7 @@ fn pg_description(cx: &ViewContext) -> Vec<Row> {
                 add(constraint_oid(index), catalog_oid("pg_constraint"), 0, comment);
             }
         }
-        for constraint in &table.constraints {
+        for constraint in table.named_constraints() {
             if let Some(comment) = &constraint.comment {
                 add(constraint.oid, catalog_oid("pg_constraint"), 0, comment);
             }
@@ -217,7 +217,7 @@ fn pg_depend(cx: &ViewContext) -> Vec<Row> {
             let mentioned = column.default.as_deref().map(relations_in).unwrap_or_default();
             rows.extend(own.chain(mentioned).map(|id| row(default, (class, id, 0), "n")));
         }
-        for constraint in &table.constraints {
+        for constraint in table.named_constraints() {
             let positions = match (constraint.check(), constraint.foreign_key()) {
                 (Some(sql), _) => crate::ddl::columns_of_stored(sql, table),
                 (None, Some(key)) => table.positions(&key.columns),

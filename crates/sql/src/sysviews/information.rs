@@ -263,7 +263,7 @@ fn table_constraints(cx: &ViewContext) -> Vec<Row> {
                 text("YES"),
             ]);
         }
-        for constraint in &table.constraints {
+        for constraint in table.named_constraints() {
             let key = constraint.foreign_key();
             let yes = |holds: bool| text(if holds { "YES" } else { "NO" });
             rows.push(vec![
@@ -309,7 +309,7 @@ fn referential_constraints(cx: &ViewContext) -> Vec<Row> {
 fn check_constraints(cx: &ViewContext) -> Vec<Row> {
     let mut rows = Vec::new();
     for (schema, table) in tables(cx) {
-        for constraint in &table.constraints {
+        for constraint in table.named_constraints() {
             let Some(sql) = constraint.check() else { continue };
             let database = text(&cx.info.database_name);
             let clause = text(sql);
@@ -338,7 +338,7 @@ fn constraint_column_usage(cx: &ViewContext) -> Vec<Row> {
                 add(schema, table, position, schema, &index.name);
             }
         }
-        for constraint in &table.constraints {
+        for constraint in table.named_constraints() {
             match &constraint.kind {
                 catalog::ConstraintKind::Check { expression } => {
                     for position in crate::ddl::columns_of_stored(expression, table) {
@@ -352,6 +352,7 @@ fn constraint_column_usage(cx: &ViewContext) -> Vec<Row> {
                         add(their, to, position, schema, &constraint.name);
                     }
                 }
+                catalog::ConstraintKind::NotNull { .. } => {}
             }
         }
     }

@@ -299,3 +299,24 @@ async fn recursion_is_bounded() {
     assert!(answer.starts_with("ERROR 53200: out of memory"), "{answer}");
     assert_eq!(run(&mut session, "SELECT 1").await, "1\n-- SELECT 1");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn texts_of_many_words_are_refused_soon() {
+    let list =
+        |open: &str, item: &str, n: usize| format!("SELECT {open}{}", vec![item; n].join(","));
+    const MANY: &str = "ERROR 54001: statement too complex";
+    for (open, item) in [("1 FROM ", "t"), ("", "1"), ("1 GROUP BY ", "1"), ("f(", "1")] {
+        assert!(answer(&list(open, item, 2_600_000)).await.starts_with(MANY), "{open}");
+    }
+    assert!(answer(&list("1 FROM ", "t", 400_000)).await.starts_with(DEEP));
+    assert!(answer(&list("1 GROUP BY ", "1", 400_000)).await.starts_with("1\n"));
+    let keys: Vec<String> = (0..100_000).map(|n| format!("g + {n}")).collect();
+    let keys = format!("SELECT 1 FROM generate_series(1, 2) g GROUP BY {}", keys.join(","));
+    assert!(answer(&keys).await.starts_with("ERROR 54011"));
+    let with: Vec<String> = (0..80_000).map(|n| format!("a{n} AS (SELECT 1)")).collect();
+    assert!(answer(&format!("WITH {} SELECT 1", with.join(","))).await.starts_with(DEEP));
+    // Words in quotes and comments are no words.
+    let text =
+        format!("SELECT length('{}') /* {} */", "a b ".repeat(600_000), "c ".repeat(600_000));
+    assert!(answer(&text).await.starts_with("2400000\n"));
+}

@@ -15,6 +15,7 @@ mod past;
 mod privileges;
 mod queries;
 mod row_execution;
+mod schema_change;
 mod session;
 mod simulation;
 mod statistics;

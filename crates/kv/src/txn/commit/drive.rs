@@ -20,6 +20,7 @@ use crate::router::Replay;
 use crate::runtime::detach;
 use crate::scatter::scatter;
 use crate::stats::{self, Stats};
+use crate::txn::premise::Premise;
 use crate::txn::refresh::{NotRefreshed, Verified, as_of};
 use crate::txn::{Claim, Phase};
 
@@ -144,13 +145,15 @@ impl Task {
     /// because what the transaction read has changed: then that is what is wrong, and running again
     /// mends it. (`INSERT INTO t SELECT max(id) + 1 FROM t`, twice at once.)
     async fn doubt(&self, reply: Reply) -> Reply {
-        if self.reads.is_empty() || !matches!(reply, Reply::Failed(Failure::KeyExists { .. })) {
+        let mut seen = as_of(self.read_ts, &self.reads);
+        seen.extend(self.premise.lock().as_ref().and_then(Premise::verified));
+        if seen.is_empty() || !matches!(reply, Reply::Failed(Failure::KeyExists { .. })) {
             return reply;
         }
         let Ok(now) = self.inner.shared.oracle.draw(&self.inner.shared.router).await else {
             return reply;
         };
-        match self.inner.refresh(as_of(self.read_ts, &self.reads), now).await {
+        match self.inner.refresh(seen, now).await {
             Err(NotRefreshed::Changed { key, version, .. }) => {
                 Reply::Failed(Failure::Changed { key, version })
             }
@@ -161,14 +164,15 @@ impl Task {
     /// Looks where everything lies.
     async fn work(&self) -> Result<Work, KvError> {
         let router = &self.inner.shared.router;
+        let (reads, locked_only) = self.verifies();
         let Some(first) = self.writes.first() else {
             return Ok(Work {
                 primary: None,
                 keys: 0,
                 bytes: 0,
                 read_ts: self.read_ts,
-                reads: !self.reads.is_empty(),
-                locked_only: !self.locked_only.is_empty(),
+                reads,
+                locked_only,
                 placement: Placement::ManyRanges,
             });
         };
@@ -181,21 +185,54 @@ impl Task {
             keys: self.writes.len(),
             bytes: self.bytes,
             read_ts: self.read_ts,
-            reads: !self.reads.is_empty(),
-            locked_only: !self.locked_only.is_empty(),
+            reads,
+            locked_only,
             placement,
         })
     }
 
+    /// Whether there is something to verify that holds at the snapshot, and something that may not.
+    fn verifies(&self) -> (bool, bool) {
+        let isolation = self.inner.options.isolation;
+        let premise = self.premise.lock();
+        let holds = premise.as_ref().map(|premise| premise.holds_at_snapshot(isolation));
+        (
+            !self.reads.is_empty() || holds == Some(true),
+            !self.locked_only.is_empty() || holds == Some(false),
+        )
+    }
+
     /// Rows locked only, and snapshot reads.
-    pub(super) fn to_verify(&self) -> Vec<Verified> {
+    fn verified_rows(&self) -> Vec<Verified> {
         let mut spans = self.locked_only.clone();
         spans.extend(as_of(self.read_ts, &self.reads));
         spans
     }
 
+    /// These, and the premise.
+    pub(super) fn to_verify(&self) -> Vec<Verified> {
+        let mut spans = self.verified_rows();
+        spans.extend(self.premise.lock().as_ref().and_then(Premise::verified));
+        spans
+    }
+
+    /// After a range has found `changed`: whether the premise goes on with it.
+    pub(super) async fn stands(&self, changed: &kv::RefreshFailed) -> bool {
+        let premise = self.premise.lock().clone();
+        let Some(mut premise) = premise else { return false };
+        let stands = premise.stands(&Key(changed.key.clone()), Timestamp(changed.version_ts)).await;
+        if stands {
+            self.inner.shared.router.metrics.premises_kept.inc();
+            *self.premise.lock() = Some(premise);
+        }
+        stands
+    }
+
     async fn verify(&self, to: Timestamp, progress: &mut Progress) -> Result<(), Failure> {
-        match self.inner.refresh(self.to_verify(), to).await {
+        let mut premise = self.premise.lock().clone();
+        let verified = self.inner.refresh_with(&self.verified_rows(), &mut premise, to).await;
+        *self.premise.lock() = premise;
+        match verified {
             Ok(()) => Ok(()),
             Err(NotRefreshed::Changed { key, version, by }) => {
                 progress.detail = Some(KvError::Serialization {
@@ -215,7 +252,7 @@ impl Task {
     /// Reads are verified up to issued timestamps only; a snapshot that has moved to a row's newest
     /// version may lie above them.
     async fn until_verifiable(&self) -> Result<(), KvError> {
-        if self.reads.is_empty() && self.locked_only.is_empty() {
+        if self.verifies() == (false, false) {
             return Ok(());
         }
         let shared = &self.inner.shared;

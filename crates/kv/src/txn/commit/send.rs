@@ -43,13 +43,20 @@ impl Task {
         if !self.writes.iter().all(|w| home.span.contains(w.key.as_bytes())) {
             return OnePhase::NotExecuted;
         }
-        let command = self.one_phase_command(exact, &home.span);
-        let build = || (Some(self.meta), Request::CommitOnePhase(command.clone()));
-        router.metrics.consensus_rounds.inc();
-        // A range that has carried the command out answers a repetition as it did before.
-        let lost = AtomicBool::new(false);
-        let answer = router.call(&home, Replay::Noted(&lost), build).await;
-        let lost = lost.load(Ordering::Relaxed);
+        let (answer, lost) = loop {
+            let command = self.one_phase_command(exact, &home.span);
+            let build = || (Some(self.meta), Request::CommitOnePhase(command.clone()));
+            router.metrics.consensus_rounds.inc();
+            // A range that has carried the command out answers a repetition as it did before.
+            let lost = AtomicBool::new(false);
+            let answer = router.call(&home, Replay::Noted(&lost), build).await;
+            let lost = lost.load(Ordering::Relaxed);
+            match &answer {
+                Err(Refusal::Range(RangeError::RefreshFailed(changed)))
+                    if !lost && self.stands(changed).await => {}
+                _ => break (answer, lost),
+            }
+        };
         if lost {
             router.metrics.commits_looked_up.inc();
         }

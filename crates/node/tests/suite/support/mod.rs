@@ -138,6 +138,9 @@ impl Node {
         let pid = self.pid().expect("the node runs").to_string();
         let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
         assert!(status.expect("kill runs").success(), "kill -{name} {pid}");
+        if name == "STOP" {
+            wait_stopped(&pid);
+        }
     }
 
     /// SIGTERM, and waits for the end; answers whether it was clean.
@@ -399,5 +402,22 @@ pub(crate) async fn eventually<T, E: std::fmt::Display, F: Future<Output = Resul
             Err(error) if start.elapsed() > PATIENCE => panic!("{what}: {error}"),
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
+    }
+}
+
+/// Returns when all threads of a process stand still: the signal may find them in the middle of an answer.
+fn wait_stopped(pid: &str) {
+    let state = |task: std::io::Result<std::fs::DirEntry>| {
+        let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat")));
+        stat.map_or('T', |stat| {
+            stat.rsplit(") ").next().and_then(|s| s.chars().next()).unwrap_or('T')
+        })
+    };
+    let stands = || {
+        let mut tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+        tasks.all(|task| state(task) == 'T')
+    };
+    while !stands() {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

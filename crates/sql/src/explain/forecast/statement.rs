@@ -26,14 +26,10 @@ impl Forecast<'_> {
         match plan {
             PointPlan::Get(get) => {
                 let lock = get.lock.map(|(strength, _)| lock_strength(strength));
-                if lock.is_some() {
-                    self.hold_catalog().await?;
-                }
                 self.probe(&get.probe, lock).await.map(drop)
             }
             PointPlan::Range(range) => self.range(range).await,
             PointPlan::Insert(insert) => {
-                self.hold_catalog().await?;
                 self.certain &= !insert.rules.has_references();
                 let known = |(scalar, column): (&Scalar, &Column)| {
                     let known = column.generated.is_none() && !has_sequence_call(scalar);
@@ -48,7 +44,6 @@ impl Forecast<'_> {
             }
             PointPlan::Update(update) => {
                 self.certain &= !update.follows;
-                self.hold_catalog().await?;
                 let table = &update.probe.table;
                 let assigned: Vec<usize> = update.assignments.iter().map(|(at, _)| *at).collect();
                 let strength = update_strength(table, assigned.iter().copied());
@@ -57,7 +52,6 @@ impl Forecast<'_> {
             }
             PointPlan::Delete(delete) => {
                 self.certain &= !delete.follows;
-                self.hold_catalog().await?;
                 let rows = self.probe(&delete.probe, Some(Strength::Update)).await?;
                 self.change_rows(&delete.probe.table, &rows, None).await
             }
@@ -127,10 +121,6 @@ impl Forecast<'_> {
         defaults: &dyn Defaults,
     ) -> Result<(), SqlError> {
         let locks = row_locks(statement);
-        let writes = !matches!(statement, Statement::Query(_));
-        if writes || !locks.is_empty() {
-            self.hold_catalog().await?;
-        }
         for scan in scans {
             self.scan(scan).await?;
         }
