@@ -98,6 +98,24 @@ pub struct Column {
     pub missing: Option<Vec<u8>>,
 }
 
+impl Column {
+    /// A column that takes NULL and has nothing but a type.
+    #[must_use]
+    pub fn new(id: ColumnId, name: String, ty: PgType) -> Self {
+        Column {
+            id,
+            name,
+            ty,
+            nullable: true,
+            default: None,
+            sequence: None,
+            identity: None,
+            generated: None,
+            missing: None,
+        }
+    }
+}
+
 /// Kinds of identity columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Identity {
@@ -400,6 +418,12 @@ impl Table {
             Some(constraint) => constraint.demand(),
             None => Demand::None,
         }
+    }
+
+    /// The constraint of that oid.
+    #[must_use]
+    pub fn constraint_by_oid(&self, oid: u32) -> Option<&Constraint> {
+        self.constraints.iter().find(|constraint| constraint.oid == oid)
     }
 
     /// The index of that oid, the primary one included.

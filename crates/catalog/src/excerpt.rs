@@ -64,15 +64,9 @@ impl Table {
 
 fn bare_column(column: &Column) -> Column {
     Column {
-        id: column.id,
-        name: String::new(),
-        ty: column.ty,
         nullable: column.nullable,
-        default: None,
-        sequence: None,
-        identity: None,
-        generated: None,
         missing: column.missing.clone(),
+        ..Column::new(column.id, String::new(), column.ty)
     }
 }
 
@@ -139,15 +133,10 @@ mod tests {
                 encode_single(&Datum::Float8(1.5), PgType::FLOAT8).expect("a value of its type")
             });
             Column {
-                id,
-                name: format!("c{id}"),
-                ty,
                 nullable: at > 0,
                 default: Some("1".to_owned()),
-                sequence: None,
-                identity: None,
-                generated: None,
                 missing: default,
+                ..Column::new(id, format!("c{id}"), ty)
             }
         });
         let mut primary = Index::new(7, "t_pkey".to_owned(), true);

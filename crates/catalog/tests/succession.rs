@@ -16,17 +16,7 @@ const U: u32 = 200;
 const BY_V: u32 = 300;
 
 fn column(id: u32, name: &str) -> Column {
-    Column {
-        id,
-        name: name.to_owned(),
-        ty: PgType::INT8,
-        nullable: true,
-        default: None,
-        sequence: None,
-        identity: None,
-        generated: None,
-        missing: None,
-    }
+    Column::new(id, name.to_owned(), PgType::INT8)
 }
 
 fn table(id: u32, name: &str) -> Table {

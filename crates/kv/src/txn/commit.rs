@@ -153,7 +153,7 @@ impl Task {
             read.iter().map(|span| Verified { from: *from, span, may_change: false })
         });
         let locked_only = state.locks.iter().filter(only).map(span).chain(tracked).collect();
-        let premise = state.premise.clone().filter(|premise| premise.verified().is_some());
+        let premise = state.premise.clone().filter(Premise::is_relied_on);
         let reads = state.all_reads();
         let mut held = state.take_held();
         held.extend(unlocked.into_iter().map(Claim::Key));

@@ -224,7 +224,7 @@ impl Txn {
         let commits = !writes.is_empty() || locked_only;
         let premise = state.premise.as_ref().filter(|_| commits);
         if let Some((premise, found)) = premise.and_then(|p| Some((p, p.verified()?))) {
-            match premise.holds_at_snapshot(options.isolation) {
+            match premise.holds_at_snapshot() {
                 true => reads = true,
                 false => locked_only = true,
             }

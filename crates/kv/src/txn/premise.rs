@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use base::{Key, KeyRange, Timestamp};
 use futures::future::BoxFuture;
-use proto::kv::Isolation;
 
 use super::refresh::{NotRefreshed, Verified};
 use super::{Inner, Txn};
@@ -75,23 +74,18 @@ impl Premise {
 
     /// What the commit has to verify, if anything relies on it.
     pub(super) fn verified(&self) -> Option<Verified> {
-        let span = KeyRange::point(self.key.clone());
-        self.since.map(|from| Verified { from, span, may_change: false })
+        let span = || KeyRange::point(self.key.clone());
+        self.since.map(|from| Verified { from, span: span(), may_change: false })
+    }
+
+    /// Whether anything relies on it.
+    pub(super) fn is_relied_on(&self) -> bool {
+        self.since.is_some()
     }
 
     /// Whether it holds at the snapshot without being verified.
-    pub(super) fn holds_at_snapshot(&self, isolation: Isolation) -> bool {
-        isolation == Isolation::Serializable && self.in_snapshot
-    }
-
-    /// After `key` was found to have a version: whether that does no harm. The premise is that version then.
-    pub(super) async fn stands(&mut self, key: &Key, version: Timestamp) -> bool {
-        let newer = self.since.is_some_and(|since| version > since);
-        if *key != self.key || !newer || !self.judge.stands(version).await {
-            return false;
-        }
-        self.since = Some(version);
-        true
+    pub(super) fn holds_at_snapshot(&self) -> bool {
+        self.in_snapshot
     }
 }
 
@@ -100,22 +94,38 @@ impl Inner {
     /// newest version that does no harm.
     pub(super) async fn refresh_with(
         &self,
-        spans: &[Verified],
+        spans: impl Fn() -> Vec<Verified>,
         premise: &mut Option<Premise>,
         to: Timestamp,
     ) -> Result<(), NotRefreshed> {
         loop {
-            let mut all = spans.to_vec();
+            let mut all = spans();
             all.extend(premise.as_ref().and_then(Premise::verified));
-            match (self.refresh(all, to).await, &mut *premise) {
-                (Err(NotRefreshed::Changed { key, version, by }), Some(premise)) => {
-                    if !premise.stands(&key, version).await {
-                        return Err(NotRefreshed::Changed { key, version, by });
-                    }
-                    self.shared.router.metrics.premises_kept.inc();
-                }
-                (result, _) => return result,
+            match self.refresh(all, to).await {
+                Err(NotRefreshed::Changed { key, version, .. })
+                    if self.stands(premise, &key, version).await => {}
+                result => return result,
             }
         }
+    }
+
+    /// After `key` was found to have a version: whether it is the premise, and that does no harm. The
+    /// premise is that version then.
+    pub(super) async fn stands(
+        &self,
+        premise: &mut Option<Premise>,
+        key: &Key,
+        version: Timestamp,
+    ) -> bool {
+        let Some(premise) = premise.as_mut().filter(|premise| premise.key == *key) else {
+            return false;
+        };
+        let newer = premise.since.is_some_and(|since| version > since);
+        if !newer || !premise.judge.stands(version).await {
+            return false;
+        }
+        premise.since = Some(version);
+        self.shared.router.metrics.premises_kept.inc();
+        true
     }
 }

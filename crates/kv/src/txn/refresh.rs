@@ -92,7 +92,7 @@ impl Inner {
             let premise = state.premise.clone();
             (state.all_reads(), earlier, state.read_ts, state.statement.returned, premise)
         };
-        match self.refresh_with(&as_of(from, &all), &mut premise, fresh).await {
+        match self.refresh_with(|| as_of(from, &all), &mut premise, fresh).await {
             Ok(()) => {
                 let mut state = self.active()?;
                 state.premise.clone_from(&premise);
@@ -111,7 +111,7 @@ impl Inner {
             return Err(conflict);
         }
         // It may be just what this statement has read that has changed.
-        match self.refresh_with(&as_of(from, &earlier), &mut premise, fresh).await {
+        match self.refresh_with(|| as_of(from, &earlier), &mut premise, fresh).await {
             Ok(()) => {
                 self.active()?.premise = premise;
                 self.rerun_statement(fresh)

@@ -18,8 +18,8 @@ use super::{Binder, fold};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{Part, Query, Statement};
 
-/// Most bindings of common table expressions in one statement: each mention is one, and mentions
-/// multiply where one expression mentions another.
+/// Most common table expressions in one WITH, and most bindings of them in one statement: each mention is
+/// one, and mentions multiply where one expression mentions another.
 const CTE_MENTIONS_MAX: usize = 2_000;
 
 impl Binder<'_> {

@@ -55,7 +55,7 @@ pub(super) async fn run(
     let catalog = session.visible_catalog(&txn).await?;
     let mut rows = rows(session, &catalog, name, columns, options)?;
     if let Some(premise) = session.premise() {
-        premise.note_written(&catalog, rows.table.id);
+        premise.note_written(&catalog, &rows.table);
     }
     session.find_xact_id(XactId::in_defaults(&rows.table), &txn).await?;
     session.set_names(&catalog);

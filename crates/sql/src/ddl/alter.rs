@@ -387,7 +387,8 @@ pub(super) async fn add_constraint(
     not_valid: bool,
     text: &str,
 ) -> Result<Table, SqlError> {
-    let mut made = constraint::make(session, ddl, table, def, text).await?;
+    let oid = new_oids(session, 1).await?;
+    let mut made = constraint::make(session, ddl, table, def, text, oid)?;
     made.validated = !not_valid;
     let mut next = Table::clone(table);
     next.constraints.push(made.clone());

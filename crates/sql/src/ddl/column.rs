@@ -71,17 +71,7 @@ pub(super) fn column(
         Some(ty) => ty,
         None => super::column_type(ddl, session, &definition.data_type)?,
     };
-    let column = Column {
-        id,
-        name: name.clone(),
-        ty,
-        nullable: serial.is_none(),
-        default: None,
-        sequence: None,
-        identity: None,
-        generated: None,
-        missing: None,
-    };
+    let column = Column { nullable: serial.is_none(), ..Column::new(id, name.clone(), ty) };
     let mut made = ColumnDef {
         column,
         keys: Vec::new(),

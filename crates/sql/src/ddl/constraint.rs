@@ -11,7 +11,7 @@ use sqlparser::ast::{
 
 use super::expression::{self, Use};
 use super::rebuild::{self, Rows};
-use super::{Ddl, NAME_MAX, new_oids};
+use super::{Ddl, NAME_MAX};
 use crate::bind::{fold, name_parts};
 use crate::dml::is_comparable;
 use crate::session::{CatalogDefaults, Session};
@@ -85,12 +85,13 @@ pub(super) fn check_free(table: &Table, name: &str) -> Result<(), SqlError> {
 }
 
 /// Makes a constraint of `table`, which has its columns and indexes already.
-pub(super) async fn make(
+pub(super) fn make(
     session: &Session,
     ddl: &Ddl,
     table: &Table,
     def: &Def,
     text: &str,
+    oid: u32,
 ) -> Result<Constraint, SqlError> {
     match def {
         Def::Check(def) => {
@@ -107,7 +108,6 @@ pub(super) async fn make(
             };
             check_free(table, &name)?;
             let expression = check_expression(session, ddl, &table.columns, &def.expr, text)?;
-            let oid = new_oids(session, 1).await?;
             let kind = ConstraintKind::Check { expression };
             Ok(Constraint::new(oid, name, kind))
         }
@@ -121,7 +121,6 @@ pub(super) async fn make(
             };
             check_free(table, &name)?;
             let key = foreign_key(session, ddl, table, &name, def)?;
-            let oid = new_oids(session, 1).await?;
             let kind = ConstraintKind::ForeignKey(key);
             Ok(Constraint::new(oid, name, kind))
         }

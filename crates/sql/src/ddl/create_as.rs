@@ -111,20 +111,8 @@ async fn make(
     let (bound, accesses) = binder.bind_query_with_accesses(query)?;
     privilege::check(&catalog, session.database(), session.authority(), &accesses)?;
     let columns = super::view::columns_of(&bound, &made.names, false)?;
-    let columns: Vec<Column> = (1u32..)
-        .zip(columns)
-        .map(|(id, c)| Column {
-            id,
-            name: c.name,
-            ty: c.ty,
-            nullable: true,
-            default: None,
-            sequence: None,
-            identity: None,
-            generated: None,
-            missing: None,
-        })
-        .collect();
+    let columns: Vec<Column> =
+        (1u32..).zip(columns).map(|(id, c)| Column::new(id, c.name, c.ty)).collect();
     let oid = new_oids(session, 2).await?;
     let primary = Index::new(oid + 1, format!("{name}_rows"), true);
     let owner = session.authority().user();

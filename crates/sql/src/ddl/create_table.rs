@@ -255,7 +255,8 @@ pub(super) async fn run(
         table.columns[*at].generated = Some(sql);
     }
     for def in &elements.constraints {
-        let made = constraint::make(session, &ddl, &table, def, text).await?;
+        let oid = new_oids(session, 1).await?;
+        let made = constraint::make(session, &ddl, &table, def, text, oid)?;
         table.constraints.push(made);
     }
     let mut changes = Vec::new();

@@ -374,8 +374,7 @@ fn describe(session: &Session, catalog: &CatalogSnapshot, object: Object) -> Str
             format!("default value for column {} of {}", column(id, c), table(id))
         }
         Object::Constraint(id, oid) => {
-            let constraint =
-                catalog.table_by_id(id).and_then(|t| t.constraints.iter().find(|c| c.oid == oid));
+            let constraint = catalog.table_by_id(id).and_then(|t| t.constraint_by_oid(oid));
             let name = constraint.map_or_else(String::new, |c| crate::sysviews::quote(&c.name));
             format!("constraint {name} on {}", table(id))
         }

@@ -260,17 +260,7 @@ fn computed(table: &mut Table, sql: String, name: String, ty: PgType) -> ColumnI
     }
     let id = table.next_column;
     table.next_column += 1;
-    table.computed.push(Column {
-        id,
-        name,
-        ty,
-        nullable: true,
-        default: None,
-        sequence: None,
-        identity: None,
-        generated: Some(sql),
-        missing: None,
-    });
+    table.computed.push(Column { generated: Some(sql), ..Column::new(id, name, ty) });
     id
 }
 

@@ -6,7 +6,7 @@ use sqlparser::ast::{CreateTable, ObjectName};
 use super::Ddl;
 use crate::bind::relation_name;
 use crate::privilege::{Object, insufficient};
-use crate::session::{OnCommit, Session, TEMP_SCHEMA};
+use crate::session::{OnCommit, Session, TEMP_SCHEMA, is_temporary_table};
 use crate::{SqlError, SqlState};
 
 /// Whether a table is to be a temporary one: by a word, or by its schema.
@@ -70,10 +70,8 @@ pub(super) fn check_reference(
     from: &Table,
     to: &Table,
 ) -> Result<(), SqlError> {
-    let temporary = |table: &Table| {
-        ddl.catalog.schema_by_id(table.schema).is_some_and(|s| s.name == TEMP_SCHEMA)
-            || session.temp().has(table.id)
-    };
+    let temporary =
+        |table: &Table| is_temporary_table(&ddl.catalog, table) || session.temp().has(table.id);
     let message = match (temporary(from), temporary(to)) {
         (true, false) => "constraints on temporary tables may reference only temporary tables",
         (false, true) => "constraints on permanent tables may reference only permanent tables",

@@ -11,7 +11,7 @@
 use std::cmp::Ordering;
 
 use base::{Key, KeyRange};
-use catalog::{CodecError, Index, IndexCodec, IndexState, Table};
+use catalog::{CodecError, Index, IndexCodec, Table};
 use pgtypes::Datum;
 
 use super::condition::{Comparison, Condition, Test};
@@ -124,7 +124,7 @@ fn cheapest<'c>(
     for (at, (index, codec)) in table.indexes.iter().zip(codec.indexes()).enumerate() {
         let candidate = fit(codec, index.unique, conditions);
         let partial = index.predicate.is_some();
-        if index.state != IndexState::Public || (candidate.bound() == 0 && !partial) {
+        if !index.state.is_public() || (candidate.bound() == 0 && !partial) {
             continue;
         }
         let mut entries = entries(codec, &candidate);
@@ -152,7 +152,7 @@ fn fittest<'c>(
     let codec = table.codec();
     let mut best = (None, fit(codec.primary(), true, conditions), false);
     for (at, (index, codec)) in table.indexes.iter().zip(codec.indexes()).enumerate() {
-        if index.state != IndexState::Public {
+        if !index.state.is_public() {
             continue;
         }
         let candidate = fit(codec, index.unique, conditions);

@@ -160,15 +160,8 @@ fn conditions() -> BoxedStrategy<Expr> {
 
 fn table() -> Table {
     let columns = COLUMNS.iter().enumerate().map(|(at, &ty)| TableColumn {
-        id: u32::try_from(at).expect("few") + 1,
-        name: format!("c{at}"),
-        ty,
         nullable: at > 0,
-        default: None,
-        sequence: None,
-        identity: None,
-        generated: None,
-        missing: None,
+        ..TableColumn::new(u32::try_from(at).expect("few") + 1, format!("c{at}"), ty)
     });
     let mut primary = Index::new(7, "t_pkey".to_owned(), true);
     primary.columns = vec![IndexColumn::ascending(1)];

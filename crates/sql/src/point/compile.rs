@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Index, IndexId, IndexState, Table};
+use catalog::{Index, IndexId, Table};
 use pgtypes::{PgType, TypeId};
 
 use super::{Get, Output, PointPlan, Probe, Range, compile_write};
@@ -349,9 +349,8 @@ pub(super) fn find_probe<'a>(
     conjuncts: &[&'a Scalar],
 ) -> Option<(IndexId, Vec<Scalar>, Vec<&'a Scalar>)> {
     let demands = layout.demands(table, conjuncts.iter().copied());
-    let public = |i: &&Index| {
-        i.unique && i.state == IndexState::Public && !i.columns.is_empty() && demands.imply(i)
-    };
+    let public =
+        |i: &&Index| i.unique && i.state.is_public() && !i.columns.is_empty() && demands.imply(i);
     let indexes = std::iter::once(&table.primary).chain(&table.indexes).filter(public);
     for index in indexes {
         let mut values = Vec::new();
@@ -425,10 +424,8 @@ fn has_better_index(
     bounds: &Bounds<'_>,
 ) -> bool {
     let demands = layout.demands(table, conjuncts.iter().copied());
-    let mut usable = table
-        .indexes
-        .iter()
-        .filter(|index| index.state == IndexState::Public && demands.imply(index));
+    let mut usable =
+        table.indexes.iter().filter(|index| index.state.is_public() && demands.imply(index));
     let is_known = |position: usize| {
         let says = |c: &&Scalar| matches!(comparison(c, table, layout), Some((at, "=", _)) if at == position);
         conjuncts.iter().any(says)

@@ -83,7 +83,7 @@ pub(crate) use sequence_calls::{
     SequenceCalls, SessionSequences, has_sequence_call, is_sequence_call, is_sequence_function,
 };
 pub(crate) use set::text_of as setting_text;
-pub(crate) use temp::{OnCommit, TEMP_SCHEMA};
+pub(crate) use temp::{OnCommit, TEMP_SCHEMA, is_temporary_table};
 pub(crate) use view::{SessionInfo, View, ViewContext};
 pub(crate) use who::Who;
 pub(crate) use xact::XactId;

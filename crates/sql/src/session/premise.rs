@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::Timestamp;
-use catalog::CatalogSnapshot;
 use catalog::succession::Usage;
+use catalog::{CatalogSnapshot, Table};
 use futures::future::BoxFuture;
 use kv::{Judge, TxnOptions};
 use parking_lot::Mutex;
 
-use super::{Engine, TEMP_SCHEMA, catalog_of};
+use super::temp::is_temporary_table;
+use super::{Engine, catalog_of};
 use crate::SqlError;
 use crate::privilege::{Access, Accessed};
 
@@ -51,10 +52,12 @@ impl SchemaPremise {
 
     /// A statement does this with relations.
     pub(crate) fn note(&self, catalog: &Arc<CatalogSnapshot>, accesses: &[Access]) {
+        let temporary =
+            |id| catalog.table_by_id(id).is_some_and(|t| is_temporary_table(catalog, t));
         self.with_usage(catalog, |usage| {
             for access in accesses {
                 match access.relation {
-                    Accessed::Stored(id) if is_temporary(catalog, id) => {}
+                    Accessed::Stored(id) if temporary(id) => {}
                     Accessed::Stored(id) => usage.note(id, access.writes()),
                     Accessed::Computed { .. } => usage.note_everything(),
                 }
@@ -63,9 +66,9 @@ impl SchemaPremise {
     }
 
     /// Rows are written to a table.
-    pub(crate) fn note_written(&self, catalog: &Arc<CatalogSnapshot>, table: u32) {
-        if !is_temporary(catalog, table) {
-            self.with_usage(catalog, |usage| usage.note(table, true));
+    pub(crate) fn note_written(&self, catalog: &Arc<CatalogSnapshot>, table: &Table) {
+        if !is_temporary_table(catalog, table) {
+            self.with_usage(catalog, |usage| usage.note(table.id, true));
         }
     }
 
@@ -94,12 +97,6 @@ impl SchemaPremise {
         let new = catalog_of(&self.engine, &txn).await?;
         Ok(self.used.lock().iter().all(|(old, usage)| usage.allows(old, &new)))
     }
-}
-
-fn is_temporary(catalog: &CatalogSnapshot, relation: u32) -> bool {
-    let table = catalog.table_by_id(relation);
-    let schema = table.and_then(|table| catalog.schema_by_id(table.schema));
-    schema.is_some_and(|schema| schema.name == TEMP_SCHEMA)
 }
 
 impl Judge for SchemaPremise {

@@ -34,6 +34,11 @@ use crate::SqlError;
 /// What their schema is called.
 pub(crate) const TEMP_SCHEMA: &str = "pg_temp";
 
+/// Whether a table is one of a session's own.
+pub(crate) fn is_temporary_table(catalog: &CatalogSnapshot, table: &Table) -> bool {
+    catalog.schema_by_id(table.schema).is_some_and(|schema| schema.name == TEMP_SCHEMA)
+}
+
 /// Tries to note, when a session ends, that its rows may go.
 const ATTEMPTS: usize = 10;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Column, Identity, Index, IndexState, Table, View};
+use catalog::{Column, Identity, Index, Table, View};
 use pgtypes::Datum;
 
 use super::index::{index_definition, index_expressions, index_predicate};
@@ -413,7 +413,7 @@ fn pg_index(cx: &ViewContext) -> Vec<Row> {
                 b(false),
                 b(true),
                 b(false),
-                b(index.state == IndexState::Public),
+                b(index.state.is_public()),
                 b(false),
                 b(true),
                 b(true),

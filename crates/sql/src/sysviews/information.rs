@@ -309,7 +309,7 @@ fn referential_constraints(cx: &ViewContext) -> Vec<Row> {
 fn check_constraints(cx: &ViewContext) -> Vec<Row> {
     let mut rows = Vec::new();
     for (schema, table) in tables(cx) {
-        for constraint in table.named_constraints() {
+        for constraint in &table.constraints {
             let Some(sql) = constraint.check() else { continue };
             let database = text(&cx.info.database_name);
             let clause = text(sql);

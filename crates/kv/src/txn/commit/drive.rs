@@ -145,9 +145,12 @@ impl Task {
     /// because what the transaction read has changed: then that is what is wrong, and running again
     /// mends it. (`INSERT INTO t SELECT max(id) + 1 FROM t`, twice at once.)
     async fn doubt(&self, reply: Reply) -> Reply {
+        if !matches!(reply, Reply::Failed(Failure::KeyExists { .. })) {
+            return reply;
+        }
         let mut seen = as_of(self.read_ts, &self.reads);
         seen.extend(self.premise.lock().as_ref().and_then(Premise::verified));
-        if seen.is_empty() || !matches!(reply, Reply::Failed(Failure::KeyExists { .. })) {
+        if seen.is_empty() {
             return reply;
         }
         let Ok(now) = self.inner.shared.oracle.draw(&self.inner.shared.router).await else {
@@ -193,9 +196,7 @@ impl Task {
 
     /// Whether there is something to verify that holds at the snapshot, and something that may not.
     fn verifies(&self) -> (bool, bool) {
-        let isolation = self.inner.options.isolation;
-        let premise = self.premise.lock();
-        let holds = premise.as_ref().map(|premise| premise.holds_at_snapshot(isolation));
+        let holds = self.premise.lock().as_ref().map(Premise::holds_at_snapshot);
         (
             !self.reads.is_empty() || holds == Some(true),
             !self.locked_only.is_empty() || holds == Some(false),
@@ -218,19 +219,16 @@ impl Task {
 
     /// After a range has found `changed`: whether the premise goes on with it.
     pub(super) async fn stands(&self, changed: &kv::RefreshFailed) -> bool {
-        let premise = self.premise.lock().clone();
-        let Some(mut premise) = premise else { return false };
-        let stands = premise.stands(&Key(changed.key.clone()), Timestamp(changed.version_ts)).await;
-        if stands {
-            self.inner.shared.router.metrics.premises_kept.inc();
-            *self.premise.lock() = Some(premise);
-        }
+        let mut premise = self.premise.lock().clone();
+        let (key, version) = (Key(changed.key.clone()), Timestamp(changed.version_ts));
+        let stands = self.inner.stands(&mut premise, &key, version).await;
+        *self.premise.lock() = premise;
         stands
     }
 
     async fn verify(&self, to: Timestamp, progress: &mut Progress) -> Result<(), Failure> {
         let mut premise = self.premise.lock().clone();
-        let verified = self.inner.refresh_with(&self.verified_rows(), &mut premise, to).await;
+        let verified = self.inner.refresh_with(|| self.verified_rows(), &mut premise, to).await;
         *self.premise.lock() = premise;
         match verified {
             Ok(()) => Ok(()),

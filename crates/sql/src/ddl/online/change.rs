@@ -28,9 +28,9 @@ pub(in crate::ddl) enum Change<'a> {
 impl Change<'_> {
     /// The table, and what is new in it; it gets the oid unless it has one. Nothing if there is nothing to
     /// do.
-    pub(super) async fn define(
+    pub(super) fn define(
         &self,
-        session: &mut Session,
+        session: &Session,
         ddl: &Ddl,
         text: &str,
         sink: &mut dyn Sink,
@@ -39,54 +39,63 @@ impl Change<'_> {
         let process = session.engine().db.process();
         let process = (process.0.0, process.1);
         let validation = |keep| Some(Validation { process, reading: false, keep });
-        let (name, made) = match self {
+        let next = match self {
             Change::Index(create) => {
-                let Some((_, mut next)) = index::definition(session, ddl, create, text, sink)?
-                else {
-                    return Ok(None);
-                };
-                index::name_last(&mut next, oid);
-                return Ok(Some((announced(next, process), Item::Index(oid))));
+                let found = index::definition(session, ddl, create, text, sink)?;
+                found.map(|(_, next)| announced_index(next, oid, process))
             }
             Change::Unique(table, key) => {
-                let table = ddl.own_table(session, table)?;
-                let mut next = alter::with_unique(ddl, &table, key)?;
-                index::name_last(&mut next, oid);
-                return Ok(Some((announced(next, process), Item::Index(oid))));
+                let next = alter::with_unique(ddl, &*ddl.own_table(session, table)?, key)?;
+                Some(announced_index(next, oid, process))
             }
             Change::Validation(table, name) => {
                 let mut next = Table::clone(&*ddl.own_table(session, table)?);
-                let Some(at) = alter::to_validate(&next, name)? else { return Ok(None) };
-                let constraint = &mut next.constraints[at];
-                let item = Item::Constraint(constraint.oid);
-                constraint.validation = validation(true);
-                return Ok(Some((next, item)));
+                alter::to_validate(&next, name)?.map(|at| {
+                    let constraint = &mut next.constraints[at];
+                    constraint.validation = validation(true);
+                    let item = Item::Constraint(constraint.oid);
+                    (next, item)
+                })
             }
-            Change::Constraint(name, def) => {
-                let table = ddl.own_table(session, name)?;
-                (name, constraint::make(session, ddl, &table, def, text).await?)
+            Change::Constraint(table, def) => {
+                let table = ddl.own_table(session, table)?;
+                let made = constraint::make(session, ddl, &table, def, text, oid)?;
+                Some(announced_constraint(&table, made, validation(false)))
             }
-            Change::NotNull(name, column) => {
-                let table = ddl.own_table(session, name)?;
+            Change::NotNull(table, column) => {
+                let table = ddl.own_table(session, table)?;
                 let column = &table.columns[alter_column::position(&table, column)?];
-                if !column.nullable {
-                    return Ok(None);
-                }
-                let kind = ConstraintKind::NotNull { column: column.id };
-                let name_of = format!("{}_{}_not_null", table.name, column.name);
-                (name, Constraint::new(oid, name_of, kind))
+                column.nullable.then(|| {
+                    let kind = ConstraintKind::NotNull { column: column.id };
+                    let name = format!("{}_{}_not_null", table.name, column.name);
+                    announced_constraint(
+                        &table,
+                        Constraint::new(oid, name, kind),
+                        validation(false),
+                    )
+                })
             }
         };
-        let mut next = Table::clone(&*ddl.own_table(session, name)?);
-        let validation = validation(false);
-        next.constraints.push(Constraint { oid, validated: false, validation, ..made });
-        Ok(Some((next, Item::Constraint(oid))))
+        Ok(next)
     }
 }
 
-/// With its last index in its first state.
-fn announced(mut table: Table, process: (u64, u64)) -> Table {
+/// The last index gets its identity, and is in its first state.
+fn announced_index(mut table: Table, oid: u32, process: (u64, u64)) -> (Table, Item) {
+    index::name_last(&mut table, oid);
     let index = table.indexes.last_mut().expect("it was just defined");
     (index.state, index.builder) = (IndexState::DeleteOnly, Some(process));
-    table
+    (table, Item::Index(oid))
+}
+
+/// The constraint is in its first state.
+fn announced_constraint(
+    table: &Table,
+    made: Constraint,
+    validation: Option<Validation>,
+) -> (Table, Item) {
+    let mut next = Table::clone(table);
+    let item = Item::Constraint(made.oid);
+    next.constraints.push(Constraint { validated: false, validation, ..made });
+    (next, item)
 }

@@ -53,7 +53,7 @@ use super::reclaim::index_span;
 use super::{Ddl, constraint, locked_catalog, new_oids};
 use crate::dml::Names;
 use crate::session::api::Sink;
-use crate::session::{Engine, Session, TEMP_SCHEMA, catalog_error, is_retryable};
+use crate::session::{Engine, Session, catalog_error, is_retryable, is_temporary_table};
 use crate::{SqlError, SqlState};
 
 pub(super) use change::Change;
@@ -90,9 +90,7 @@ pub(super) async fn is_due(
     table: &Table,
     concurrently: bool,
 ) -> Result<bool, SqlError> {
-    let schema = ddl.catalog.schema_by_id(table.schema);
-    let temporary = schema.is_some_and(|schema| schema.name == TEMP_SCHEMA);
-    if session.in_block() || !session.is_alone() || temporary {
+    if session.in_block() || !session.is_alone() || is_temporary_table(&ddl.catalog, table) {
         return Ok(false);
     }
     let few = ScanOptions { max_rows: SMALL_ROWS, unchecked: true, ..ScanOptions::default() };
@@ -189,8 +187,7 @@ async fn read_rows(session: &Session, now: &Stepped, oid: u32) -> Result<(), Sql
     loop {
         let (_, txn) = snapshot(session.engine()).await?;
         let ddl = Ddl { txn, catalog: now.catalog.clone() };
-        let found = now.table.constraints.iter().find(|constraint| constraint.oid == oid);
-        let made = found.expect("it was announced in it");
+        let made = now.table.constraint_by_oid(oid).expect("it was announced in it");
         match constraint::validate(session, &ddl, &now.table, &now.table, made).await {
             // It took so long that the snapshot is gone.
             Err(error) if error.code() == SqlState::SNAPSHOT_TOO_OLD => {}
@@ -229,7 +226,7 @@ async fn announce(
         let seen = session.with_temp(catalog.clone());
         session.set_names(&seen);
         let ddl = Ddl { txn: txn.clone(), catalog: seen };
-        let Some((next, item)) = change.define(session, &ddl, text, sink, oid).await? else {
+        let Some((next, item)) = change.define(session, &ddl, text, sink, oid)? else {
             return Ok(None);
         };
         let table = next.id;
@@ -276,7 +273,7 @@ impl Item {
                 ["index", name, index.map_or("", |index| index.state.name())]
             }
             Item::Constraint(oid) => {
-                let constraint = table.constraints.iter().find(|c| c.oid == oid);
+                let constraint = table.constraint_by_oid(oid);
                 let name = constraint.map_or("", |constraint| &constraint.name);
                 ["constraint", name, constraint.map_or("", |c| c.demand().name())]
             }
@@ -296,8 +293,8 @@ impl Item {
 
     fn is_in(self, table: &Table) -> bool {
         match self {
-            Item::Index(oid) => table.indexes.iter().any(|index| index.oid == oid),
-            Item::Constraint(oid) => table.constraints.iter().any(|c| c.oid == oid),
+            Item::Index(oid) => table.index_by_oid(oid).is_some(),
+            Item::Constraint(oid) => table.constraint_by_oid(oid).is_some(),
         }
     }
 

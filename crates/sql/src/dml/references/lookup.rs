@@ -224,7 +224,7 @@ impl Search {
         let own = reference.own_positions();
         let fits = |index: &catalog::Index| {
             let positions = table.index_positions(index);
-            index.state == catalog::IndexState::Public
+            index.state.is_public()
                 && index.predicate.is_none()
                 && positions.len() >= own.len()
                 && own.iter().all(|p| positions[..own.len()].contains(p))

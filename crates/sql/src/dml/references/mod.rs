@@ -66,7 +66,7 @@ pub(crate) struct References<'a> {
 impl<'a> References<'a> {
     fn reference(&self, table: u32, constraint: u32) -> Option<Reference<'a>> {
         let from = self.catalog.table_by_id(table)?;
-        let constraint = from.constraints.iter().find(|c| c.oid == constraint)?;
+        let constraint = from.constraint_by_oid(constraint)?;
         self.outgoing(from, constraint)
     }
 
