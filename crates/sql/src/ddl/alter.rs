@@ -535,8 +535,7 @@ async fn drop_constraint(
     cascade: bool,
     sink: &mut dyn Sink,
 ) -> Result<(), SqlError> {
-    let primary = !table.has_hidden_row_id() && table.primary.name == name;
-    let object = if primary {
+    let object = if !table.has_hidden_row_id() && table.primary.name == name {
         Object::Index(table.id, table.primary.oid)
     } else if let Some(c) = table.constraints.iter().find(|c| c.name == name) {
         Object::Constraint(table.id, c.oid)
@@ -554,16 +553,7 @@ async fn drop_constraint(
     };
     let drop = Drop::of(&ddl.catalog, &[object]);
     drop.allow(session, &ddl.catalog, cascade, sink)?;
-    let changes = drop.changes(session, &ddl.catalog)?;
-    if !changes.is_empty() {
-        ddl.write(session, changes).await?;
-    }
-    if primary {
-        let table = ddl.catalog.table_by_id(table.id).expect("it is being altered").clone();
-        let next = drop_primary_key(session, ddl, &table).await?;
-        ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
-    }
-    Ok(())
+    drop.carry_out(session, ddl, Vec::new()).await
 }
 
 /// Rows move from the key to a hidden row id.

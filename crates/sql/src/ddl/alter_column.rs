@@ -320,13 +320,7 @@ pub(super) async fn drop(
         let id = table.columns[at].id;
         let drop = Drop::of(&ddl.catalog, &[Object::Column(table.id, id)]);
         drop.allow(session, &ddl.catalog, cascade, sink)?;
-        if table.primary.columns.iter().any(|c| c.column == id) {
-            let current = ddl.catalog.table_by_id(table.id).expect("it is altered").clone();
-            let next = super::alter::drop_primary_key(session, ddl, &current).await?;
-            ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
-        }
-        let changes = drop.changes(session, &ddl.catalog)?;
-        ddl.write(session, changes).await?;
+        drop.carry_out(session, ddl, Vec::new()).await?;
     }
     Ok(())
 }

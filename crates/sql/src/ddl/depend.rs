@@ -14,7 +14,7 @@ use std::sync::Arc;
 use catalog::{CatalogSnapshot, Change, Table};
 
 use super::expression::{columns_of_stored, names_relation};
-use super::{notice, sequence};
+use super::{Ddl, notice, sequence};
 use crate::session::Session;
 use crate::session::api::{Severity, Sink};
 use crate::{SqlError, SqlState};
@@ -135,8 +135,47 @@ impl Drop {
         allow(&all, message, cascade, sink)
     }
 
-    /// The changes that make all of it so.
-    pub(super) fn changes(
+    /// Makes all of it so, and `more`. The rows of tables that lose their primary key, or a column of it,
+    /// move to a hidden row id first.
+    pub(super) async fn carry_out(
+        &self,
+        session: &mut Session,
+        ddl: &mut Ddl,
+        more: Vec<Change>,
+    ) -> Result<(), SqlError> {
+        for id in self.tables_without_key(&ddl.catalog) {
+            let table = ddl.catalog.table_by_id(id).expect("its key goes").clone();
+            let next = super::alter::drop_primary_key(session, ddl, &table).await?;
+            ddl.write(session, vec![Change::PutTable(Box::new(next))]).await?;
+        }
+        let mut changes = self.changes(session, &ddl.catalog)?;
+        changes.extend(more);
+        match changes.is_empty() {
+            true => Ok(()),
+            false => ddl.write(session, changes).await,
+        }
+    }
+
+    /// Tables that stay, but not their primary keys.
+    fn tables_without_key(&self, catalog: &CatalogSnapshot) -> BTreeSet<u32> {
+        let key_of = |object: &Object| {
+            let (id, key) = match *object {
+                Object::Column(id, column) => {
+                    let table = catalog.table_by_id(id)?;
+                    (id, table.primary.columns.iter().any(|c| c.column == column))
+                }
+                Object::Index(id, oid) => {
+                    let table = catalog.table_by_id(id)?;
+                    (id, table.primary.oid == oid && !table.has_hidden_row_id())
+                }
+                _ => return None,
+            };
+            Some(id).filter(|_| key)
+        };
+        self.gone.iter().filter(|object| !self.is_inside(**object)).filter_map(key_of).collect()
+    }
+
+    fn changes(
         &self,
         session: &Session,
         catalog: &CatalogSnapshot,

@@ -69,9 +69,7 @@ pub(super) async fn run(
             ObjectType::Index => index(session, &ddl, name)?.map(|object| roots.push(object)),
             ObjectType::Type => super::enums::find(session, &ddl, name)?
                 .map(|found| roots.push(Object::Type(found.id))),
-            ObjectType::Schema => {
-                schema(session, &ddl, name, *cascade, sink)?.map(|found| changes.extend(found))
-            }
+            ObjectType::Schema => schema(session, &mut ddl, name, *cascade, sink).await?,
             ObjectType::Database => {
                 database(session, &ddl, name)?.map(|found| changes.extend(found))
             }
@@ -87,7 +85,7 @@ pub(super) async fn run(
             refuse_identity(session, &ddl, &drop, *root)?;
         }
         drop.allow(session, &ddl.catalog, *cascade, sink)?;
-        changes.extend(drop.changes(session, &ddl.catalog)?);
+        drop.carry_out(session, &mut ddl, Vec::new()).await?;
     }
     if !changes.is_empty() {
         ddl.write(session, changes).await?;
@@ -201,13 +199,14 @@ fn index(session: &Session, ddl: &Ddl, name: &ObjectName) -> Result<Option<Objec
     }
 }
 
-fn schema(
-    session: &Session,
-    ddl: &Ddl,
+/// DROP SCHEMA; `None` if there is none of that name.
+async fn schema(
+    session: &mut Session,
+    ddl: &mut Ddl,
     name: &ObjectName,
     cascade: bool,
     sink: &mut dyn Sink,
-) -> Result<Option<Vec<Change>>, SqlError> {
+) -> Result<Option<()>, SqlError> {
     let name = name_parts(name)?.join(".");
     let Some(schema) = ddl.catalog.schema(session.database(), &name).cloned() else {
         return Ok(None);
@@ -229,9 +228,7 @@ fn schema(
     objects.sort_by_key(|object| object.oid());
     let drop = Drop::of(catalog, &objects);
     drop.allow_schema(session, catalog, &name, cascade, sink)?;
-    let mut changes = drop.changes(session, catalog)?;
-    changes.push(Change::DropSchema(schema.id));
-    Ok(Some(changes))
+    drop.carry_out(session, ddl, vec![Change::DropSchema(schema.id)]).await.map(Some)
 }
 
 fn database(

@@ -128,17 +128,9 @@ pub(super) async fn drop(
         }
         roots.extend(inside);
     }
-    let mut changes = Vec::new();
-    if !roots.is_empty() {
-        let drop = Drop::of(&catalog, &roots);
-        drop.allow(session, &catalog, cascade, sink)?;
-        changes.extend(drop.changes(session, &catalog)?);
-    }
-    changes.extend(schemas.into_iter().map(Change::DropSchema));
-    match changes.is_empty() {
-        true => Ok(()),
-        false => ddl.write(session, changes).await,
-    }
+    let drop = Drop::of(&catalog, &roots);
+    drop.allow(session, &catalog, cascade, sink)?;
+    drop.carry_out(session, ddl, schemas.into_iter().map(Change::DropSchema).collect()).await
 }
 
 /// Changes that take the roles out of all lists of this database, and of databases.
