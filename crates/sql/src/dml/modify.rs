@@ -174,14 +174,10 @@ pub(crate) async fn run_update(
         false => values.iter().map(|(_, v)| v.clone()).collect(),
     };
     let computed = extra.len();
+    // The query that finds the rows does not know these values.
+    let computed_here = waits || table.columns.iter().any(|c| c.generated.is_some());
     let returning = match &update.returning {
-        Some(list) if list.has_subquery() => {
-            if waits || table.columns.iter().any(|c| c.generated.is_some()) {
-                return Err(SqlError::unsupported(
-                    "a subquery in RETURNING of an UPDATE of generated columns, or of one that \
-                     assigns what a function waits for",
-                ));
-            }
+        Some(list) if list.has_subquery() && !computed_here => {
             sink.columns(&result_columns(&list.columns))?;
             extra.extend(list.exprs.iter().map(|e| after_assignment(e, &update.target, &values)));
             ReturnPlan::Queried(computed)
@@ -189,9 +185,12 @@ pub(crate) async fn run_update(
         list => {
             let of_target = &layout;
             let mut layout = layout.clone();
-            let exprs = list.iter().flat_map(|list| &list.exprs);
-            let mentioned = columns_in(exprs);
-            for (id, ty) in mentioned.into_iter().filter(|(id, _)| !of_target.contains(id)) {
+            // A query inside may mention any of them.
+            let joined = match list.as_ref().is_some_and(ir::Returning::has_subquery) {
+                true => update.from.iter().flat_map(Rel::columns).map(|c| (c.id, c.ty)).collect(),
+                false => columns_in(list.iter().flat_map(|list| &list.exprs)),
+            };
+            for (id, ty) in joined.into_iter().filter(|(id, _)| !of_target.contains(id)) {
                 layout.push(id);
                 extra.push(Scalar::Column(id, ty));
             }
