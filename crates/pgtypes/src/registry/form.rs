@@ -1,4 +1,4 @@
-//! What the binder calls without a name: fields of rows, arrays of arrays.
+//! What the binder calls without a name: fields of rows, arrays of arrays, slices.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ use crate::error::{Result, TypeError, sqlstate};
 use crate::ty::PgType;
 use std::sync::Arc;
 
-fn entry(
+pub(super) fn entry(
     place: &'static OnceLock<Entry>,
     signature: &'static str,
     strict: bool,
@@ -23,7 +23,7 @@ fn entry(
     })
 }
 
-fn resolved(entry: &'static Entry, args: Vec<PgType>, result: PgType) -> Resolved {
+pub(super) fn resolved(entry: &'static Entry, args: Vec<PgType>, result: PgType) -> Resolved {
     let Entry { name, strict, volatility, .. } = *entry;
     Resolved { name, args, result, strict, volatility, columns: Vec::new(), spread: false, entry }
 }

@@ -9,6 +9,7 @@ mod acl_default;
 mod args;
 mod arith;
 mod array;
+mod assign;
 mod bytes_fn;
 mod catalog_fn;
 mod client_fn;
@@ -50,6 +51,7 @@ use crate::ty::PgType;
 pub use crate::aggregate::{Accumulate, ResolvedAggregate, is_aggregate, resolve_aggregate};
 
 pub use absent::{absent_functions, absent_types, is_absent_function, is_absent_type};
+pub use assign::{ASSIGNED, assigned_to};
 pub use catalog_fn::pretty_expr;
 pub use form::{array_of_arrays, field_of, slice_of};
 pub use keywords::{Keyword, keywords};

@@ -16,6 +16,15 @@ use crate::ir::{ColId, FuncRef, Rel, RelColumn, Scalar};
 /// Most dimensions of an array.
 const DIMENSIONS_MAX: usize = 6;
 
+/// Subscripts of an array.
+pub(super) struct Bounds {
+    /// One per dimension, or two, where it begins and where it ends, of a slice.
+    pub(super) bounds: Vec<Scalar>,
+    /// Which of them are not given, a bit each.
+    pub(super) left_out: i32,
+    pub(super) is_slice: bool,
+}
+
 impl Binder<'_> {
     /// A table's name where a column's may stand: all of its row.
     pub(crate) fn whole_row(&self, scope: &Scope<'_>, name: &str) -> Option<Scalar> {
@@ -137,7 +146,26 @@ impl Binder<'_> {
             )
             .at(self.pos(span)));
         }
-        let mut indexes = Vec::new();
+        let Bounds { bounds, left_out, is_slice } = self.bounds(chain, cx)?;
+        if is_slice {
+            let func = registry::slice_of(scalar.ty(), bounds.len() / 2);
+            let ty = scalar.ty();
+            let mut args = vec![scalar, Scalar::Literal(Datum::Int4(left_out), PgType::INT4)];
+            args.extend(bounds);
+            scalar = Scalar::Call { func: FuncRef(Arc::new(func)), args, ty };
+        } else if !bounds.is_empty() {
+            let ty = scalar.ty().element();
+            scalar = Scalar::Element { array: Box::new(scalar), indexes: bounds, ty };
+        }
+        Ok(scalar)
+    }
+
+    /// What a chain of subscripts says, of integers.
+    pub(super) fn bounds(
+        &mut self,
+        chain: &[AccessExpr],
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Bounds, SqlError> {
         let mut bounds = Vec::new();
         let mut left_out = 0;
         let is_slice = chain
@@ -151,7 +179,7 @@ impl Binder<'_> {
                     bounds.push(self.subscript(index, cx)?);
                 }
                 AccessExpr::Subscript(Subscript::Index { index }) => {
-                    indexes.push(self.subscript(index, cx)?);
+                    bounds.push(self.subscript(index, cx)?);
                 }
                 AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) => {
                     if stride.is_some() {
@@ -172,7 +200,7 @@ impl Binder<'_> {
                 }
             }
         }
-        if indexes.len().max(bounds.len() / 2) > DIMENSIONS_MAX {
+        if chain.len() > DIMENSIONS_MAX {
             return Err(SqlError::new(
                 SqlState::PROGRAM_LIMIT_EXCEEDED,
                 format!(
@@ -181,17 +209,7 @@ impl Binder<'_> {
                 ),
             ));
         }
-        if is_slice {
-            let func = registry::slice_of(scalar.ty(), bounds.len() / 2);
-            let ty = scalar.ty();
-            let mut args = vec![scalar, Scalar::Literal(Datum::Int4(left_out), PgType::INT4)];
-            args.extend(bounds);
-            scalar = Scalar::Call { func: FuncRef(Arc::new(func)), args, ty };
-        } else if !indexes.is_empty() {
-            let ty = scalar.ty().element();
-            scalar = Scalar::Element { array: Box::new(scalar), indexes, ty };
-        }
-        Ok(scalar)
+        Ok(Bounds { bounds, left_out, is_slice })
     }
 
     /// `json['key'][1]` is what `->` gets.

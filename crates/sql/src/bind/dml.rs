@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use catalog::Privileges;
+use pgtypes::registry;
 use sqlparser::ast::{
     self, AssignmentTarget, Expr, FromTable, SelectItem, Spanned, TableFactor, TableWithJoins,
     UpdateTableFromKind,
@@ -12,9 +13,9 @@ use sqlparser::tokenizer::Span;
 use super::expr_forms::unnested;
 use super::rows::row_of;
 use super::scope::{Clause, Collected, FromItem, Scope, ScopeColumn};
-use super::{Binder, fold, name_parts, relation_name};
+use super::{Binder, element_target, fold, name_parts, relation_name};
 use crate::error::{SqlError, SqlState};
-use crate::ir::{Assignment, Delete, OutputColumn, Rel, Relation, Returning, Scan, Update};
+use crate::ir::{Assignment, Delete, OutputColumn, Rel, Relation, Returning, Scalar, Scan, Update};
 use crate::privilege::Accessed;
 
 impl Binder<'_> {
@@ -221,6 +222,10 @@ impl Binder<'_> {
                 }
             };
             for (name, value) in pairs {
+                if let Some(element) = element_target::of(value) {
+                    self.assign_element(name, element, target, scope, &mut result)?;
+                    continue;
+                }
                 result.push(self.assignment(name, value, target, scope)?);
             }
         }
@@ -276,6 +281,35 @@ impl Binder<'_> {
         let scalar = self.expr_in(value, scope, Clause::Set)?;
         let scalar = self.assign(scalar, meta.ty, &meta.name, value)?;
         Ok(Assignment { column, value: Some(scalar) })
+    }
+
+    /// `name[…] = value`, upon what an earlier assignment has made of the column.
+    fn assign_element(
+        &mut self,
+        name: &ast::ObjectName,
+        element: (&Expr, &Expr),
+        target: &Scan,
+        scope: &Scope<'_>,
+        others: &mut Vec<Assignment>,
+    ) -> Result<(), SqlError> {
+        let column = self.assigned_column(name, target)?;
+        let meta = &target.table.columns[column];
+        takes_values(meta)?;
+        let is_element = |value: &Scalar| matches!(value, Scalar::Call { func, .. } if func.name == registry::ASSIGNED);
+        let earlier = others
+            .iter()
+            .position(|a| a.column == column && a.value.as_ref().is_some_and(is_element));
+        let base = match earlier {
+            Some(at) => others.remove(at).value.expect("it is an element's"),
+            None => {
+                let stored = target.columns.iter().find(|(_, at)| *at == column);
+                let (stored, _) = stored.expect("the target has all columns");
+                Scalar::Column(stored.id, stored.ty)
+            }
+        };
+        let value = self.with_element(base, &meta.name, element, scope)?;
+        others.push(Assignment { column, value: Some(value) });
+        Ok(())
     }
 
     fn assigned_column(&self, name: &ast::ObjectName, target: &Scan) -> Result<usize, SqlError> {

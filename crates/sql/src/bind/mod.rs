@@ -31,6 +31,7 @@ mod conflict_target;
 mod dialect;
 mod dml;
 mod dml_insert;
+mod element_target;
 mod explain;
 mod expr;
 mod expr_any;

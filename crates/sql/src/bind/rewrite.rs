@@ -7,7 +7,7 @@
 //!   CREATE TABLE t (LIKE s INCLUDING ALL, …)    ->  … CONSTRAINT "mark like 0 including all" CHECK (s)
 //! ```
 //!
-//! `conflict_target` does the same for ON CONFLICT. No identifier of a user's begins with the mark: see
+//! `conflict_target` does the same for ON CONFLICT, `element_target` for `SET a[1] = …`. No identifier of a user's begins with the mark: see
 //! [`LOCK_MARK`].
 
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
@@ -79,7 +79,11 @@ pub(super) fn rewritten(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         tokens.iter().any(|t| matches!(&t.token, Token::Word(w) if w.keyword == wanted))
     };
     let (insert, create) = (keyword(Keyword::INSERT), keyword(Keyword::TABLE));
+    let update = keyword(Keyword::UPDATE) && tokens.iter().any(|t| t.token == Token::LBracket);
     let mut tokens = tokens;
+    if update {
+        tokens = super::element_target::rewritten(tokens);
+    }
     if insert && tokens.iter().any(|t| is_word(t, "overriding")) {
         tokens = overriding(tokens);
     }
