@@ -1,5 +1,6 @@
 //! Computed tables as inputs of joins: found by the values of columns, like stored ones by index.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -17,7 +18,11 @@ const VALUES_MAX: usize = 10_000;
 /// A computed table that a query mentions.
 pub(super) struct Computed<'a> {
     scan: &'a VirtualScan,
+    /// All of its columns, which conditions on it alone are over.
     pub(super) layout: Vec<ColId>,
+    /// Those that somebody mentions, which are taken from its rows.
+    pub(super) taken: Vec<ColId>,
+    slots: Vec<usize>,
 }
 
 /// What a conjunct says of a column: it equals one of these.
@@ -47,8 +52,17 @@ fn class(ty: PgType) -> Option<PgType> {
 }
 
 impl<'a> Computed<'a> {
-    pub(super) fn new(scan: &'a VirtualScan) -> Self {
-        Computed { scan, layout: scan.columns.iter().map(|column| column.id).collect() }
+    /// `mentioned`: columns that the query names anywhere.
+    pub(super) fn new(scan: &'a VirtualScan, mentioned: &HashSet<ColId>) -> Self {
+        let layout: Vec<ColId> = scan.columns.iter().map(|column| column.id).collect();
+        let slots: Vec<usize> =
+            (0..layout.len()).filter(|&at| mentioned.contains(&layout[at])).collect();
+        let taken = slots.iter().map(|&at| layout[at]).collect();
+        Computed { scan, layout, taken, slots }
+    }
+
+    fn take(&self, row: &[Datum]) -> Vec<Datum> {
+        self.slots.iter().map(|&at| row[at].clone()).collect()
     }
 
     /// The column that a scalar is, under another type of its class maybe.
@@ -106,7 +120,8 @@ impl<'a> Computed<'a> {
 }
 
 impl Run<'_> {
-    /// The rows of a computed table for which conjuncts hold as far as an index tells, and `residual` does.
+    /// The rows of a computed table for which conjuncts hold as far as an index tells, and `residual` does:
+    /// their columns that are taken.
     pub(super) async fn compute<'s>(
         &self,
         source: &Computed<'_>,
@@ -126,7 +141,7 @@ impl Run<'_> {
             self.count_computed(loaded.rows.len())?;
             for row in &loaded.rows {
                 if self.passes(residual, row)? {
-                    found.push(row.clone());
+                    found.push(source.take(row));
                 }
             }
             return Ok(found);
@@ -134,13 +149,14 @@ impl Run<'_> {
         equals.sort_by_key(|equal| equal.column);
         let columns: Vec<(usize, PgType)> = equals.iter().map(|e| (e.column, e.ty)).collect();
         for values in self.combinations(&equals, known)? {
-            self.found(&loaded, &columns, &values, residual, &mut found)?;
+            self.found(source, &loaded, &columns, &values, residual, &mut found)?;
         }
         Ok(found)
     }
 
     fn found(
         &self,
+        source: &Computed<'_>,
         loaded: &Arc<Loaded>,
         columns: &[(usize, PgType)],
         values: &[Datum],
@@ -151,7 +167,7 @@ impl Run<'_> {
         self.count_computed(rows.len())?;
         for row in rows {
             if self.passes(residual, row)? {
-                found.push(row.clone());
+                found.push(source.take(row));
             }
         }
         Ok(())

@@ -152,7 +152,7 @@ impl Run<'_> {
                 }
                 Rel::Virtual(scan) => {
                     let conjuncts = inputs.conjuncts.iter().copied();
-                    computed_rank(&Computed::new(scan), conjuncts, Known::NOTHING)
+                    computed_rank(&Computed::new(scan, &self.mentioned), conjuncts, Known::NOTHING)
                 }
                 _ => Rank::Derived,
             };
@@ -180,12 +180,12 @@ impl Run<'_> {
             return Ok(Table { layout: source.layout, rows });
         }
         if let Rel::Virtual(scan) = rel {
-            let source = Computed::new(scan);
+            let source = Computed::new(scan, &self.mentioned);
             let conjuncts = inputs.take(&source.layout);
             let residual = over(&conjuncts, &source.layout)?;
             let found = conjuncts.iter().copied();
             let rows = self.compute(&source, found, Known::NOTHING, &residual).await?;
-            return Ok(Table { layout: source.layout, rows });
+            return Ok(Table { layout: source.taken, rows });
         }
         let layout: Vec<ColId> = rel.columns().iter().map(|column| column.id).collect();
         let conjuncts = inputs.take(&layout);
@@ -223,7 +223,7 @@ impl Run<'_> {
                 (Rel::Virtual(scan), Some(row)) => {
                     let known = Known { layout: &table.layout, row };
                     let conjuncts = inputs.conjuncts.iter().copied();
-                    computed_rank(&Computed::new(scan), conjuncts, known)
+                    computed_rank(&Computed::new(scan, &self.mentioned), conjuncts, known)
                 }
                 (Rel::Scan(_) | Rel::Virtual(_), None) => Rank::Points,
                 _ => Rank::Derived,
@@ -246,7 +246,7 @@ impl Run<'_> {
                 self.look_up(&source, &alone, &links, &table).await?
             }
             Rel::Virtual(scan) if best.1 > Some(Rank::Derived) => {
-                let source = Computed::new(scan);
+                let source = Computed::new(scan, &self.mentioned);
                 let alone = inputs.take(&source.layout);
                 let links: Vec<&Scalar> = inputs
                     .conjuncts
@@ -270,7 +270,7 @@ impl Run<'_> {
         let on: Vec<&Scalar> = join.on.iter().flat_map(Scalar::conjuncts).collect();
         let right = match scan_under_filters(&join.right) {
             Some((Rel::Virtual(scan), mut alone)) if !left.rows.is_empty() => {
-                let source = Computed::new(scan);
+                let source = Computed::new(scan, &self.mentioned);
                 alone.extend(on.iter().copied().filter(|c| mentions_only(c, &source.layout)));
                 let links: Vec<&Scalar> =
                     on.iter().copied().filter(|c| about(c, &source.layout, &left)).collect();
@@ -386,7 +386,7 @@ impl Run<'_> {
             known.insert(key, Arc::clone(&found));
             partners.push(found);
         }
-        Ok(Partners::Each { layout: source.layout.clone(), partners })
+        Ok(Partners::Each { layout: source.taken.clone(), partners })
     }
 
     /// Rows side by side for which all conditions hold. `keep`: those without a partner too.

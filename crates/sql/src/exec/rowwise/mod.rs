@@ -63,7 +63,7 @@ pub(super) async fn rows(ctx: &ExecContext, rel: &Rel) -> Result<Option<Rows>, S
         return Ok(None);
     }
     let (rows, bytes, computed) = (0.into(), 0.into(), 0.into());
-    let run = Run { ctx, rows, bytes, computed };
+    let run = Run { ctx, rows, bytes, computed, mentioned: mentioned(rel) };
     match run.ordered(rel, None).await {
         Ok(table) => {
             let types = rel.columns().iter().map(|column| column.ty).collect();
@@ -72,6 +72,29 @@ pub(super) async fn rows(ctx: &ExecContext, rel: &Rel) -> Result<Option<Rows>, S
         Err(Stop::GivenUp) => Ok(None),
         Err(Stop::Failed(error)) => Err(error),
     }
+}
+
+/// The columns that a query names anywhere, its result and what is compared as a whole included.
+fn mentioned(rel: &Rel) -> HashSet<ColId> {
+    let mut found: HashSet<ColId> = HashSet::new();
+    let columns = |rel: &Rel| rel.columns().into_iter().map(|column| column.id);
+    found.extend(columns(rel));
+    rel.for_each_rel(&mut |node| {
+        if matches!(node, Rel::SetOp { .. } | Rel::Distinct { .. }) {
+            found.extend(node.inputs().into_iter().flat_map(columns));
+        }
+        for scalar in node.scalars() {
+            scalar.any(&mut |part| {
+                match part {
+                    Scalar::Column(id, _) => found.extend([*id]),
+                    Scalar::Subquery(subquery) => found.extend(columns(&subquery.rel)),
+                    _ => {}
+                }
+                false
+            });
+        }
+    });
+    found
 }
 
 /// Operators above each other: the stack has room for more, but such a query is none of the small ones.
@@ -140,6 +163,8 @@ struct Run<'a> {
     bytes: AtomicUsize,
     /// Rows of computed tables looked at so far.
     computed: AtomicUsize,
+    /// Columns whose values somebody wants.
+    mentioned: HashSet<ColId>,
 }
 
 impl Run<'_> {
