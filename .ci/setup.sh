@@ -32,6 +32,7 @@ if [ "${1:-build}" = clients ]; then
 	command -v npm >/dev/null 2>&1 || packages+=(npm)
 	[ -e /usr/share/java/postgresql.jar ] || packages+=(libpostgresql-jdbc-java)
 	compgen -G '/usr/lib/*/odbc/psqlodbcw.so' >/dev/null || packages+=(odbc-postgresql)
+	compgen -G '/usr/lib/*/libodbc.so.2' >/dev/null || packages+=(libodbc2)
 	/usr/bin/python3 -c 'import ensurepip' >/dev/null 2>&1 || packages+=(python3-venv)
 fi
 

@@ -295,10 +295,11 @@ impl Binder<'_> {
         let column = self.assigned_column(name, target)?;
         let meta = &target.table.columns[column];
         takes_values(meta)?;
-        let is_element = |value: &Scalar| matches!(value, Scalar::Call { func, .. } if func.name == registry::ASSIGNED);
-        let earlier = others
-            .iter()
-            .position(|a| a.column == column && a.value.as_ref().is_some_and(is_element));
+        let is_element = |assignment: &Assignment| match &assignment.value {
+            Some(Scalar::Call { func, .. }) => func.name == registry::ASSIGNED,
+            _ => false,
+        };
+        let earlier = others.iter().position(|a| a.column == column && is_element(a));
         let base = match earlier {
             Some(at) => others.remove(at).value.expect("it is an element's"),
             None => {

@@ -7,8 +7,8 @@
 //!   CREATE TABLE t (LIKE s INCLUDING ALL, …)    ->  … CONSTRAINT "mark like 0 including all" CHECK (s)
 //! ```
 //!
-//! `conflict_target` does the same for ON CONFLICT, `element_target` for `SET a[1] = …`. No identifier of a user's begins with the mark: see
-//! [`LOCK_MARK`].
+//! `conflict_target` does the same for ON CONFLICT, `element_target` for `SET a[1] = …`. No identifier of a
+//! user's begins with the mark: see [`LOCK_MARK`].
 
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use sqlparser::keywords::Keyword;
