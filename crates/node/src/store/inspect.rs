@@ -6,9 +6,8 @@ use std::sync::Arc;
 use base::NodeId;
 use proto::kv::inspect::What;
 use proto::kv::range_response::Response;
-use proto::kv::{Inspect, Inspected, LockInfo, Obstacle, RangeResponse, Span, TxnMeta};
-use range::eval::strength_out;
-use txn::lock_table::Place;
+use proto::kv::{Inspect, Inspected, LockInfo, RangeResponse};
+use range::eval::lock_infos;
 
 use super::Store;
 
@@ -36,47 +35,8 @@ impl Store {
         for cell in self.all_cells() {
             let state = cell.state.lock();
             let Some(evaluator) = state.replica.evaluator() else { continue };
-            for row in evaluator.lock_rows() {
-                if rows.len() >= LOCKS_MAX {
-                    return rows;
-                }
-                let wait = evaluator.wait_of(&row.place, row.owner.txn).filter(|_| !row.granted);
-                let (since, behind) = wait.unwrap_or((now, Vec::new()));
-                rows.push(LockInfo {
-                    key: row.place.start().0.clone(),
-                    span: span_of(row.place),
-                    txn: Some(meta(row.owner)),
-                    strength: strength_out(row.strength) as i32,
-                    granted: row.granted,
-                    range_id: cell.id.0,
-                    waited_ms: now.saturating_sub(since) / 1000,
-                    behind: behind
-                        .into_iter()
-                        .map(|ahead| Obstacle {
-                            txn: Some(meta(ahead.owner)),
-                            strength: strength_out(ahead.strength) as i32,
-                        })
-                        .collect(),
-                });
-            }
+            rows.extend(lock_infos(evaluator, cell.id, now).take(LOCKS_MAX - rows.len()));
         }
         rows
-    }
-}
-
-fn span_of(place: Place) -> Option<Span> {
-    match place {
-        Place::Key(_) => None,
-        Place::Span(span) => Some(span.into()),
-    }
-}
-
-fn meta(owner: txn::Owner) -> TxnMeta {
-    TxnMeta {
-        id: owner.txn.0,
-        start_ts: owner.start.0,
-        isolation: 0,
-        coordinator: owner.coordinator.0,
-        incarnation: owner.incarnation,
     }
 }

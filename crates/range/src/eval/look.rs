@@ -1,10 +1,11 @@
 //! What others may see of an evaluator.
 
-use base::TxnId;
+use base::{RangeId, TxnId};
+use proto::kv;
 use txn::Owner;
 use txn::lock_table::{Obstacle, Place, Strength};
 
-use super::{Evaluator, Micros};
+use super::{Evaluator, Micros, strength_out};
 
 impl Evaluator {
     /// Every holder of and waiter for a lock, for people to look at.
@@ -53,4 +54,47 @@ pub struct LockRow {
     pub strength: Strength,
     /// Holds it, or waits.
     pub granted: bool,
+}
+
+/// The lock table of a range as messages: who holds what, who waits since when, and behind whom.
+pub fn lock_infos(
+    evaluator: &Evaluator,
+    range: RangeId,
+    now: Micros,
+) -> impl Iterator<Item = kv::LockInfo> + '_ {
+    evaluator.lock_rows().map(move |row| {
+        let wait = evaluator.wait_of(&row.place, row.owner.txn).filter(|_| !row.granted);
+        let (since, behind) = wait.unwrap_or((now, Vec::new()));
+        let obstacle = |ahead: Obstacle| kv::Obstacle {
+            txn: Some(meta(ahead.owner)),
+            strength: strength_out(ahead.strength) as i32,
+        };
+        kv::LockInfo {
+            key: row.place.start().0.clone(),
+            span: span_of(row.place),
+            txn: Some(meta(row.owner)),
+            strength: strength_out(row.strength) as i32,
+            granted: row.granted,
+            range_id: range.0,
+            waited_ms: now.saturating_sub(since) / 1000,
+            behind: behind.into_iter().map(obstacle).collect(),
+        }
+    })
+}
+
+fn span_of(place: Place) -> Option<kv::Span> {
+    match place {
+        Place::Key(_) => None,
+        Place::Span(span) => Some(span.into()),
+    }
+}
+
+fn meta(owner: Owner) -> kv::TxnMeta {
+    kv::TxnMeta {
+        id: owner.txn.0,
+        start_ts: owner.start.0,
+        isolation: 0,
+        coordinator: owner.coordinator.0,
+        incarnation: owner.incarnation,
+    }
 }

@@ -76,7 +76,7 @@ pub use collect::{carry_gc_point, gc_point};
 pub use config::Config;
 pub use effect::{Effect, ForeignLock, Micros, ProposalId, Token};
 pub use lock::{strength_in, strength_out};
-pub use look::LockRow;
+pub use look::{LockRow, lock_infos};
 
 /// Carries out the transactional requests to one range on its leader.
 #[derive(Debug)]

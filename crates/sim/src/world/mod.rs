@@ -104,7 +104,7 @@ impl Sim {
             Outside::Notice(db, notice) => db.on_wait_notice(notice),
             Outside::Probe(db, probe) => db.on_probe(probe),
             Outside::Inspect { db, owner, caller, id, inspect } => {
-                let response = transport::inspected(&db, &inspect);
+                let response = self.inspected(owner, &db, &inspect);
                 let packet = net::Packet::Reply { caller, id, response };
                 self.state.lock().send(owner.node, caller.node, packet);
             }

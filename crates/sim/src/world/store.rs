@@ -11,6 +11,7 @@ use base::{KeyRange, NodeId, RangeId};
 use bytes::Bytes;
 use proto::kv::{self, RangeRequest, RangeResponse, kv_error};
 use proto::node::{RaftMessage, SnapshotHeader};
+use range::eval::lock_infos;
 use range::{Effect, NewRange, Replica, SnapshotSource, Token};
 use storage::{LogBatch, LogOp, LogStore};
 
@@ -29,6 +30,16 @@ const OPEN_DELAY: u64 = 2_000;
 const CHUNK_BYTES: usize = 1 << 20;
 
 impl State {
+    /// The lock tables of the ranges that a process leads.
+    pub(crate) fn lock_infos(&self, owner: Owner) -> Vec<kv::LockInfo> {
+        let node = &self.nodes[owner.node];
+        let now = node.clock(self.now);
+        let process = node.process.as_deref().filter(|_| self.alive(owner));
+        let cells = process.into_iter().flat_map(|process| &process.cells);
+        let led = cells.filter_map(|(range, cell)| Some((*range, cell.replica.evaluator()?)));
+        led.flat_map(|(range, evaluator)| lock_infos(evaluator, range, now)).collect()
+    }
+
     /// Serves a request; the answer if there is one at once.
     pub(crate) fn serve(
         &mut self,

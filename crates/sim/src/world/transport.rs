@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use kv::{Db, Transport, TransportError};
+use proto::kv::inspect::What;
 use proto::kv::range_request::Request;
 use proto::kv::range_response::Response;
 use proto::kv::{Inspect, Probe, RangeRequest, RangeResponse, WaitNotice};
@@ -45,17 +46,22 @@ impl Drop for Open {
     }
 }
 
-/// What a node tells about itself, asked without the world's lock.
-pub(crate) fn inspected(db: &Db, inspect: &Inspect) -> RangeResponse {
-    let answer = Response::Inspected(db.answer_inspection(inspect));
-    RangeResponse { error: None, response: Some(answer) }
+impl Sim {
+    /// What a process tells about itself, asked without the world's lock.
+    pub(crate) fn inspected(&self, owner: Owner, db: &Db, inspect: &Inspect) -> RangeResponse {
+        let mut answer = db.answer_inspection(inspect);
+        if inspect.what() == What::Locks {
+            answer.locks = self.state.lock().lock_infos(owner);
+        }
+        RangeResponse { error: None, response: Some(Response::Inspected(answer)) }
+    }
 }
 
 impl SimTransport {
     pub(crate) fn local(&self, to: NodeId, request: RangeRequest) -> BoxFuture<'static, Answer> {
         if let Some(Request::Inspect(inspect)) = &request.request {
             let db = self.sim.state.lock().db_of(self.owner);
-            let answer = db.map(|db| inspected(&db, inspect));
+            let answer = db.map(|db| self.sim.inspected(self.owner, &db, inspect));
             return futures::future::ready(answer.ok_or(TransportError::NotSent(to))).boxed();
         }
         let (sender, receiver) = oneshot::channel();
