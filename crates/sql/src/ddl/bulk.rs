@@ -4,10 +4,15 @@
 //! one, without locks, at the snapshot of the transaction that will name it: no reader can tell, and
 //! memory holds a few chunks only. If the statement fails, the span is emptied afterwards (`reclaim`).
 
+use std::pin::pin;
+
 use base::{Key, Timestamp};
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+use futures::stream::FuturesUnordered;
 use kv::{Db, KvError};
-use tokio::task::JoinSet;
 
 use crate::SqlError;
 
@@ -22,13 +27,14 @@ pub(crate) struct BulkWriter {
     ts: Timestamp,
     chunk: Vec<(Key, Bytes)>,
     bytes: usize,
-    running: JoinSet<Result<(), KvError>>,
+    /// A load ends when nobody waits for it any more.
+    running: FuturesUnordered<oneshot::Receiver<Result<(), KvError>>>,
 }
 
 impl BulkWriter {
     /// What is written is visible from `ts` on, once somebody knows where to look.
     pub(crate) fn new(db: Db, ts: Timestamp) -> Self {
-        BulkWriter { db, ts, chunk: Vec::new(), bytes: 0, running: JoinSet::new() }
+        BulkWriter { db, ts, chunk: Vec::new(), bytes: 0, running: FuturesUnordered::new() }
     }
 
     /// Adds a pair. A key that exists is [`KvError::DuplicateKey`], sooner or later.
@@ -49,7 +55,7 @@ impl BulkWriter {
         self.chunk.reserve(chunk.len());
         self.bytes = 0;
         let (db, ts) = (self.db.clone(), self.ts);
-        self.running.spawn(async move {
+        let load = async move {
             if !chunk.is_sorted_by(|a, b| a.0 < b.0) {
                 chunk.sort_unstable_by(|a, b| a.0.cmp(&b.0));
                 if let Some(pair) = chunk.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -57,14 +63,23 @@ impl BulkWriter {
                 }
             }
             db.load(chunk, ts).await
+        };
+        let (mut done, loaded) = oneshot::channel();
+        self.db.spawn(async move {
+            let result = match select(pin!(load), done.cancellation()).await {
+                Either::Left((result, _)) => result,
+                Either::Right(((), _)) => return,
+            };
+            drop(done.send(result));
         });
+        self.running.push(loaded);
         Ok(())
     }
 
     async fn join_one(&mut self) -> Result<(), KvError> {
-        match self.running.join_next().await {
+        match self.running.next().await {
             Some(Ok(result)) => result,
-            Some(Err(panic)) => Err(KvError::Invalid(panic.to_string())),
+            Some(Err(oneshot::Canceled)) => Err(KvError::Invalid("a load has ended".to_owned())),
             None => Ok(()),
         }
     }
