@@ -267,6 +267,15 @@ impl Index {
     }
 }
 
+/// A table takes no new writers: somebody waits for those it has, to change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// The process that does: its node, and which of that node's.
+    pub process: (u64, u64),
+    /// An oid that stands for the statement, and for nothing else.
+    pub token: u32,
+}
+
 /// A table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Table {
@@ -303,6 +312,9 @@ pub struct Table {
     /// Comment on the table, and on columns by id.
     #[serde(default)]
     pub comments: Vec<(ColumnId, String)>,
+    /// Who keeps writers out of it, for the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Closing>,
     #[serde(skip)]
     codec: CodecCell,
     #[serde(skip)]
@@ -335,6 +347,7 @@ impl Table {
             next_column,
             options: Vec::new(),
             comments: Vec::new(),
+            closed: None,
             codec: CodecCell::default(),
             compiled: CompiledCell::default(),
         }

@@ -34,8 +34,8 @@ mod type_serde;
 pub use acl::{Acl, AclItem, RoleId};
 pub use constraint::{Action, Constraint, ConstraintKind, Demand, ForeignKey, Validation};
 pub use descriptor::{
-    Column, ColumnId, Database, DatabaseId, Identity, Index, IndexColumn, IndexId, IndexState,
-    Schema, SchemaId, Table, TableId,
+    Closing, Column, ColumnId, Database, DatabaseId, Identity, Index, IndexColumn, IndexId,
+    IndexState, Schema, SchemaId, Table, TableId,
 };
 pub use entry::EntryDecoder;
 pub use error::{CatalogError, CodecError};

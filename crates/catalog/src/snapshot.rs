@@ -10,8 +10,8 @@ use std::sync::Arc;
 use crate::acl::{Acl, AclItem, PUBLIC, RoleId};
 use crate::role::{DATABASE_OWNER_ROLE_ID, DefaultAcl, Role};
 use crate::{
-    Constraint, Database, DatabaseId, EnumType, ForeignKey, ObjectKind, Privileges, Schema,
-    SchemaId, Sequence, Table, TableId, View,
+    Closing, Constraint, Database, DatabaseId, EnumType, ForeignKey, ObjectKind, Privileges,
+    Schema, SchemaId, Sequence, Table, TableId, View,
 };
 
 /// The database every cluster is born with.
@@ -85,6 +85,8 @@ pub struct CatalogSnapshot {
     types: Named<EnumType>,
     /// Tables whose rows refer to those of a table.
     referencing: BTreeMap<TableId, BTreeSet<TableId>>,
+    /// Tables that are closed to writers.
+    closed: BTreeSet<TableId>,
 }
 
 /// Descriptors by id, and ids by name.
@@ -173,6 +175,7 @@ impl CatalogSnapshot {
             default_acls: BTreeMap::new(),
             types: Named::default(),
             referencing: BTreeMap::new(),
+            closed: BTreeSet::new(),
         };
         for role in Role::predefined() {
             snapshot.apply(Change::PutRole(role));
@@ -227,6 +230,9 @@ impl CatalogSnapshot {
                 for (_, key) in table.foreign_keys() {
                     self.referencing.entry(key.table).or_default().insert(table.id);
                 }
+                if table.closed.is_some() {
+                    self.closed.insert(table.id);
+                }
                 self.by_name.insert((table.schema, table.name.clone()), table.id);
                 self.tables.insert(table.id, Arc::new(*table));
             }
@@ -267,6 +273,7 @@ impl CatalogSnapshot {
     fn forget_table(&mut self, id: TableId) {
         let Some(old) = self.tables.remove(&id) else { return };
         self.by_name.remove(&(old.schema, old.name.clone()));
+        self.closed.remove(&id);
         for (_, key) in old.foreign_keys() {
             if let Some(tables) = self.referencing.get_mut(&key.table) {
                 tables.remove(&id);
@@ -386,6 +393,12 @@ impl CatalogSnapshot {
     /// All tables, by id.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.tables.values()
+    }
+
+    /// Tables that take no new writers, and why.
+    pub fn closed_tables(&self) -> impl Iterator<Item = (&Arc<Table>, Closing)> {
+        let tables = self.closed.iter().filter_map(|id| self.tables.get(id));
+        tables.filter_map(|table| Some((table, table.closed?)))
     }
 
     /// The table and index of that name in a schema; the primary one included.

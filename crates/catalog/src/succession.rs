@@ -24,11 +24,12 @@
 //!
 //! A constraint is enforced by whoever knows it, and the rows of others are read once it is known to all.
 //! Where a change takes no steps, it is further away than a neighbour, and whoever used the relation runs
-//! again.
+//! again. So that few have to, the table is closed to writers first ([`Table::closed`]), which is a change
+//! that everybody goes on beside: whom it makes wait are those who begin to write ([`writers_of`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{CatalogSnapshot, Column, Constraint, Demand, Index, Table};
+use crate::{CatalogSnapshot, Column, Constraint, Demand, Index, Table, TableId};
 
 /// What one transaction has used of one version of the catalog.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,6 +101,23 @@ impl Usage {
         }
         all
     }
+}
+
+/// Tables whose writers use a table: itself, and those from which foreign keys lead to it. The other way
+/// round from [`Usage::allows`], where writers of a table use what they reach.
+#[must_use]
+pub fn writers_of(catalog: &CatalogSnapshot, table: TableId) -> BTreeSet<TableId> {
+    let referring = catalog.references_to(table).map(|(from, ..)| from.id);
+    let mut left: Vec<TableId> = referring.chain([table]).collect();
+    let mut all = BTreeSet::new();
+    while let Some(id) = left.pop() {
+        if all.insert(id)
+            && let Some(table) = catalog.table_by_id(id)
+        {
+            left.extend(table.foreign_keys().map(|(_, key)| key.table));
+        }
+    }
+    all
 }
 
 /// Whether no relation has come that a name might mean now: of that name, in another schema.

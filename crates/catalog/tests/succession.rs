@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use catalog::succession::Usage;
+use catalog::succession::{Usage, writers_of};
 use catalog::{
-    Action, CatalogSnapshot, Change, Column, Constraint, ConstraintKind, ForeignKey, Index,
-    IndexColumn, IndexState, PUBLIC_SCHEMA_ID, Table, Validation,
+    Action, CatalogSnapshot, Change, Closing, Column, Constraint, ConstraintKind, ForeignKey,
+    Index, IndexColumn, IndexState, PUBLIC_SCHEMA_ID, Table, Validation,
 };
 use pgtypes::PgType;
 use proptest::prelude::*;
@@ -75,6 +75,8 @@ fn a_change_concerns_readers_writers_or_nobody() {
     let reading = |reading| Some(Validation { process: (1, 1), reading, keep: false });
     assert_eq!(concerned(|t| t.comments.push((0, "a comment".to_owned()))), (false, false));
     assert_eq!(concerned(|t| t.name = "renamed".to_owned()), (false, false));
+    let closing = Closing { process: (1, 1), token: 7 };
+    assert_eq!(concerned(|t| t.closed = Some(closing)), (false, false));
     assert_eq!(concerned(|t| t.columns.push(column(3, "w"))), (true, true));
     assert_eq!(concerned(|t| t.columns[1].ty = PgType::TEXT), (true, true));
     assert_eq!(concerned(|t| t.primary.id += 1), (true, true));
@@ -102,21 +104,53 @@ fn a_reader_by_an_index_is_concerned_by_its_end() {
     assert!(!used(T, false).allows(&old, &new));
 }
 
-#[test]
-fn a_new_reference_concerns_who_writes_what_it_refers_to() {
-    let mut child = table(U, "u");
+/// A table whose rows refer to those of another.
+fn referring(id: u32, name: &str, to: u32) -> Table {
+    let mut child = table(id, name);
     let key = ForeignKey {
         columns: vec![2],
-        table: T,
+        table: to,
         referenced: vec![1],
-        index: T + 1,
+        index: to + 1,
         on_delete: Action::NoAction,
         on_update: Action::NoAction,
         full: false,
         deferrable: false,
         deferred: false,
     };
-    child.constraints.push(Constraint::new(500, "fk".to_owned(), ConstraintKind::ForeignKey(key)));
+    let kind = ConstraintKind::ForeignKey(key);
+    child.constraints.push(Constraint::new(id + 50, "fk".to_owned(), kind));
+    child
+}
+
+#[test]
+fn a_table_is_closed_to_those_whom_its_change_concerns() {
+    let all = || {
+        [
+            table(T, "t"),
+            referring(U, "child", T),
+            referring(400, "grandchild", U),
+            referring(500, "other child", T),
+            table(600, "alone"),
+        ]
+    };
+    let old = catalog(1, all());
+    for changed in [T, U, 400, 500, 600] {
+        let mut after = all();
+        let moved = after.iter_mut().find(|table| table.id == changed).expect("one of them");
+        moved.primary.id += 1_000;
+        let new = catalog(2, after);
+        let concerned: BTreeSet<u32> = [T, U, 400, 500, 600]
+            .into_iter()
+            .filter(|user| !used(*user, true).allows(&old, &new))
+            .collect();
+        assert_eq!(writers_of(&old, changed), concerned, "{changed}");
+    }
+}
+
+#[test]
+fn a_new_reference_concerns_who_writes_what_it_refers_to() {
+    let child = referring(U, "u", T);
     let old = catalog(1, [table(T, "t"), table(U, "u")]);
     let new = catalog(2, [table(T, "t"), child.clone()]);
     assert!(used(T, false).allows(&old, &new));

@@ -215,6 +215,12 @@ impl AdvisoryLocks {
         }
     }
 
+    /// Whether the session holds any lock.
+    #[must_use]
+    pub fn holds_any(&self) -> bool {
+        self.held.lock().values().any(|held| !held.is_free())
+    }
+
     /// How many locks were taken for the transaction so far: what a savepoint returns to.
     #[must_use]
     pub fn mark(&self) -> usize {

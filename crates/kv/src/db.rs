@@ -103,7 +103,13 @@ impl Db {
         self.shared.oracle.draw(&self.shared.router).await
     }
 
-    /// A pause, by the clock that everything here goes by.
+    /// Time since some moment in the past, by the clock that everything here goes by.
+    #[must_use]
+    pub fn clock(&self) -> Duration {
+        self.shared.router.runtime.now()
+    }
+
+    /// A pause, by the same clock.
     pub async fn sleep(&self, duration: Duration) {
         self.shared.router.runtime.sleep(duration).await;
     }

@@ -211,6 +211,11 @@ impl SqlError {
         Self::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")
     }
 
+    /// 55P03, after `lock_timeout`.
+    pub(crate) fn lock_timeout() -> Self {
+        Self::new(SqlState::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
+    }
+
     /// 57P01, of a session that `pg_terminate_backend` ends.
     pub fn terminated() -> Self {
         let message = "terminating connection due to administrator command";
@@ -365,9 +370,7 @@ fn of_kv(error: KvError) -> SqlError {
                 error.detail(waits.join("\n"))
             }
         }
-        KvError::LockNotAvailable { timed_out: true, .. } => {
-            SqlError::new(SqlState::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
-        }
+        KvError::LockNotAvailable { timed_out: true, .. } => SqlError::lock_timeout(),
         KvError::LockNotAvailable { timed_out: false, .. } => {
             SqlError::new(SqlState::LOCK_NOT_AVAILABLE, "could not obtain lock on row")
         }

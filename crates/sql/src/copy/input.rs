@@ -17,6 +17,7 @@ use crate::ddl::BulkWriter;
 use crate::dml::{Event, Names, References, Rules, Writes, codec_error};
 use crate::ir::{self, CatalogView, Relation, Scalar};
 use crate::point::Defaults;
+use crate::privilege::{Access, Accessed};
 use crate::session::api::{CopyShape, Sink};
 use crate::session::{
     CatalogDefaults, Engine, SequenceCalls, Session, SessionInfo, Tag, XactId, has_sequence_call,
@@ -52,14 +53,21 @@ pub(super) async fn run(
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
     let txn = session.statement_txn().await?;
-    let catalog = session.visible_catalog(&txn).await?;
-    let mut rows = rows(session, &catalog, name, columns, options)?;
+    let (catalog, mut rows) = loop {
+        let catalog = session.visible_catalog(&txn).await?;
+        let rows = rows(session, &catalog, name, columns, options)?;
+        session.authority().demand(&*rows.table, Privileges::INSERT)?;
+        let relation = Accessed::Stored(rows.table.id);
+        let access = Access { relation, wanted: Privileges::INSERT, as_role: None };
+        if !session.heed_closing(&catalog, &[access], &txn).await? {
+            break (catalog, rows);
+        }
+    };
     if let Some(premise) = session.premise() {
         premise.note_written(&catalog, &rows.table);
     }
     session.find_xact_id(XactId::in_defaults(&rows.table), &txn).await?;
     session.set_names(&catalog);
-    session.authority().demand(&*rows.table, Privileges::INSERT)?;
     rows.env = session.env().clone();
     let width = rows.positions.len();
     sink.copy_in_start(CopyShape { columns: width, binary: options.binary }).await?;

@@ -8,6 +8,7 @@ use sqlparser::ast::{
     RenameTableNameKind, TableConstraint,
 };
 
+use super::alter_way::{Way, close, way};
 use super::column::{IndexColumnDef, KeyDef};
 use super::create_table::{TableDef, resolve, storage_parameter, table_constraint};
 use super::depend::{Drop, Object};
@@ -38,6 +39,10 @@ pub(super) async fn run(
         let kind = RelationKind::Table;
         return relation::alter(session, kind, alter.if_exists, &alter.name, &change, sink).await;
     }
+    let steps = way(&alter.operations) == Way::Steps;
+    if !steps {
+        close(session, &alter.name, || alter.operations.iter()).await?;
+    }
     let mut ddl = Ddl::begin(session).await?;
     let Some(mut table) = ddl.find_table(session, &alter.name)? else {
         if alter.if_exists {
@@ -49,9 +54,7 @@ pub(super) async fn run(
         return Err(ddl.table(session, &alter.name).expect_err("it was not found"));
     };
     session.authority().must_own(&*table)?;
-    if let [operation] = alter.operations.as_slice()
-        && run_online(session, &ddl, &table, alter, operation, text, sink).await?
-    {
+    if steps && run_online(session, &ddl, &table, alter, text, sink).await? {
         return Ok(Tag::Text("ALTER TABLE"));
     }
     for operation in in_passes(&alter.operations) {
@@ -60,35 +63,28 @@ pub(super) async fn run(
     Ok(Tag::Text("ALTER TABLE"))
 }
 
-/// Carries out what can be done beside those who write to a large table. False: nothing was done.
+/// Carries out in steps what is one operation, if the table is large or in use. False: nothing was done.
 async fn run_online(
     session: &mut Session,
     ddl: &Ddl,
     table: &Table,
     alter: &AlterTable,
-    operation: &AlterTableOperation,
     text: &str,
     sink: &mut dyn Sink,
 ) -> Result<bool, SqlError> {
     let made;
-    let change = match operation {
-        AlterTableOperation::AddConstraint { constraint, not_valid: false } => {
-            if let TableConstraint::PrimaryKeyUsingIndex(_) | TableConstraint::UniqueUsingIndex(_) =
-                constraint
-            {
-                return Ok(false);
-            }
+    let change = match alter.operations.as_slice() {
+        [AlterTableOperation::AddConstraint { constraint, .. }] => {
             made = table_constraint(constraint)?;
             match &made {
-                TableDef::Key(key) if key.primary => return Ok(false),
                 TableDef::Key(key) => online::Change::Unique(&alter.name, key),
                 TableDef::Other(def) => online::Change::Constraint(&alter.name, def),
             }
         }
-        AlterTableOperation::ValidateConstraint { name } => {
+        [AlterTableOperation::ValidateConstraint { name }] => {
             online::Change::Validation(&alter.name, fold(name))
         }
-        AlterTableOperation::AlterColumn { column_name, op: AlterColumnOperation::SetNotNull } => {
+        [AlterTableOperation::AlterColumn { column_name, .. }] => {
             online::Change::NotNull(&alter.name, fold(column_name))
         }
         _ => return Ok(false),
@@ -102,14 +98,19 @@ async fn run_online(
 }
 
 /// The same with actions that sqlparser does not know among them, in the order they are written.
-pub(super) async fn run_mixed(
+pub(super) async fn run_mixed<'a>(
     session: &mut Session,
     if_exists: bool,
     name: &ObjectName,
-    actions: &[Action],
+    actions: &'a [Action],
     text: &str,
     sink: &mut dyn Sink,
 ) -> Result<Tag, SqlError> {
+    let known = |action: &'a Action| match action {
+        Action::Other(operation) => Some(&**operation),
+        Action::Generated { .. } => None,
+    };
+    close(session, name, || actions.iter().filter_map(known)).await?;
     let mut ddl = Ddl::begin(session).await?;
     let Some(mut table) = ddl.find_table(session, name)? else {
         if if_exists {

@@ -27,7 +27,7 @@ pub(super) struct IndexColumnDef {
 }
 
 /// The integer type behind SERIAL and its kin.
-fn serial_type(ty: &sqlparser::ast::DataType) -> Option<pgtypes::PgType> {
+pub(super) fn serial_type(ty: &sqlparser::ast::DataType) -> Option<pgtypes::PgType> {
     let sqlparser::ast::DataType::Custom(name, modifiers) = ty else { return None };
     if !modifiers.is_empty() {
         return None;

@@ -6,7 +6,7 @@ use catalog::{BOOTSTRAP_DATABASE_ID, Change, IndexId, Table};
 use sqlparser::ast::{ObjectName, ObjectType, Statement};
 
 use super::depend::{Drop, Object};
-use super::{Ddl, notice};
+use super::{Ddl, closing, notice};
 use crate::bind::{name_parts, relation_name};
 use crate::session::api::Sink;
 use crate::session::{Session, Tag};
@@ -58,6 +58,10 @@ pub(super) async fn run(
         ObjectType::Type => ("DROP TYPE", "type"),
         other => return Err(SqlError::unsupported(format!("DROP {other}"))),
     };
+    if let ObjectType::Table | ObjectType::Index = object_type {
+        let pick = |session: &Session, ddl: &Ddl| tables(session, ddl, names, kind);
+        closing::close(session, pick).await?;
+    }
     let mut ddl = Ddl::begin(session).await?;
     let mut changes = Vec::new();
     let mut roots: Vec<Object> = Vec::new();
@@ -91,6 +95,28 @@ pub(super) async fn run(
         ddl.write(session, changes).await?;
     }
     Ok(Tag::Text(tag))
+}
+
+/// The tables of those names, or of the indexes of those names.
+fn tables(
+    session: &Session,
+    ddl: &Ddl,
+    names: &[ObjectName],
+    kind: &str,
+) -> Result<Vec<Arc<Table>>, SqlError> {
+    let mut tables: Vec<Arc<Table>> = Vec::new();
+    for name in names {
+        let found = match kind {
+            "index" => index(session, ddl, name)?,
+            _ => relation(session, ddl, name, kind)?,
+        };
+        if let Some(Object::Table(id) | Object::Index(id, _)) = found
+            && !tables.iter().any(|table| table.id == id)
+        {
+            tables.extend(ddl.catalog.table_by_id(id).cloned());
+        }
+    }
+    Ok(tables)
 }
 
 /// The sequence of an identity column goes with the column only.

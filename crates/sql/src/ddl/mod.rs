@@ -12,14 +12,17 @@
 //! them is committed; they are written by transactions of their own, in chunks, in bounded memory.
 //!
 //! A rebuild reads the whole table in its own transaction. Whoever writes to the table meanwhile
-//! conflicts with that read, and one of the two runs again: no row is ever missing from an index. Indexes
-//! and constraints that are alone in their transaction are added beside the writers (`online`).
+//! conflicts with that read, and one of the two runs again: no row is ever missing from an index. A
+//! statement that is alone in its transaction adds indexes and constraints beside the writers (`online`),
+//! and keeps them out for what else it does with all rows (`closing`).
 
 mod alter;
 mod alter_column;
 mod alter_generated;
 mod alter_type;
+mod alter_way;
 mod bulk;
+pub(crate) mod closing;
 mod column;
 mod constraint;
 mod create_as;
@@ -63,7 +66,7 @@ pub(crate) use bulk::BulkWriter;
 pub(crate) use create_as::{into_of, select_into};
 pub(crate) use enums::{enums_shown, stored_name};
 pub(crate) use expression::{columns_of_stored, shown};
-pub(crate) use online::{Item, unfinished};
+pub(crate) use online::{Item, UnderWay, unfinished};
 pub(crate) use parse::{OwnDdl, is_own, parse_own};
 pub use reclaim::Reclaimer;
 pub(crate) use role::{RoleStatement, is_role_statement, parse_role_statement, run_role};
@@ -313,7 +316,13 @@ impl Ddl {
         session: &mut Session,
         changes: Vec<Change>,
     ) -> Result<(), SqlError> {
-        let (temp, others) = session.take_temp_changes(changes)?;
+        let (temp, mut others) = session.take_temp_changes(changes)?;
+        let own = session.closing();
+        for change in &mut others {
+            if let Change::PutTable(table) = change {
+                table.closed = table.closed.filter(|closing| Some(closing.token) != own);
+            }
+        }
         let mut next = self.catalog.clone();
         if !temp.is_empty() {
             next = Arc::new(next.with(next.version(), temp));

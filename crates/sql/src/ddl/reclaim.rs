@@ -18,7 +18,7 @@ use catalog::temporary::Process;
 use catalog::{Index, Table, garbage};
 use kv::{Db, TxnOptions};
 
-use super::online::{take_back, unfinished};
+use super::online::{is_left, take_back, unfinished};
 use crate::SqlError;
 use crate::session::{Engine, Session, catalog_error};
 
@@ -96,7 +96,7 @@ impl Reclaimer {
 }
 
 impl Reclaimer {
-    /// Temporary tables of processes that have ended are dropped, and the indexes that they were building.
+    /// Temporary tables of processes that have ended are dropped; what they had begun is taken back.
     async fn drop_orphans(&self) -> Result<(), SqlError> {
         let db = self.engine.db();
         let txn = db.begin(TxnOptions { read_only: true, ..TxnOptions::default() });
@@ -106,8 +106,8 @@ impl Reclaimer {
         drop(txn);
         let mut processes = Processes { db, over: BTreeMap::new() };
         for (table, item, process) in unfinished(&catalog) {
-            if processes.is_over(process).await {
-                take_back(&self.engine, table, item).await?;
+            if is_left(&self.engine, table, item, process).await {
+                take_back(&self.engine, table, item, process).await?;
             }
         }
         for (table, process) in noted {

@@ -6,7 +6,7 @@ use catalog::{Change, Privileges, Table};
 use sqlparser::ast::{CascadeOption, Truncate, TruncateIdentityOption};
 
 use super::alter::new_storage;
-use super::{Ddl, notice};
+use super::{Ddl, closing, notice};
 use crate::session::api::Sink;
 use crate::session::{Session, Tag};
 use crate::{SqlError, SqlState};
@@ -21,17 +21,21 @@ pub(super) async fn run(
     }
     let cascade = truncate.cascade == Some(CascadeOption::Cascade);
     let restart = matches!(truncate.identity, Some(TruncateIdentityOption::Restart));
+    closing::close(session, |session, ddl| {
+        let all = with_referencing(ddl, targets(session, ddl, truncate)?, cascade)?;
+        all.iter().try_for_each(|t| session.authority().demand(&**t, Privileges::TRUNCATE))?;
+        Ok(all)
+    })
+    .await?;
     let mut ddl = Ddl::begin(session).await?;
     let mut changes = Vec::new();
-    let mut tables = Vec::new();
-    for target in &truncate.table_names {
-        match ddl.find_table(session, &target.name)? {
-            Some(table) => tables.push(table),
-            None if truncate.if_exists => {}
-            None => return Err(ddl.table(session, &target.name).expect_err("it was not found")),
-        }
+    let named = targets(session, &ddl, truncate)?;
+    let count = named.len();
+    let tables = with_referencing(&ddl, named, cascade)?;
+    for table in &tables[count..] {
+        let message = format!("truncate cascades to table \"{}\"", table.name);
+        notice(sink, SqlState("00000"), message);
     }
-    with_referencing(&ddl, &mut tables, cascade, sink)?;
     for table in &tables {
         session.authority().demand(&**table, Privileges::TRUNCATE)?;
         if restart {
@@ -49,13 +53,26 @@ pub(super) async fn run(
     Ok(Tag::Text("TRUNCATE TABLE"))
 }
 
-/// Tables whose rows refer to those of the ones named have to be named too, or taken along.
+/// The tables that are named.
+fn targets(session: &Session, ddl: &Ddl, truncate: &Truncate) -> Result<Vec<Arc<Table>>, SqlError> {
+    let mut tables = Vec::new();
+    for target in &truncate.table_names {
+        match ddl.find_table(session, &target.name)? {
+            Some(table) => tables.push(table),
+            None if truncate.if_exists => {}
+            None => return Err(ddl.table(session, &target.name).expect_err("it was not found")),
+        }
+    }
+    Ok(tables)
+}
+
+/// Adds the tables whose rows refer to those of the ones named, which have to be named too, or are taken
+/// along.
 fn with_referencing(
     ddl: &Ddl,
-    tables: &mut Vec<Arc<Table>>,
+    mut tables: Vec<Arc<Table>>,
     cascade: bool,
-    sink: &mut dyn Sink,
-) -> Result<(), SqlError> {
+) -> Result<Vec<Arc<Table>>, SqlError> {
     let mut at = 0;
     while at < tables.len() {
         let table = tables[at].clone();
@@ -75,10 +92,8 @@ fn with_referencing(
                     from.name
                 )));
             }
-            let message = format!("truncate cascades to table \"{}\"", from.name);
-            notice(sink, SqlState("00000"), message);
             tables.push(from.clone());
         }
     }
-    Ok(())
+    Ok(tables)
 }

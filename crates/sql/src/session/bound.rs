@@ -473,8 +473,8 @@ impl Session {
 
     async fn open_bindable(&mut self, job: Job<'_>) -> Result<Option<Cursor>, SqlError> {
         let txn = self.statement_txn().await?;
-        Arc::make_mut(&mut self.env).snapshot = super::as_of::parts(txn.read_ts());
         let planned = self.planned(&job, &txn).await?;
+        Arc::make_mut(&mut self.env).snapshot = super::as_of::parts(txn.read_ts());
         let rebound;
         let statement = match &planned.plan {
             Plan::Bound(statement) => &**statement,

@@ -259,6 +259,9 @@ impl Session {
                     self.env_generation = 0;
                 }
                 if let Some(catalog) = finished.catalog {
+                    if let Some(closed) = finished.closed {
+                        closed.end(&catalog);
+                    }
                     self.engine.catalog.publish(&self.without_temp(&catalog));
                     // Schemas may have come or gone.
                     self.env_generation = 0;

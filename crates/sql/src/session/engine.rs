@@ -12,6 +12,7 @@ use super::cache::PlanCache;
 use super::sequence::Sequences;
 use super::signals::Signals;
 use crate::SqlError;
+use crate::ddl::UnderWay;
 use crate::exec::QueryEngine;
 use crate::statistics::Statistics;
 
@@ -40,6 +41,7 @@ pub struct Engine {
     pub(crate) signals: Signals,
     pub(crate) statistics: Arc<Statistics>,
     pub(crate) patience: Duration,
+    pub(crate) under_way: UnderWay,
     pub(crate) metrics: EngineMetrics,
 }
 
@@ -99,6 +101,7 @@ impl Engine {
             signals: Signals::default(),
             statistics,
             patience: config.schema_change_patience,
+            under_way: UnderWay::default(),
             metrics: EngineMetrics::default(),
         })
     }

@@ -26,7 +26,7 @@ use super::repeat::ATTEMPTS_MAX;
 use super::script::Parsed;
 use super::transaction::Block;
 use super::xact::XactId;
-use super::{Session, as_of, bound, catalog_error, plan, utility};
+use super::{Session, as_of, bound, plan, utility};
 use crate::dml::Names;
 use crate::error::Retry;
 use crate::point::{Outcome, PointContext, PointPlan};
@@ -193,6 +193,12 @@ impl Session {
             return Ok(tag);
         }
         let planned = self.planned(&job, &txn).await?;
+        let snapshot = as_of::parts(txn.read_ts());
+        if self.env.snapshot != snapshot {
+            // A table was closed for a while.
+            Arc::make_mut(&mut self.env).snapshot = snapshot;
+            sink.environment(&self.env);
+        }
         self.find_xact_id(planned.xact_id, &txn).await?;
         match &planned.plan {
             Plan::Point(point) if self.is_for_leaders(point, &job, &txn)? => {
@@ -235,6 +241,9 @@ impl Session {
         }
         let cached = self.engine.catalog.cached();
         if planned.version != cached.version() || *planned.context != *self.context {
+            return Ok(None);
+        }
+        if self.closed_to(&cached, &planned.accesses).is_some() {
             return Ok(None);
         }
         let catalog = self.with_temp(cached);
@@ -323,38 +332,37 @@ impl Session {
         }
     }
 
-    /// The plan under the catalog that the transaction sees, which is read if it has not been.
+    /// The plan under the catalog that the transaction sees, which is read if it has not been; once no table
+    /// that it writes is closed.
     pub(super) async fn planned(
         &mut self,
         job: &Job<'_>,
         txn: &Arc<Txn>,
     ) -> Result<Arc<Planned>, SqlError> {
-        let catalog = match &self.tx.catalog {
-            Some(catalog) => catalog.clone(),
-            None => {
-                let catalog = self.engine.catalog.snapshot(txn).await.map_err(catalog_error)?;
-                let catalog = self.with_temp(catalog);
-                self.tx.catalog = Some(catalog.clone());
-                catalog
+        loop {
+            let catalog = self.visible_catalog(txn).await?;
+            let planned = match job.prepared {
+                Some(prepared) => self.plan_for(prepared, &catalog)?,
+                None => Arc::new(self.plan(job.text, job.parsed, &[], &catalog)?.0),
+            };
+            if self.tx.modes.as_of.is_some() {
+                // What may be read of the past is what may be read of it now.
+                let now = self.engine.catalog.cached();
+                let authority = self.who.authority(&now);
+                privilege::check(&now, self.database, &authority, &planned.accesses)?;
+                return Ok(planned);
             }
-        };
-        let planned = match job.prepared {
-            Some(prepared) => self.plan_for(prepared, &catalog)?,
-            None => Arc::new(self.plan(job.text, job.parsed, &[], &catalog)?.0),
-        };
-        if self.tx.modes.as_of.is_some() {
-            // What may be read of the past is what may be read of it now.
-            let now = self.engine.catalog.cached();
-            let authority = self.who.authority(&now);
-            privilege::check(&now, self.database, &authority, &planned.accesses)?;
-            return Ok(planned);
-        }
-        if let Some(premise) = self.premise() {
-            premise.note(&catalog, &planned.accesses);
-        }
-        match &planned.denied {
-            Some(error) => Err(error.clone()),
-            None => Ok(planned),
+            let denied = planned.denied.clone();
+            if denied.is_none() && self.heed_closing(&catalog, &planned.accesses, txn).await? {
+                continue;
+            }
+            if let Some(premise) = self.premise() {
+                premise.note(&catalog, &planned.accesses);
+            }
+            return match denied {
+                Some(error) => Err(error),
+                None => Ok(planned),
+            };
         }
     }
 

@@ -24,6 +24,7 @@ mod as_of;
 mod bound;
 mod cache;
 mod clock;
+mod closed;
 mod cluster_setting;
 pub(crate) mod collect;
 mod config;

@@ -132,7 +132,8 @@ impl Session {
                 lone: self.tx.statements == 0,
             };
             // The client fetches while other statements may run: nothing to be repeated.
-            portal.state = match self.open_cursor(job).await? {
+            let (cancel, deadline) = (self.cancel.clone(), self.deadline);
+            portal.state = match guard(&cancel, deadline, self.open_cursor(job)).await? {
                 Some(cursor) => State::Open(Box::new(cursor)),
                 None => {
                     let mut rows = CollectSink::over(sink);

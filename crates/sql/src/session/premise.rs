@@ -5,13 +5,14 @@
 //! snapshot that moves, finds a newer version of the catalog, the store asks here ([`kv::Judge`]); on another
 //! answer than yes the transaction runs again, like after any other conflict.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::Timestamp;
 use catalog::succession::Usage;
-use catalog::{CatalogSnapshot, Table};
+use catalog::{CatalogSnapshot, Table, TableId};
 use futures::future::BoxFuture;
 use kv::{Judge, TxnOptions};
 use parking_lot::Mutex;
@@ -70,6 +71,13 @@ impl SchemaPremise {
         if !is_temporary_table(catalog, table) {
             self.with_usage(catalog, |usage| usage.note(table.id, true));
         }
+    }
+
+    /// Whether rows of one of these tables are written.
+    pub(super) fn has_written(&self, tables: &BTreeSet<TableId>) -> bool {
+        let used = self.used.lock();
+        let mut relations = used.iter().flat_map(|(_, usage)| usage.relations());
+        relations.any(|(relation, written)| written && tables.contains(&relation))
     }
 
     /// A statement may depend on any descriptor.

@@ -24,6 +24,7 @@ use super::history::History;
 use super::modes::Modes;
 use super::premise::SchemaPremise;
 use super::temp::TempObjects;
+use crate::ddl::closing::Closed;
 use crate::dml::Deferrals;
 use crate::settings::SettingsMark;
 use crate::{SqlError, SqlState};
@@ -80,6 +81,8 @@ pub(crate) struct Transaction {
     /// Key spans filled outside of this transaction for tables that exist only in it: to be
     /// emptied if it rolls back.
     pub(crate) loaded: Vec<KeyRange>,
+    /// Tables that its statement keeps closed, over all runs.
+    pub(crate) closed: Option<Closed>,
     /// When it began; `now()` shows the same moment. A repetition keeps it.
     pub(crate) began: Option<Instant>,
     /// Checks of constraints put off to its end.
@@ -114,6 +117,7 @@ impl Transaction {
             marks: Vec::new(),
             fresh: Default::default(),
             loaded: Vec::new(),
+            closed: None,
             began: None,
             deferrals: Arc::default(),
             history: History::default(),
@@ -291,6 +295,7 @@ impl Transaction {
             txn: self.txn.take(),
             catalog: self.catalog.take().filter(|_| self.changed_catalog),
             loaded: std::mem::take(&mut self.loaded),
+            closed: self.closed.take(),
             temp: self.temp.take(),
         };
         let again = self.again.take();
@@ -332,6 +337,8 @@ pub(crate) struct Finished {
     pub(crate) txn: Option<Arc<Txn>>,
     pub(crate) catalog: Option<Arc<CatalogSnapshot>>,
     pub(crate) loaded: Vec<KeyRange>,
+    /// Opens again when this is dropped.
+    pub(crate) closed: Option<Closed>,
     pub(crate) temp: Option<Arc<TempObjects>>,
 }
 

@@ -75,7 +75,7 @@ async fn ranges(cx: &ViewContext) -> Result<Vec<Row>, SqlError> {
     Ok(rows)
 }
 
-/// What is being added beside writers.
+/// What is being added beside writers, and tables that are closed to them.
 fn schema_changes(cx: &ViewContext) -> Vec<Row> {
     let changes = crate::ddl::unfinished(&cx.catalog);
     let row = |(table, item, (node, _)): (u32, crate::ddl::Item, (base::NodeId, u64))| {

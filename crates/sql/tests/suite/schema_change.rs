@@ -1,5 +1,7 @@
 //! Changes of the schema while transactions are under way: whom they concern, and whom not.
 
+mod closing;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

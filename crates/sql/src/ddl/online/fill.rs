@@ -92,7 +92,7 @@ impl Entries<'_> {
 }
 
 /// A snapshot of now, which no collection overtakes while it is read.
-pub(super) async fn snapshot(engine: &Engine) -> Result<(Timestamp, Arc<Txn>), KvError> {
+pub(in crate::ddl) async fn snapshot(engine: &Engine) -> Result<(Timestamp, Arc<Txn>), KvError> {
     let at = engine.db.now().await?;
     let txn = engine.db.begin(TxnOptions { as_of: Some(at), ..TxnOptions::default() });
     txn.begin_statement().await?;

@@ -36,20 +36,15 @@
 mod change;
 mod drain;
 mod fill;
+mod unfinished;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::NodeId;
-use catalog::temporary::Process;
-use catalog::{
-    CatalogSnapshot, Change as Put, Constraint, Demand, Index, IndexState, Table, TableId, garbage,
-    store,
-};
-use kv::{ScanOptions, Txn, TxnOptions};
+use catalog::{CatalogSnapshot, Change as Put, Demand, IndexState, Table, TableId, store};
+use kv::{ScanOptions, Txn};
 
 use super::bulk::duplicated;
-use super::reclaim::index_span;
 use super::{Ddl, constraint, locked_catalog, new_oids};
 use crate::dml::Names;
 use crate::session::api::Sink;
@@ -57,19 +52,15 @@ use crate::session::{Engine, Session, catalog_error, is_retryable, is_temporary_
 use crate::{SqlError, SqlState};
 
 pub(super) use change::Change;
-use fill::{Entries, snapshot};
+pub(crate) use drain::Party;
+pub(super) use drain::{is_needed, is_used, until_unused};
+use fill::Entries;
+pub(super) use fill::snapshot;
+pub(super) use unfinished::{Begun, is_left, take_back};
+pub(crate) use unfinished::{Item, UnderWay, unfinished};
 
 /// Tables with fewer rows are changed by one transaction.
 const SMALL_ROWS: u64 = 1_000;
-/// Between two attempts to take a change back while the catalog can't be reached.
-const TAKE_BACK_AGAIN: Duration = Duration::from_secs(1);
-
-/// What is being added to a table, by oid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Item {
-    Index(u32),
-    Constraint(u32),
-}
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,10 +84,15 @@ pub(super) async fn is_due(
     if session.in_block() || !session.is_alone() || is_temporary_table(&ddl.catalog, table) {
         return Ok(false);
     }
-    let few = ScanOptions { max_rows: SMALL_ROWS, unchecked: true, ..ScanOptions::default() };
     Ok(concurrently
-        || ddl.txn.scan(table.codec().span(), few).await?.resume.is_some()
-        || drain::is_used(&session.engine().db, &[table.id], u64::MAX).await)
+        || is_large(ddl, table).await?
+        || is_used(&session.engine().db, &[table.id], u64::MAX).await)
+}
+
+/// Whether a table has more than a few rows.
+pub(super) async fn is_large(ddl: &Ddl, table: &Table) -> Result<bool, SqlError> {
+    let few = ScanOptions { max_rows: SMALL_ROWS, unchecked: true, ..ScanOptions::default() };
+    Ok(ddl.txn.scan(table.codec().span(), few).await?.resume.is_some())
 }
 
 /// Carries it out.
@@ -107,13 +103,13 @@ pub(super) async fn run(
     sink: &mut dyn Sink,
 ) -> Result<(), SqlError> {
     let oid = new_oids(session, 1).await?;
-    let Some(announced) = announce(session, change, text, sink, oid).await? else { return Ok(()) };
-    let mut adding = Adding::new(session.engine(), announced.table.id, announced.item);
+    let announced = announce(session, change, text, sink, oid).await?;
+    let Some((announced, begun)) = announced else { return Ok(()) };
     let result = finish(session, announced).await;
-    if result.is_err() {
-        adding.take_back().await;
+    match result {
+        Ok(()) => begun.end(),
+        Err(_) => begun.take_back().await,
     }
-    adding.is_over = true;
     result
 }
 
@@ -135,7 +131,8 @@ impl Stepped {
     async fn settle(&self, session: &Session) {
         let referred = self.table.foreign_keys().map(|(_, key)| key.table);
         let tables: Vec<TableId> = referred.chain([self.table.id]).collect();
-        drain::until_unused(session.engine(), &tables, self.catalog.version()).await;
+        let engine = session.engine();
+        until_unused(engine, &tables, self.catalog.version(), engine.patience).await;
     }
 }
 
@@ -151,6 +148,7 @@ async fn finish(session: &mut Session, announced: Stepped) -> Result<(), SqlErro
         match now.item {
             Item::Index(oid) => fill_index(session, &now, oid).await?,
             Item::Constraint(oid) => read_rows(session, &now, oid).await?,
+            Item::Closing(_) => unreachable!("it is not announced here"),
         }
         now.settle(session).await;
         let whole = advance(session, &now, Step::Whole).await?;
@@ -203,8 +201,9 @@ async fn announce(
     text: &str,
     sink: &mut dyn Sink,
     oid: u32,
-) -> Result<Option<Stepped>, SqlError> {
+) -> Result<Option<(Stepped, Begun)>, SqlError> {
     let mut attempt = 0;
+    let mut begun: Option<Begun> = None;
     loop {
         let txn = session.own_txn().await?;
         let catalog = match locked_catalog(session.engine(), &txn).await {
@@ -215,13 +214,9 @@ async fn announce(
             }
         };
         // An attempt of which nobody knew may have done it.
-        let done = catalog.tables().find_map(|table| {
-            let item = [Item::Index(oid), Item::Constraint(oid)];
-            let item = item.into_iter().find(|item| item.is_in(table))?;
-            Stepped::of(&catalog, table.id, item)
-        });
-        if done.is_some() {
-            return Ok(done);
+        if let Some(begun) = begun.take_if(|begun| begun.is_in(&catalog)) {
+            let (table, item) = begun.what();
+            return Ok(Stepped::of(&catalog, table, item).map(|stepped| (stepped, begun)));
         }
         let seen = session.with_temp(catalog.clone());
         session.set_names(&seen);
@@ -230,11 +225,18 @@ async fn announce(
             return Ok(None);
         };
         let table = next.id;
+        let made = match begun.take_if(|begun| begun.what() == (table, item)) {
+            Some(begun) => begun,
+            None => Begun::new(session.engine(), table, item).ok_or_else(in_use)?,
+        };
         let change = vec![Put::PutTable(Box::new(next))];
         match commit(session.engine(), &txn, &catalog, change).await {
-            Ok(catalog) => return Ok(Stepped::of(&catalog, table, item)),
+            Ok(catalog) => {
+                return Ok(Stepped::of(&catalog, table, item).map(|stepped| (stepped, made)));
+            }
             Err(error) => again(session.engine(), error, &mut attempt).await?,
         }
+        begun = Some(made);
     }
 }
 
@@ -264,37 +266,11 @@ async fn advance(session: &Session, now: &Stepped, step: Step) -> Result<Stepped
 }
 
 impl Item {
-    /// What it is, how it is called, and how far it is: for people to look at.
-    pub(crate) fn shown(self, table: &Table) -> [String; 3] {
-        let [kind, name, state] = match self {
-            Item::Index(oid) => {
-                let index = table.index_by_oid(oid);
-                let name = index.map_or("", |index| &index.name);
-                ["index", name, index.map_or("", |index| index.state.name())]
-            }
-            Item::Constraint(oid) => {
-                let constraint = table.constraint_by_oid(oid);
-                let name = constraint.map_or("", |constraint| &constraint.name);
-                ["constraint", name, constraint.map_or("", |c| c.demand().name())]
-            }
-        };
-        [kind.to_owned(), name.to_owned(), state.to_owned()]
-    }
-
-    fn index(self, table: &mut Table) -> Option<&mut Index> {
-        let Item::Index(oid) = self else { return None };
-        table.indexes.iter_mut().find(|index| index.oid == oid)
-    }
-
-    fn constraint(self, table: &mut Table) -> Option<&mut Constraint> {
-        let Item::Constraint(oid) = self else { return None };
-        table.constraints.iter_mut().find(|constraint| constraint.oid == oid)
-    }
-
     fn is_in(self, table: &Table) -> bool {
         match self {
             Item::Index(oid) => table.index_by_oid(oid).is_some(),
             Item::Constraint(oid) => table.constraint_by_oid(oid).is_some(),
+            Item::Closing(_) => false,
         }
     }
 
@@ -340,7 +316,7 @@ impl Item {
 }
 
 /// Commits changes of descriptors in a transaction that has locked the catalog, and lets this node know.
-async fn commit(
+pub(super) async fn commit(
     engine: &Engine,
     txn: &Txn,
     catalog: &CatalogSnapshot,
@@ -354,7 +330,11 @@ async fn commit(
 
 /// Waits a little if the error is one that trying again may mend, as an outcome that nobody knows is: the
 /// next attempt finds out. Else it is the caller's.
-async fn again(engine: &Engine, error: SqlError, attempt: &mut u32) -> Result<(), SqlError> {
+pub(super) async fn again(
+    engine: &Engine,
+    error: SqlError,
+    attempt: &mut u32,
+) -> Result<(), SqlError> {
     const ATTEMPTS_MAX: u32 = 1_000;
     let mends = is_retryable(&error) || error.code() == SqlState::STATEMENT_COMPLETION_UNKNOWN;
     if !mends || *attempt >= ATTEMPTS_MAX {
@@ -366,80 +346,13 @@ async fn again(engine: &Engine, error: SqlError, attempt: &mut u32) -> Result<()
     Ok(())
 }
 
+fn in_use() -> SqlError {
+    SqlError::new(SqlState::OBJECT_IN_USE, "the index or constraint is being added already")
+}
+
 fn dropped_meanwhile() -> SqlError {
     SqlError::new(
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
         "the index or constraint was dropped while it was being added",
     )
-}
-
-/// Something that is not whole yet: taken back when this is dropped before it is.
-struct Adding {
-    engine: Arc<Engine>,
-    table: TableId,
-    item: Item,
-    is_over: bool,
-}
-
-impl Adding {
-    fn new(engine: &Arc<Engine>, table: TableId, item: Item) -> Self {
-        Adding { engine: Arc::clone(engine), table, item, is_over: false }
-    }
-
-    /// Tries until it works.
-    async fn take_back(&self) {
-        while let Err(error) = take_back(&self.engine, self.table, self.item).await {
-            tracing::debug!(%error, "what could not be added is still there");
-            self.engine.db.sleep(TAKE_BACK_AGAIN).await;
-        }
-    }
-}
-
-impl Drop for Adding {
-    fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
-        let mut again = Adding::new(&self.engine, self.table, self.item);
-        again.is_over = true;
-        self.engine.db.spawn(async move { again.take_back().await });
-    }
-}
-
-/// Removes something, unless it has become whole or is gone.
-pub(super) async fn take_back(engine: &Engine, table: TableId, item: Item) -> Result<(), SqlError> {
-    let txn = engine.db.begin(TxnOptions::default());
-    txn.begin_statement().await?;
-    let catalog = locked_catalog(engine, &txn).await?;
-    let Some(table) = catalog.table_by_id(table) else { return Ok(()) };
-    let mut next = Table::clone(table);
-    if let Some(index) = item.index(&mut next).filter(|index| !index.state.is_public()) {
-        garbage::note(&txn, &index_span(table, index))?;
-        next.indexes.retain(|index| item != Item::Index(index.oid));
-        next.drop_unused_computed();
-    } else if let Some(constraint) = item.constraint(&mut next)
-        && let Some(validation) = constraint.validation.take()
-    {
-        if !validation.keep {
-            next.constraints.retain(|constraint| item != Item::Constraint(constraint.oid));
-        }
-    } else {
-        return Ok(());
-    }
-    commit(engine, &txn, &catalog, vec![Put::PutTable(Box::new(next))]).await.map(drop)
-}
-
-/// What is being added, and by which process.
-pub(crate) fn unfinished(
-    catalog: &CatalogSnapshot,
-) -> impl Iterator<Item = (TableId, Item, Process)> {
-    catalog.tables().flat_map(|table| {
-        let indexes = table.indexes.iter();
-        let indexes = indexes.filter_map(|index| Some((Item::Index(index.oid), index.builder?)));
-        let constraints = table.constraints.iter().filter_map(|constraint| {
-            Some((Item::Constraint(constraint.oid), constraint.validation?.process))
-        });
-        let all = indexes.chain(constraints);
-        all.map(|(item, (node, incarnation))| (table.id, item, (NodeId(node), incarnation)))
-    })
 }
