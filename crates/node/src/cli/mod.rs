@@ -12,7 +12,7 @@ pub(crate) use start::{StartArgs, StartSingleArgs};
 
 /// Conclave: a distributed SQL database that speaks PostgreSQL.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(name = "conclave", version, about, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
