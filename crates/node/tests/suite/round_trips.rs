@@ -1,8 +1,8 @@
-//! What a statement costs in round trips, on nodes whose messages take 10 ms each way.
+//! What a statement costs in round trips, on nodes whose messages take 20 ms each way.
 //!
 //! Counted by the gateway's own figures: `commit_rounds` are consensus rounds that a client waited
 //! for at COMMIT, one after another; `consensus_rounds` are all commands sent to any range's log.
-//! The clock confirms it: a round more is 20 ms or more.
+//! The clock confirms it: a round more is 40 ms or more.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 
 /// From the gateway to a leader elsewhere, from there to a follower, and back: four wires. One round
 /// more would be two wires more.
-const ONE_ROUND_MAX: Duration = Duration::from_millis(58);
+const ONE_ROUND_MAX: Duration = Duration::from_millis(115);
 /// The quickest of so many is taken: a busy machine makes others slower.
 const TRIES: usize = 12;
 
@@ -84,7 +84,7 @@ impl Gateway<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_consensus_round_to_commit_and_none_to_read() {
-    let cluster = Cluster::start(3, &["--rpc-delay-ms", "10"]).await;
+    let cluster = Cluster::start(3, &["--rpc-delay-ms", "20"]).await;
     let client = cluster.nodes[0].connect().await;
     let gateway = Gateway { cluster: &cluster, client };
     let setup = "CREATE TABLE t (id int PRIMARY KEY, v int NOT NULL);
@@ -115,7 +115,7 @@ async fn one_consensus_round_to_commit_and_none_to_read() {
 
         let (rounds, took) = gateway.measure(&across_and("COMMIT")).await;
         assert_eq!(rounds, 1, "{level}: a transaction over three ranges");
-        // The weaker levels hold the catalog's version locked, which has to be verified first.
+        // The weaker levels verify the catalog's version by itself, before the commit and not along with it.
         if level == "serializable" {
             assert!(took < ONE_ROUND_MAX, "{level}: COMMIT over three ranges took {took:?}");
         }
