@@ -297,6 +297,26 @@ impl Binder<'_> {
         }
     }
 
+    /// How many aggregates wait for the query that they belong to.
+    pub(super) fn waiting_aggregates(&self) -> usize {
+        self.outer_aggregates.len()
+    }
+
+    /// Refuses those that came after the first `known` ones, from FROM, and belong to the query of `scope`.
+    pub(super) fn refuse_aggregates_of(
+        &self,
+        scope: &Scope<'_>,
+        known: usize,
+    ) -> Result<(), SqlError> {
+        let depth = depth_of(scope);
+        match self.outer_aggregates[known..].iter().find(|found| found.depth == depth) {
+            Some(found) => {
+                Err(not_allowed("FROM clause of their own query level").at(found.position))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// A set-returning function in a select list: joined laterally by the select.
     fn set_function(
         &mut self,

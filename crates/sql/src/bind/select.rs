@@ -70,7 +70,9 @@ impl Binder<'_> {
         self.one_more_relation()?;
         self.refuse_foreign_clauses(select)?;
         let mut scope = Scope::inside(Some(parent));
+        let waiting = self.waiting_aggregates();
         let mut rel = self.tables_of_from(&select.from, &mut scope)?;
+        self.refuse_aggregates_of(&scope, waiting)?;
         self.name_windows(select, &mut scope)?;
         if let Some(selection) = &select.selection {
             let predicate = self.condition_in(selection, &scope, Clause::Where, "WHERE")?;

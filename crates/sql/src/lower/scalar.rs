@@ -1,5 +1,6 @@
 //! Expressions.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
@@ -140,6 +141,7 @@ impl Lowerer<'_> {
             && (left.ty().same(right.ty()) || both_integers(left.ty(), right.ty()))
             // Joins want equality on keys; anything else is as well computed directly.
             && (op == Operator::Eq || !arrow_bridge::needs_sort_key(left.ty()))
+            && (op != Operator::Eq || !share_a_column(left, right))
         {
             let (left, right) = self.comparable_pair(left, right)?;
             return Ok(binary(left, op, right));
@@ -237,7 +239,7 @@ impl Lowerer<'_> {
                 Ok(Expr::Exists(Exists { subquery: plan, negated }))
             }
             SubqueryKind::Scalar => {
-                let plan = self.inner(&subquery.rel)?;
+                let plan = self.inner(&nullable(&subquery.rel))?;
                 let expr = Expr::ScalarSubquery(plan);
                 Ok(if negated { Expr::Not(Box::new(expr)) } else { expr })
             }
@@ -285,6 +287,22 @@ impl Lowerer<'_> {
     }
 }
 
+/// A query whose value may be NULL, to DataFusion too, where it is a constant: there may be no row. Without
+/// that it is taken for never NULL when all that the query mentions of the outside turns out to be unused.
+fn nullable(rel: &Rel) -> Cow<'_, Rel> {
+    let Rel::Project { input, exprs } = rel else { return Cow::Borrowed(rel) };
+    let [(column, scalar)] = exprs.as_slice() else { return Cow::Borrowed(rel) };
+    let ty = scalar.ty();
+    if !scalar.is_row_independent() || ty.array || ty.is_unknown() {
+        return Cow::Borrowed(rel);
+    }
+    // (ARRAY[value])[1] is no constant to the optimizer.
+    let array = Scalar::Array(vec![scalar.clone()], PgType { array: true, ..ty });
+    let first = Scalar::Literal(Datum::Int4(1), PgType::INT4);
+    let scalar = Scalar::Element { array: Box::new(array), indexes: vec![first], ty };
+    Cow::Owned(Rel::Project { input: input.clone(), exprs: vec![(column.clone(), scalar)] })
+}
+
 pub(super) fn subquery_of(plan: datafusion::logical_expr::LogicalPlan) -> PlanSubquery {
     let outer_ref_columns = plan.all_out_ref_exprs();
     PlanSubquery {
@@ -321,6 +339,18 @@ fn unwidened(scalar: &Scalar) -> &Scalar {
         }
         other => other,
     }
+}
+
+/// Whether a column is mentioned on both sides of an equality, which joins nothing then. DataFusion would
+/// take the column and the expression of it for equal in orders, too, and lose a sort by one of them where
+/// rows are projected.
+fn share_a_column(left: &Scalar, right: &Scalar) -> bool {
+    left.any(&mut |node| match node {
+        Scalar::Column(id, _) => {
+            right.any(&mut |other| matches!(other, Scalar::Column(known, _) if known == id))
+        }
+        _ => false,
+    })
 }
 
 fn both_integers(left: PgType, right: PgType) -> bool {
