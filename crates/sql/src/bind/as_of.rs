@@ -94,7 +94,7 @@ fn parse_time(
     from: usize,
 ) -> Result<(Expr, usize), SqlError> {
     let rest = tokens[from..].to_vec();
-    let dialect = Postgres::new(rest.len());
+    let dialect = Postgres::new(&rest);
     let mut parser = Parser::new(&dialect as &dyn Dialect).with_tokens_with_locations(rest);
     let time = parser.parse_expr().map_err(|error| syntax_error(text, &error))?;
     let next = parser.peek_token();

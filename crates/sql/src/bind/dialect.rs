@@ -7,6 +7,7 @@
 //! - The name of an argument is an identifier, not any expression (that came with PostgreSQL 16, for
 //!   `json_object`). sqlparser would read each argument twice, and those of nested calls 2^depth times.
 //! - Behind INTERVAL stands no other one. sqlparser would go on for ever, on the stack.
+//! - A join may stand inside of another one without parentheses: conditions tell.
 //! - Words like FLOOR and ARRAY are read twice where what follows is wrong, as function and as name: again
 //!   2^depth. So there is a budget: a statement that is read so many times over is too complex (54001).
 
@@ -31,13 +32,19 @@ const BASE: PostgreSqlDialect = PostgreSqlDialect {};
 pub(crate) struct Postgres {
     /// Expressions that may yet be begun.
     budget: Cell<usize>,
+    /// Whether the word NATURAL is in it.
+    natural: bool,
 }
 
 impl Postgres {
-    /// For a text of that many tokens.
-    pub(crate) fn new(tokens: usize) -> Postgres {
-        let budget = tokens.saturating_mul(BEGUN_PER_TOKEN).saturating_add(BEGUN_LEAST);
-        Postgres { budget: Cell::new(budget) }
+    /// For a text of these tokens.
+    pub(crate) fn new(tokens: &[TokenWithSpan]) -> Postgres {
+        let budget = tokens.len().saturating_mul(BEGUN_PER_TOKEN).saturating_add(BEGUN_LEAST);
+        let natural = tokens.iter().any(|t| {
+            matches!(&t.token, Token::Word(w)
+                if w.quote_style.is_none() && w.keyword == Keyword::NATURAL)
+        });
+        Postgres { budget: Cell::new(budget), natural }
     }
 }
 
@@ -98,6 +105,12 @@ impl Dialect for Postgres {
             false => Expr::IsDistinctFrom(left, right),
             true => Expr::IsNotDistinctFrom(left, right),
         }))
+    }
+
+    /// `a JOIN b JOIN c ON … ON …` is `a JOIN (b JOIN c ON …) ON …`. A NATURAL JOIN has no ON to tell where it
+    /// ends, so with one these are parsed as before: one after the other.
+    fn supports_left_associative_joins_without_parens(&self) -> bool {
+        self.natural
     }
 
     fn supports_named_fn_args_with_expr_name(&self) -> bool {

@@ -35,7 +35,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
     }
     let tokens = tokenize(sql)?;
     check_chains(&tokens)?;
-    let dialect = Postgres::new(tokens.len());
+    let dialect = Postgres::new(&tokens);
     let tokens = with_exclude_marks(limits_before_locks(with_lock_marks(tokens)));
     let tokens = super::rewrite_query::rewritten(with_table_commands(tokens));
     let tokens = super::spelling::respelled(super::rewrite::rewritten(tokens));

@@ -338,7 +338,7 @@ fn by_hand<T>(
     parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
 ) -> Result<T, SqlError> {
     let tokens = bind::tokenize(text)?;
-    let dialect = bind::Postgres::new(tokens.len());
+    let dialect = bind::Postgres::new(&tokens);
     let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
     let parsed = parse(&mut parser).map_err(|e| bind::syntax_error(text, &e))?;
     let _semicolon: bool = parser.consume_token(&Token::SemiColon);
