@@ -107,8 +107,8 @@ impl Dialect for Postgres {
         }))
     }
 
-    /// `a JOIN b JOIN c ON … ON …` is `a JOIN (b JOIN c ON …) ON …`. A NATURAL JOIN has no ON to tell where it
-    /// ends, so with one these are parsed as before: one after the other.
+    /// `a JOIN b JOIN c ON … ON …` is `a JOIN (b JOIN c ON …) ON …`. A NATURAL JOIN has no ON to tell where
+    /// it ends, so with one these are parsed as before: one after the other.
     fn supports_left_associative_joins_without_parens(&self) -> bool {
         self.natural
     }

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use pgtypes::Datum;
+
 use super::apply::outer_columns;
 use crate::ir::{ColId, Join, JoinKind, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
 
@@ -276,7 +278,7 @@ fn counts_rows(rel: &Rel) -> bool {
 /// Whether a query that is a whole condition, or what NOT negates, becomes a semi-join or anti-join.
 ///
 /// An anti-join keeps no row once the right side has a NULL, whatever it is correlated on; and it must have a
-/// key to find that out by.
+/// key to find that out by, which the optimizer does not make a constant of.
 pub(super) fn joins(subquery: &Subquery, negated: bool) -> bool {
     // A query in it that mentions nothing outside is a value by the time the join is made.
     let keyed = |needle: &Scalar| {
@@ -286,13 +288,24 @@ pub(super) fn joins(subquery: &Subquery, negated: bool) -> bool {
             _ => false,
         })
     };
-    match &subquery.kind {
-        SubqueryKind::Any { op, needle, .. } if op.name == "=" => {
-            keyed(needle) && !(negated && subquery.rel.is_correlated())
-        }
-        SubqueryKind::All { op, needle, .. } if op.name == "<>" => {
-            keyed(needle) && (negated || !subquery.rel.is_correlated())
-        }
-        _ => false,
-    }
+    let (needle, anti) = match &subquery.kind {
+        SubqueryKind::Any { op, needle, .. } if op.name == "=" => (needle, negated),
+        SubqueryKind::All { op, needle, .. } if op.name == "<>" => (needle, !negated),
+        _ => return false,
+    };
+    keyed(needle) && !(anti && (subquery.rel.is_correlated() || may_be_constant(needle)))
+}
+
+/// Whether an expression may turn out to be NULL for all rows.
+fn may_be_constant(scalar: &Scalar) -> bool {
+    scalar.any(&mut |node| {
+        matches!(
+            node,
+            Scalar::Case { .. }
+                | Scalar::Coalesce(..)
+                | Scalar::NullIf { .. }
+                | Scalar::Literal(Datum::Null, _)
+                | Scalar::Param { .. }
+        )
+    })
 }

@@ -1,6 +1,5 @@
 //! Expressions.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
@@ -289,18 +288,30 @@ impl Lowerer<'_> {
 
 /// A query whose value may be NULL, to DataFusion too, where it is a constant: there may be no row. Without
 /// that it is taken for never NULL when all that the query mentions of the outside turns out to be unused.
-fn nullable(rel: &Rel) -> Cow<'_, Rel> {
-    let Rel::Project { input, exprs } = rel else { return Cow::Borrowed(rel) };
-    let [(column, scalar)] = exprs.as_slice() else { return Cow::Borrowed(rel) };
+fn nullable(rel: &Rel) -> Rel {
+    let mut rel = rel.clone();
+    let mut at = &mut rel;
+    loop {
+        at = match at {
+            Rel::Project { input, exprs } => {
+                exprs.iter_mut().for_each(|(_, scalar)| hide_constant(scalar));
+                input
+            }
+            Rel::Sort { input, .. } | Rel::Limit { input, .. } | Rel::Distinct { input } => input,
+            _ => return rel,
+        };
+    }
+}
+
+/// Makes `(ARRAY[value])[1]` of a constant, which the optimizer does not see through.
+fn hide_constant(scalar: &mut Scalar) {
     let ty = scalar.ty();
     if !scalar.is_row_independent() || ty.array || ty.is_unknown() {
-        return Cow::Borrowed(rel);
+        return;
     }
-    // (ARRAY[value])[1] is no constant to the optimizer.
     let array = Scalar::Array(vec![scalar.clone()], PgType { array: true, ..ty });
     let first = Scalar::Literal(Datum::Int4(1), PgType::INT4);
-    let scalar = Scalar::Element { array: Box::new(array), indexes: vec![first], ty };
-    Cow::Owned(Rel::Project { input: input.clone(), exprs: vec![(column.clone(), scalar)] })
+    *scalar = Scalar::Element { array: Box::new(array), indexes: vec![first], ty };
 }
 
 pub(super) fn subquery_of(plan: datafusion::logical_expr::LogicalPlan) -> PlanSubquery {
