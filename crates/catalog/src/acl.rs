@@ -175,7 +175,7 @@ impl Acl {
             return Ok(());
         }
         // Others may have given it the same right.
-        let lost = lost & !self.grantable(|role| role == grantee);
+        let lost = lost & !self.grantable_from(owner, grantee);
         while let Some(handed) = self
             .0
             .iter()
@@ -188,6 +188,28 @@ impl Acl {
             self.revoke(grantee, handed.grantee, lost, false, true, owner)?;
         }
         Ok(())
+    }
+
+    /// What of its rights a role may hand on by a way that begins at the owner. Roles that gave it only to
+    /// each other have none.
+    fn grantable_from(&self, owner: RoleId, role: RoleId) -> Privileges {
+        let mut reached = vec![(owner, !Privileges::NONE)];
+        let of = |reached: &[(RoleId, Privileges)], role| {
+            let ways = reached.iter().filter(|(to, _)| *to == role);
+            ways.fold(Privileges::NONE, |all, (_, some)| all | *some)
+        };
+        let mut at = 0;
+        while at < reached.len() {
+            let (from, may) = reached[at];
+            at += 1;
+            for item in self.0.iter().filter(|item| item.grantor == from) {
+                let given = item.grantable & may;
+                if !of(&reached, item.grantee).has(given) {
+                    reached.push((item.grantee, given));
+                }
+            }
+        }
+        of(&reached, role)
     }
 
     /// The list when the object goes from one owner to another: what one had or gave is the other's.

@@ -104,3 +104,19 @@ fn rights_do_not_go_round_in_circles() {
     acl.grant(3, 2, select, false, OWNER).expect("the right alone makes no circle");
     assert_eq!(acl.revoke(OWNER, 2, select, true, false, OWNER), Err(AclError::Dependent));
 }
+
+#[test]
+fn two_that_have_a_right_only_from_each_other_have_lost_it() {
+    let select = Privileges::SELECT;
+    let mut acl = Acl::default_of(ObjectKind::Table, OWNER);
+    for (grantor, grantee) in [(OWNER, 5), (5, 2), (5, 3), (2, 3), (3, 2)] {
+        acl.grant(grantor, grantee, select, true, OWNER).expect("granted");
+    }
+    acl.revoke(5, 2, select, false, true, OWNER).expect("a cascade has no obstacle");
+    assert_eq!(acl.grantable(|role| role == 2), select, "2 has it from 3, that from 5");
+    let mut restricted = acl.clone();
+    assert_eq!(restricted.revoke(5, 3, select, false, false, OWNER), Err(AclError::Dependent));
+    acl.revoke(5, 3, select, false, true, OWNER).expect("a cascade has no obstacle");
+    acl.check_invariants(OWNER);
+    assert!(!acl.mentions(2) && !acl.mentions(3), "{acl:?}");
+}
