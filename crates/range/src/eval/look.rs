@@ -5,6 +5,7 @@ use proto::kv;
 use txn::Owner;
 use txn::lock_table::{Obstacle, Place, Strength};
 
+use super::common::meta_of;
 use super::{Evaluator, Micros, strength_out};
 
 impl Evaluator {
@@ -66,13 +67,13 @@ pub fn lock_infos(
         let wait = evaluator.wait_of(&row.place, row.owner.txn).filter(|_| !row.granted);
         let (since, behind) = wait.unwrap_or((now, Vec::new()));
         let obstacle = |ahead: Obstacle| kv::Obstacle {
-            txn: Some(meta(ahead.owner)),
+            txn: Some(meta_of(ahead.owner)),
             strength: strength_out(ahead.strength) as i32,
         };
         kv::LockInfo {
             key: row.place.start().0.clone(),
             span: span_of(row.place),
-            txn: Some(meta(row.owner)),
+            txn: Some(meta_of(row.owner)),
             strength: strength_out(row.strength) as i32,
             granted: row.granted,
             range_id: range.0,
@@ -86,15 +87,5 @@ fn span_of(place: Place) -> Option<kv::Span> {
     match place {
         Place::Key(_) => None,
         Place::Span(span) => Some(span.into()),
-    }
-}
-
-fn meta(owner: Owner) -> kv::TxnMeta {
-    kv::TxnMeta {
-        id: owner.txn.0,
-        start_ts: owner.start.0,
-        isolation: 0,
-        coordinator: owner.coordinator.0,
-        incarnation: owner.incarnation,
     }
 }
