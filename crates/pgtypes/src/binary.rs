@@ -177,24 +177,13 @@ fn parse_array(mut bytes: &[u8], element: PgType) -> Result<Datum> {
         ));
     }
     let mut dims = Vec::new();
-    let mut total: i64 = 1;
     for _ in 0..dim_count {
         if bytes.len() < 8 {
             return Err(short());
         }
-        let dim = Dim { len: bytes.get_i32(), lower: bytes.get_i32() };
-        total = total.checked_mul(i64::from(dim.len)).unwrap_or(-1);
-        if dim.len < 0
-            || !(0..=1 << 27).contains(&total)
-            || dim.lower.checked_add(dim.len).is_none()
-        {
-            return Err(TypeError::new(
-                sqlstate::LIMIT_EXCEEDED,
-                "array size exceeds the maximum allowed (134217727)",
-            ));
-        }
-        dims.push(dim);
+        dims.push(Dim { len: bytes.get_i32(), lower: bytes.get_i32() });
     }
+    let total = Dim::count_all(&dims)?;
     if dim_count == 0 || total == 0 {
         return Ok(Datum::Array(Arc::default()));
     }

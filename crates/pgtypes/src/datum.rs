@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::error::{Result, TypeError, sqlstate};
 use crate::numeric::Numeric;
 use crate::ty::PgType;
 
@@ -107,6 +108,38 @@ pub struct Dim {
     pub lower: i32,
 }
 
+/// Most elements of an array, as in PostgreSQL.
+const ELEMENTS_MAX: usize = 134_217_727;
+
+/// Most bytes that the elements of an array take by themselves, as many as PostgreSQL allocates at once.
+const ELEMENTS_SIZE_MAX: usize = (1 << 30) - 1;
+
+impl Dim {
+    /// Its number of elements.
+    pub(crate) fn count(self) -> usize {
+        usize::try_from(self.len).expect("not negative")
+    }
+
+    /// How many elements an array of these dimensions has. Errors: 54000, it is too large, or its last
+    /// subscript is.
+    pub(crate) fn count_all(dims: &[Dim]) -> Result<usize> {
+        let count = dims.iter().try_fold(1usize, |all, dim| {
+            all.checked_mul(usize::try_from(dim.len).ok()?).filter(|all| *all <= ELEMENTS_MAX)
+        });
+        let failed = |message| Err(TypeError::new(sqlstate::LIMIT_EXCEEDED, message));
+        let Some(count) = count else {
+            return failed(format!("array size exceeds the maximum allowed ({ELEMENTS_MAX})"));
+        };
+        if count * size_of::<Datum>() > ELEMENTS_SIZE_MAX {
+            return failed(format!("an array of {count} elements takes more than 1 GB of memory"));
+        }
+        match dims.iter().find(|dim| dim.lower.checked_add(dim.len).is_none()) {
+            Some(dim) => failed(format!("array lower bound is too large: {}", dim.lower)),
+            None => Ok(count),
+        }
+    }
+}
+
 /// An array: elements in row-major order. No dimension at all is the empty array.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct ArrayValue {
@@ -122,7 +155,7 @@ impl ArrayValue {
         if items.is_empty() {
             return Self::default();
         }
-        let len = i32::try_from(items.len()).expect("arrays are limited to 2^27 elements");
+        let len = i32::try_from(items.len()).expect("arrays are limited to ELEMENTS_MAX elements");
         Self { dims: vec![Dim { len, lower: 1 }], items }
     }
 }

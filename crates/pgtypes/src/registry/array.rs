@@ -32,8 +32,6 @@ fn concat(a: &ArrayValue, b: &ArrayValue) -> Result<Datum> {
         Err(subscript("cannot concatenate incompatible arrays")
             .with_detail(format!("Arrays {why} are not compatible for concatenation.")))
     };
-    let mut items = a.items.clone();
-    items.extend(b.items.iter().cloned());
     let mut dims = a.dims.clone();
     match a.dims.len() as i64 - b.dims.len() as i64 {
         0 if a.dims[1..] == b.dims[1..] => dims[0].len += b.dims[0].len,
@@ -49,6 +47,8 @@ fn concat(a: &ArrayValue, b: &ArrayValue) -> Result<Datum> {
             return incompatible(format!("of {a} and {b} dimensions"));
         }
     }
+    let mut items = Vec::with_capacity(Dim::count_all(&dims)?);
+    items.extend(a.items.iter().chain(&b.items).cloned());
     Ok(make(dims, items))
 }
 
@@ -65,11 +65,12 @@ fn append(value: &Datum, item: &Datum, front: bool) -> Result<Datum> {
     if value.dims.len() > 1 {
         return Err(TypeError::new("22000", "argument must be empty or one-dimensional array"));
     }
-    let mut items = value.items.clone();
-    let lower = value.dims.first().map_or(1, |dim| dim.lower);
-    items.insert(if front { 0 } else { items.len() }, item.clone());
-    let len = i32::try_from(items.len()).map_err(|_| super::string::too_large())?;
-    Ok(make(vec![Dim { len, lower }], items))
+    let mut dim = value.dims.first().copied().unwrap_or(Dim { len: 0, lower: 1 });
+    dim.len += 1;
+    let mut items = Vec::with_capacity(Dim::count_all(&[dim])?);
+    let (before, behind) = if front { (Some(item), None) } else { (None, Some(item)) };
+    items.extend(before.into_iter().chain(&value.items).chain(behind).cloned());
+    Ok(make(vec![dim], items))
 }
 
 fn dimension(value: &ArrayValue, at: i32) -> Option<&Dim> {
@@ -202,7 +203,6 @@ fn fill(item: &Datum, lengths: &Datum, lowers: Option<&Datum>) -> Result<Datum> 
             .with_detail("Low bound array has different size than dimensions array."));
     }
     let mut dims = Vec::new();
-    let mut total: i64 = 1;
     for (at, length) in lengths.items.iter().enumerate() {
         let (Datum::Int4(len), lower) =
             (length, lowers.map_or(Some(&Datum::Int4(1)), |lowers| lowers.items.get(at)))
@@ -215,16 +215,9 @@ fn fill(item: &Datum, lengths: &Datum, lowers: Option<&Datum>) -> Result<Datum> 
         let Some(Datum::Int4(lower)) = lower else {
             return Err(subscript("wrong number of array subscripts"));
         };
-        total = total.saturating_mul(i64::from(*len));
-        if *len < 0 || total > 1 << 27 || lower.checked_add(*len).is_none() {
-            return Err(TypeError::new(
-                sqlstate::LIMIT_EXCEEDED,
-                "array size exceeds the maximum allowed (134217727)",
-            ));
-        }
         dims.push(Dim { len: *len, lower: *lower });
     }
-    let count = if dims.is_empty() { 0 } else { usize::try_from(total).expect("checked") };
+    let count = if dims.is_empty() { 0 } else { Dim::count_all(&dims)? };
     Ok(make(dims, vec![item.clone(); count]))
 }
 

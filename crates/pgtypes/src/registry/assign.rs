@@ -15,8 +15,8 @@ use crate::ty::PgType;
 /// What such a function is called.
 pub const ASSIGNED: &str = "assigned";
 
-/// Most elements of an array.
-const ELEMENTS_MAX: i64 = 134_217_727;
+const NEEDS_BOTH: &str = "When assigning to a slice of an empty array value, slice boundaries must be \
+                          fully specified.";
 
 /// Takes the array, the new element or slice, which of the bounds are left out (a bit each, an int4
 /// literal), and so many bounds, int4: one per dimension of an element, two of a slice.
@@ -69,14 +69,15 @@ fn with_element(a: &[Datum]) -> Result<Datum> {
     let at: Vec<i32> = a[3..].iter().map(check_null).collect::<Result<_>>()?;
     let mut array = whole(&a[0]);
     if array.dims.is_empty() {
-        let dims = at.iter().map(|&lower| Dim { len: 1, lower }).collect();
+        let dims: Vec<Dim> = at.iter().map(|&lower| Dim { len: 1, lower }).collect();
+        Dim::count_all(&dims)?;
         return Ok(made(ArrayValue { dims, items: vec![a[1].clone()] }));
     }
     if array.dims.len() != at.len() {
         return Err(failed("wrong number of array subscripts"));
     }
     if at.len() == 1 {
-        grow(&mut array, at[0], at[0])?;
+        grow(&mut array, Dim { len: 1, lower: at[0] })?;
     }
     let mut position = 0;
     for (dim, at) in array.dims.iter().zip(&at) {
@@ -84,34 +85,24 @@ fn with_element(a: &[Datum]) -> Result<Datum> {
         if offset < 0 || offset >= i64::from(dim.len) {
             return Err(failed("array subscript out of range"));
         }
-        position = position * length(dim) + usize::try_from(offset).expect("not negative");
+        position = position * dim.count() + usize::try_from(offset).expect("not negative");
     }
     array.items[position] = a[1].clone();
     Ok(made(array))
 }
 
-fn length(dim: &Dim) -> usize {
-    usize::try_from(dim.len).expect("a length")
-}
-
-/// Makes room in an array of one dimension for `low` to `high`.
-fn grow(array: &mut ArrayValue, low: i32, high: i32) -> Result<()> {
+/// Makes room in an array of one dimension for a slice of it.
+fn grow(array: &mut ArrayValue, slice: Dim) -> Result<()> {
+    let end = |dim: Dim| i64::from(dim.lower) + i64::from(dim.len);
     let dim = array.dims[0];
-    let last = i64::from(dim.lower) + i64::from(dim.len) - 1;
-    let before = (i64::from(dim.lower) - i64::from(low)).max(0);
-    let behind = (i64::from(high) - last).max(0);
-    let len = i64::from(dim.len) + before + behind;
-    if len > ELEMENTS_MAX {
-        return Err(TypeError::new(
-            sqlstate::LIMIT_EXCEEDED,
-            format!("array size exceeds the maximum allowed ({ELEMENTS_MAX})"),
-        ));
-    }
-    let nulls = |count: i64| std::iter::repeat_n(Datum::Null, usize::try_from(count).unwrap_or(0));
-    array.items.splice(..0, nulls(before));
-    array.items.extend(nulls(behind));
-    let len = i32::try_from(len).expect("bounded above");
-    array.dims[0] = Dim { len, lower: dim.lower.min(low) };
+    let lower = dim.lower.min(slice.lower);
+    let len = end(dim).max(end(slice)) - i64::from(lower);
+    let grown = Dim { len: i32::try_from(len).unwrap_or(i32::MAX), lower };
+    let count = Dim::count_all(&[grown])?;
+    let before = usize::try_from(i64::from(dim.lower) - i64::from(lower)).expect("lower");
+    array.items.splice(..0, std::iter::repeat_n(Datum::Null, before));
+    array.items.resize(count, Datum::Null);
+    array.dims[0] = grown;
     Ok(())
 }
 
@@ -123,65 +114,43 @@ fn with_slice(a: &[Datum]) -> Result<Datum> {
     }
     let mut array = whole(&a[0]);
     let Datum::Array(part) = &a[1] else { return Ok(made(array)) };
-    let spans = match array.dims.is_empty() {
-        true => {
-            let spans = whole_spans(&bounds)?;
-            array.dims = spans.iter().map(|&(lower, len)| Dim { len, lower }).collect();
-            let count: i64 = spans.iter().map(|(_, len)| i64::from(*len)).product();
-            check_source(part, count)?;
-            array.items =
-                part.items[..usize::try_from(count).expect("bounded by the source")].to_vec();
-            return Ok(made(array));
-        }
-        false => spans(&mut array, &bounds)?,
-    };
-    let count: i64 = spans.iter().map(|(_, len)| i64::from(*len)).product();
-    check_source(part, count)?;
-    let mut source = part.items.iter();
-    put(&mut array, &spans, 0, 0, &mut source);
+    let is_new = array.dims.is_empty();
+    let spans = if is_new { whole_spans(&bounds)? } else { spans(&mut array, &bounds)? };
+    if part.items.len() < Dim::count_all(&spans)? {
+        return Err(failed("source array too small"));
+    }
+    if is_new {
+        array.items = vec![Datum::Null; Dim::count_all(&spans)?];
+        array.dims.clone_from(&spans);
+    }
+    put(&mut array, &spans, 0, 0, &mut part.items.iter());
     Ok(made(array))
 }
 
-fn check_source(part: &ArrayValue, count: i64) -> Result<()> {
-    match i64::try_from(part.items.len()).is_ok_and(|len| len >= count) {
-        true => Ok(()),
-        false => Err(failed("source array too small")),
-    }
-}
-
-fn span(low: i32, high: i32) -> Result<(i32, i32)> {
+fn span(low: i32, high: i32) -> Result<Dim> {
     if low > high {
         return Err(failed("upper bound cannot be less than lower bound"));
     }
-    let len = i64::from(high) - i64::from(low) + 1;
-    match i32::try_from(len).ok().filter(|_| len <= ELEMENTS_MAX) {
-        Some(len) => Ok((low, len)),
-        None => Err(TypeError::new(
-            sqlstate::LIMIT_EXCEEDED,
-            format!("array size exceeds the maximum allowed ({ELEMENTS_MAX})"),
-        )),
-    }
+    Ok(Dim { len: high.saturating_sub(low).saturating_add(1), lower: low })
 }
 
-/// Where a slice of nothing begins, and how long it is, per dimension.
-fn whole_spans(bounds: &[Option<i32>]) -> Result<Vec<(i32, i32)>> {
-    let of = |pair: &[Option<i32>]| {
-        match pair {
-        [Some(low), Some(high)] => span(*low, *high),
-        _ => Err(failed("array slice subscript must provide both boundaries").with_detail(
-            "When assigning to a slice of an empty array value, slice boundaries must be fully specified.",
-        )),
-    }
-    };
+/// What a slice of nothing is, per dimension.
+fn whole_spans(bounds: &[Option<i32>]) -> Result<Vec<Dim>> {
+    let of =
+        |pair: &[Option<i32>]| match pair {
+            [Some(low), Some(high)] => span(*low, *high),
+            _ => Err(failed("array slice subscript must provide both boundaries")
+                .with_detail(NEEDS_BOTH)),
+        };
     bounds.chunks(2).map(of).collect()
 }
 
 /// The same of an array that has elements, and grows to hold the slice.
-fn spans(array: &mut ArrayValue, bounds: &[Option<i32>]) -> Result<Vec<(i32, i32)>> {
+fn spans(array: &mut ArrayValue, bounds: &[Option<i32>]) -> Result<Vec<Dim>> {
     if array.dims.len() < bounds.len() / 2 {
         return Err(failed("wrong number of array subscripts"));
     }
-    let last = |dim: &Dim| dim.lower + dim.len - 1;
+    let last = |dim: &Dim| dim.lower + (dim.len - 1);
     let mut spans = Vec::with_capacity(array.dims.len());
     for (n, dim) in array.dims.iter().enumerate() {
         let low = bounds.get(2 * n).copied().flatten().unwrap_or(dim.lower);
@@ -192,8 +161,8 @@ fn spans(array: &mut ArrayValue, bounds: &[Option<i32>]) -> Result<Vec<(i32, i32
             return Err(failed("array subscript out of range"));
         }
     }
-    if let [(low, len)] = spans[..] {
-        grow(array, low, low + (len - 1))?;
+    if let [slice] = spans[..] {
+        grow(array, slice)?;
     }
     Ok(spans)
 }
@@ -201,18 +170,18 @@ fn spans(array: &mut ArrayValue, bounds: &[Option<i32>]) -> Result<Vec<(i32, i32
 /// Fills the spans of the dimensions from `depth` on, below the element at `at`.
 fn put<'a>(
     array: &mut ArrayValue,
-    spans: &[(i32, i32)],
+    spans: &[Dim],
     depth: usize,
     at: usize,
     source: &mut impl Iterator<Item = &'a Datum>,
 ) {
-    let Some((low, len)) = spans.get(depth).copied() else {
+    let Some(span) = spans.get(depth).copied() else {
         array.items[at] = source.next().expect("there are enough").clone();
         return;
     };
     let dim = array.dims[depth];
-    let from = usize::try_from(low - dim.lower).expect("within the dimension");
-    for n in from..from + usize::try_from(len).expect("a length") {
-        put(array, spans, depth + 1, at * length(&dim) + n, source);
+    let from = usize::try_from(span.lower - dim.lower).expect("within the dimension");
+    for n in from..from + span.count() {
+        put(array, spans, depth + 1, at * dim.count() + n, source);
     }
 }

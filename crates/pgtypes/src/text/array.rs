@@ -56,6 +56,7 @@ pub(super) fn parse(text: &str, element: PgType, env: &EvalEnv) -> Result<Datum>
     } else {
         bounds
     };
+    Dim::count_all(&dims)?;
     Ok(Datum::Array(Arc::new(ArrayValue { dims, items })))
 }
 
@@ -80,18 +81,8 @@ fn explicit_bounds<'a>(text: &str, mut body: &'a str) -> Result<(Vec<Dim>, &'a s
                 "upper bound cannot be less than lower bound",
             ));
         }
-        if upper == i32::MAX {
-            return Err(TypeError::new(
-                sqlstate::LIMIT_EXCEEDED,
-                format!("array upper bound is too large: {upper}"),
-            ));
-        }
-        let len = upper.checked_sub(lower).and_then(|len| len.checked_add(1)).ok_or_else(|| {
-            TypeError::new(
-                sqlstate::LIMIT_EXCEEDED,
-                "array size exceeds the maximum allowed (134217727)",
-            )
-        })?;
+        // What is longer than that is not what stands there.
+        let len = upper.saturating_sub(lower).saturating_add(1);
         dims.push(Dim { len, lower });
         body = rest[end + 1..].trim_start();
     }

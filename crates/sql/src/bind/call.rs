@@ -289,12 +289,7 @@ impl Binder<'_> {
 
     /// Refuses aggregates that no query has taken over.
     pub(super) fn refuse_outer_aggregates(&self) -> Result<(), SqlError> {
-        match self.outer_aggregates.first() {
-            Some(left) => {
-                Err(not_allowed("FROM clause of their own query level").at(left.position))
-            }
-            None => Ok(()),
-        }
+        refused(self.outer_aggregates.first())
     }
 
     /// How many aggregates wait for the query that they belong to.
@@ -309,12 +304,7 @@ impl Binder<'_> {
         known: usize,
     ) -> Result<(), SqlError> {
         let depth = depth_of(scope);
-        match self.outer_aggregates[known..].iter().find(|found| found.depth == depth) {
-            Some(found) => {
-                Err(not_allowed("FROM clause of their own query level").at(found.position))
-            }
-            None => Ok(()),
-        }
+        refused(self.outer_aggregates[known..].iter().find(|found| found.depth == depth))
     }
 
     /// A set-returning function in a select list: joined laterally by the select.
@@ -366,6 +356,13 @@ fn not_allowed(place: &str) -> SqlError {
         SqlState::GROUPING_ERROR,
         format!("aggregate functions are not allowed in {place}"),
     )
+}
+
+/// The refusal of an aggregate that would be computed where its rows are made.
+fn refused(found: Option<&OuterAggregate>) -> Result<(), SqlError> {
+    found.map_or(Ok(()), |found| {
+        Err(not_allowed("FROM clause of their own query level").at(found.position))
+    })
 }
 
 fn depth_of(scope: &Scope<'_>) -> usize {

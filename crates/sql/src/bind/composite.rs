@@ -25,6 +25,13 @@ pub(super) struct Bounds {
     pub(super) is_slice: bool,
 }
 
+/// The refusal of subscripts where a type takes none.
+pub(super) fn no_subscripts(ty: PgType) -> SqlError {
+    let name = ty.sql_name();
+    let message = format!("cannot subscript type {name} because it does not support subscripting");
+    SqlError::new(SqlState::DATATYPE_MISMATCH, message)
+}
+
 impl Binder<'_> {
     /// A table's name where a column's may stand: all of its row.
     pub(crate) fn whole_row(&self, scope: &Scope<'_>, name: &str) -> Option<Scalar> {
@@ -137,14 +144,7 @@ impl Binder<'_> {
             return self.json_subscripts(scalar, chain, span, cx);
         }
         if !scalar.ty().array {
-            return Err(SqlError::new(
-                SqlState::DATATYPE_MISMATCH,
-                format!(
-                    "cannot subscript type {} because it does not support subscripting",
-                    scalar.ty().sql_name()
-                ),
-            )
-            .at(self.pos(span)));
+            return Err(no_subscripts(scalar.ty()).at(self.pos(span)));
         }
         let Bounds { bounds, left_out, is_slice } = self.bounds(chain, cx)?;
         if is_slice {

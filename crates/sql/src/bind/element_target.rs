@@ -11,13 +11,14 @@ use pgtypes::{Datum, PgType, registry};
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::Binder;
+use super::composite::{Bounds, no_subscripts};
 use super::dml::is_default;
 use super::expr::Cx;
 use super::parse::LOCK_MARK;
 use super::resolve::Context;
 use super::rewrite::{is_word, words};
 use super::scope::{Clause, Scope};
-use super::{Binder, composite::Bounds};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{FuncRef, Scalar};
 
@@ -159,14 +160,7 @@ impl Binder<'_> {
             return Err(SqlError::syntax("a subscript was expected").at(self.pos(span)));
         };
         if !array.array {
-            return Err(SqlError::new(
-                SqlState::DATATYPE_MISMATCH,
-                format!(
-                    "cannot subscript type {} because it does not support subscripting",
-                    array.sql_name()
-                ),
-            )
-            .at(self.pos(span)));
+            return Err(no_subscripts(array).at(self.pos(span)));
         }
         let mut cx = Cx::plain(scope, Clause::Set);
         let Bounds { bounds, left_out, is_slice } = self.bounds(access_chain, &mut cx)?;

@@ -23,11 +23,8 @@ pub(super) enum Way {
 pub(super) fn way(operations: &[AlterTableOperation]) -> Way {
     use AlterTableOperation as Operation;
     match operations {
-        [Operation::AddConstraint { constraint, not_valid: false }] if !is_primary(constraint) => {
-            match constraint {
-                TableConstraint::UniqueUsingIndex(_) => Way::Once,
-                _ => Way::Steps,
-            }
+        [Operation::AddConstraint { constraint, not_valid: false }] if takes_steps(constraint) => {
+            Way::Steps
         }
         [
             Operation::ValidateConstraint { .. }
@@ -37,8 +34,13 @@ pub(super) fn way(operations: &[AlterTableOperation]) -> Way {
     }
 }
 
-fn is_primary(constraint: &TableConstraint) -> bool {
-    matches!(constraint, TableConstraint::PrimaryKey(_) | TableConstraint::PrimaryKeyUsingIndex(_))
+/// Whether it looks at the rows, or builds an index, without moving rows.
+fn takes_steps(constraint: &TableConstraint) -> bool {
+    use TableConstraint as Kind;
+    !matches!(
+        constraint,
+        Kind::PrimaryKey(_) | Kind::PrimaryKeyUsingIndex(_) | Kind::UniqueUsingIndex(_)
+    )
 }
 
 /// Whether an operation, within one transaction, looks at all rows, moves them, or takes an index away.
