@@ -337,7 +337,7 @@ async fn alter(
     let column = &mut next.columns[at];
     match operation {
         AlterColumnOperation::SetNotNull => {
-            rebuild::check_no_nulls(ddl, table, at).await?;
+            rebuild::check_no_nulls(session, ddl, table, at).await?;
             column.nullable = false;
         }
         AlterColumnOperation::DropNotNull => {

@@ -4,16 +4,13 @@
 //! one, without locks, at the snapshot of the transaction that will name it: no reader can tell, and
 //! memory holds a few chunks only. If the statement fails, the span is emptied afterwards (`reclaim`).
 
-use std::pin::pin;
-
 use base::{Key, Timestamp};
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::channel::oneshot;
-use futures::future::{Either, select};
 use futures::stream::FuturesUnordered;
 use kv::{Db, KvError};
 
+use super::beside::{self, Awaited};
 use crate::SqlError;
 
 /// Bytes of keys and values in one chunk: well within what one command can carry.
@@ -27,8 +24,7 @@ pub(crate) struct BulkWriter {
     ts: Timestamp,
     chunk: Vec<(Key, Bytes)>,
     bytes: usize,
-    /// A load ends when nobody waits for it any more.
-    running: FuturesUnordered<oneshot::Receiver<Result<(), KvError>>>,
+    running: FuturesUnordered<Awaited<()>>,
 }
 
 impl BulkWriter {
@@ -64,24 +60,12 @@ impl BulkWriter {
             }
             db.load(chunk, ts).await
         };
-        let (mut done, loaded) = oneshot::channel();
-        self.db.spawn(async move {
-            let result = match select(pin!(load), done.cancellation()).await {
-                Either::Left((result, _)) => result,
-                Either::Right(((), _)) => return,
-            };
-            drop(done.send(result));
-        });
-        self.running.push(loaded);
+        self.running.push(beside::begin(&self.db, load));
         Ok(())
     }
 
     async fn join_one(&mut self) -> Result<(), KvError> {
-        match self.running.next().await {
-            Some(Ok(result)) => result,
-            Some(Err(oneshot::Canceled)) => Err(KvError::Invalid("a load has ended".to_owned())),
-            None => Ok(()),
-        }
+        self.running.next().await.map_or(Ok(()), beside::end)
     }
 
     /// Writes what is left and waits for all of it.

@@ -335,7 +335,7 @@ pub(super) async fn validate(
             let condition =
                 crate::point::Defaults::over_row(&defaults, &next, expression, Some(PgType::BOOL))?;
             let env = session.env().clone();
-            let mut rows = Rows::new(ddl, old);
+            let mut rows = Rows::new(session, ddl, old);
             while let Some(page) = rows.page().await? {
                 for (key, value) in page {
                     let row = rows.decode(&key, &value)?;
@@ -349,14 +349,14 @@ pub(super) async fn validate(
         }
         ConstraintKind::NotNull { column } => {
             let at = next.position_of(*column).expect("a constraint of its column");
-            rebuild::check_no_nulls(ddl, old, at).await
+            rebuild::check_no_nulls(session, ddl, old, at).await
         }
         ConstraintKind::ForeignKey(key) => {
             let to = match key.table == next.id {
                 true => next.clone(),
                 false => ddl.catalog.table_by_id(key.table).expect("it refers to it").clone(),
             };
-            let mut rows = Rows::new(ddl, old);
+            let mut rows = Rows::new(session, ddl, old);
             while let Some(page) = rows.page().await? {
                 let decoded: Result<Vec<_>, SqlError> =
                     page.iter().map(|(key, value)| rows.decode(key, value)).collect();

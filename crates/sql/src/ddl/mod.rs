@@ -21,6 +21,7 @@ mod alter_column;
 mod alter_generated;
 mod alter_type;
 mod alter_way;
+mod beside;
 mod bulk;
 pub(crate) mod closing;
 mod column;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use base::{Key, KeyRange};
 use bytes::Bytes;
 use catalog::{CatalogSnapshot, Change, Table};
-use kv::ScanOptions;
+use kv::{Db, ScanOptions, ScanPage};
 use pgtypes::Datum;
 
 use super::Ddl;
+use super::beside::{self, Awaited};
 use super::bulk::{BulkWriter, duplicated};
 use crate::dml::{Names, codec_error};
 use crate::indexed::with_computed;
@@ -20,23 +21,35 @@ const PAGE_BYTES: u64 = 1 << 20;
 /// Row ids fetched at a time.
 const ROW_IDS: u64 = 20_000;
 
-/// Reads all rows of a table in a transaction, so that the whole span is in its read set.
+/// Reads all rows of a table in a transaction, so that the whole span is in its read set. The next page is
+/// read while one is worked on.
 pub(super) struct Rows<'a> {
     ddl: &'a Ddl,
+    db: Db,
     table: &'a Table,
-    left: Option<KeyRange>,
+    next: Option<Awaited<ScanPage>>,
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(ddl: &'a Ddl, table: &'a Table) -> Self {
-        Rows { ddl, table, left: Some(table.codec().span()) }
+    pub(super) fn new(session: &Session, ddl: &'a Ddl, table: &'a Table) -> Self {
+        let db = session.engine().db.clone();
+        let mut rows = Rows { ddl, db, table, next: None };
+        rows.read(table.codec().span());
+        rows
+    }
+
+    fn read(&mut self, span: KeyRange) {
+        let txn = Arc::clone(&self.ddl.txn);
+        let options = ScanOptions { max_bytes: PAGE_BYTES, ..ScanOptions::default() };
+        self.next = Some(beside::begin(&self.db, async move { txn.scan(span, options).await }));
     }
 
     pub(super) async fn page(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, SqlError> {
-        let Some(span) = self.left.take() else { return Ok(None) };
-        let options = ScanOptions { max_bytes: PAGE_BYTES, ..ScanOptions::default() };
-        let page = self.ddl.txn.scan(span, options).await?;
-        self.left = page.resume;
+        let Some(next) = self.next.take() else { return Ok(None) };
+        let page = beside::end(next.await)?;
+        if let Some(left) = page.resume {
+            self.read(left);
+        }
         Ok(Some(page.rows))
     }
 
@@ -67,7 +80,7 @@ pub(super) async fn fill_indexes(
     let names = Names { catalog: &catalog, env: &env };
     let failed = |e| duplicated(names.kv_error(e));
     let mut writer = BulkWriter::new(session.engine().db.clone(), ddl.txn.read_ts());
-    let mut rows = Rows::new(ddl, old);
+    let mut rows = Rows::new(session, ddl, old);
     while let Some(page) = rows.page().await? {
         for (key, value) in page {
             let row = rows.decode(&key, &value)?;
@@ -101,7 +114,7 @@ pub(super) async fn move_rows(
     let names = Names { catalog: &catalog, env: &env };
     let failed = |e| duplicated(names.kv_error(e));
     let mut writer = BulkWriter::new(session.engine().db.clone(), ddl.txn.read_ts());
-    let mut rows = Rows::new(ddl, old);
+    let mut rows = Rows::new(session, ddl, old);
     let mut ids = 0..0;
     while let Some(page) = rows.page().await? {
         for (old_key, value) in page {
@@ -152,11 +165,12 @@ pub(super) fn contains_nulls(column: &str, table: &str) -> SqlError {
 
 /// Whether a column holds NULL in some row.
 pub(super) async fn check_no_nulls(
+    session: &Session,
     ddl: &Ddl,
     table: &Arc<Table>,
     position: usize,
 ) -> Result<(), SqlError> {
-    let mut rows = Rows::new(ddl, table);
+    let mut rows = Rows::new(session, ddl, table);
     while let Some(page) = rows.page().await? {
         for (key, value) in page {
             if rows.decode(&key, &value)?[position].is_null() {
