@@ -67,8 +67,31 @@ pub mod sqlstate {
     pub const INDETERMINATE_TYPE: &str = "42P18";
     /// `protocol_violation`
     pub const PROTOCOL_VIOLATION: &str = "08P01";
+    /// `cardinality_violation`
+    pub const CARDINALITY_VIOLATION: &str = "21000";
     /// `internal_error`
     pub const INTERNAL: &str = "XX000";
+
+    /// Those that rows are to blame for: what computes them may do so later, or never.
+    pub const OF_ROWS: [&str; 17] = [
+        CARDINALITY_VIOLATION,
+        DIVISION_BY_ZERO,
+        NUMERIC_OUT_OF_RANGE,
+        INVALID_TEXT,
+        STRING_TRUNCATION,
+        INVALID_DATETIME,
+        DATETIME_OVERFLOW,
+        INTERVAL_OVERFLOW,
+        INVALID_PARAMETER,
+        SUBSTRING,
+        INVALID_ESCAPE,
+        INVALID_ESCAPE_USE,
+        INVALID_REGEX,
+        INVALID_LOGARITHM,
+        INVALID_POWER,
+        ARRAY_SUBSCRIPT,
+        NULL_NOT_ALLOWED,
+    ];
 }
 
 /// A refused value or operation: SQLSTATE, message, and detail and hint where PostgreSQL has them.

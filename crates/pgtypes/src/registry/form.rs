@@ -1,8 +1,8 @@
-//! What the binder calls without a name: fields of rows, arrays of arrays, slices.
+//! What is called without a name: fields of rows, arrays of arrays, slices, a failure.
 
 use std::sync::OnceLock;
 
-use super::args::{array, i4};
+use super::args::{array, i4, text};
 use super::signature::Signature;
 use super::{Call, Entry, Kernel, Resolved, Volatility};
 use crate::datum::{ArrayValue, Datum, Dim};
@@ -38,6 +38,19 @@ pub fn field_of(row: PgType, field: PgType) -> Resolved {
         Ok(fields.get(at).map_or(Datum::Null, |(_, value)| value.clone()))
     });
     resolved(entry, vec![row, PgType::INT4], field)
+}
+
+/// A failure where a value of this type was to be: takes SQLSTATE, one of [`sqlstate::OF_ROWS`], and message.
+#[must_use]
+pub fn failure_of(ty: PgType) -> Resolved {
+    static ENTRY: OnceLock<Entry> = OnceLock::new();
+    let entry = entry(&ENTRY, "failure(text,text) any", false, |_, a| {
+        let state = sqlstate::OF_ROWS.into_iter().find(|state| *state == text(&a[0]));
+        Err(TypeError::new(state.unwrap_or(sqlstate::INTERNAL), text(&a[1])))
+    });
+    // Nobody may compute it before there is a row.
+    let failure = resolved(entry, vec![PgType::TEXT; 2], ty);
+    Resolved { volatility: Volatility::Volatile, ..failure }
 }
 
 /// `ARRAY[a, b]` of so many arrays of a type: one dimension more.

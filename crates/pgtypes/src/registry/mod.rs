@@ -53,7 +53,7 @@ pub use crate::aggregate::{Accumulate, ResolvedAggregate, is_aggregate, resolve_
 pub use absent::{absent_functions, absent_types, is_absent_function, is_absent_type};
 pub use assign::{ASSIGNED, assigned_to};
 pub use catalog_fn::pretty_expr;
-pub use form::{array_of_arrays, field_of, slice_of};
+pub use form::{array_of_arrays, failure_of, field_of, slice_of};
 pub use keywords::{Keyword, keywords};
 pub use like::like_prefix;
 pub use parameters::{Parameters, parameters};

@@ -7,6 +7,7 @@
 //! - The name of an argument is an identifier, not any expression (that came with PostgreSQL 16, for
 //!   `json_object`). sqlparser would read each argument twice, and those of nested calls 2^depth times.
 //! - Behind INTERVAL stands no other one. sqlparser would go on for ever, on the stack.
+//! - `INSERT INTO t SELECT 0 ON CONFLICT …`: the words that name a column only behind AS are PostgreSQL's.
 //! - A join may stand inside of another one without parentheses: conditions tell.
 //! - Words like FLOOR and ARRAY are read twice where what follows is wrong, as function and as name: again
 //!   2^depth. So there is a budget: a statement that is read so many times over is too complex (54001).
@@ -24,6 +25,48 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 const BEGUN_PER_TOKEN: usize = 8;
 /// And besides, so that short texts never suffer.
 const BEGUN_LEAST: usize = 20_000;
+
+/// Words that are a column's name only behind AS (PostgreSQL's documentation, appendix C).
+const REQUIRE_AS: [Keyword; 38] = [
+    Keyword::ARRAY,
+    Keyword::AS,
+    Keyword::CHAR,
+    Keyword::CHARACTER,
+    Keyword::CREATE,
+    Keyword::DAY,
+    Keyword::EXCEPT,
+    Keyword::FETCH,
+    Keyword::FILTER,
+    Keyword::FOR,
+    Keyword::FROM,
+    Keyword::GRANT,
+    Keyword::GROUP,
+    Keyword::HAVING,
+    Keyword::HOUR,
+    Keyword::INTERSECT,
+    Keyword::INTO,
+    Keyword::LIMIT,
+    Keyword::MINUTE,
+    Keyword::MONTH,
+    Keyword::NOTNULL,
+    Keyword::OFFSET,
+    Keyword::ON,
+    Keyword::ORDER,
+    Keyword::OVER,
+    Keyword::OVERLAPS,
+    Keyword::PRECISION,
+    Keyword::RETURNING,
+    Keyword::SECOND,
+    Keyword::TO,
+    Keyword::UNION,
+    Keyword::VARYING,
+    Keyword::WHERE,
+    Keyword::WINDOW,
+    Keyword::WITH,
+    Keyword::WITHIN,
+    Keyword::WITHOUT,
+    Keyword::YEAR,
+];
 
 const BASE: PostgreSqlDialect = PostgreSqlDialect {};
 
@@ -105,6 +148,10 @@ impl Dialect for Postgres {
             false => Expr::IsDistinctFrom(left, right),
             true => Expr::IsNotDistinctFrom(left, right),
         }))
+    }
+
+    fn is_column_alias(&self, word: &Keyword, _: &mut Parser<'_>) -> bool {
+        !REQUIRE_AS.contains(word)
     }
 
     /// `a JOIN b JOIN c ON … ON …` is `a JOIN (b JOIN c ON …) ON …`. A NATURAL JOIN has no ON to tell where

@@ -150,8 +150,9 @@ fn queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             Token::LParen => open.push(n),
             Token::RParen => {
                 let Some(at) = open.pop() else { return tokens };
-                let expected =
-                    previous(&tokens, at).is_some_and(|before| expects_expression(&tokens, before));
+                let around = open.last().copied();
+                let expected = previous(&tokens, at)
+                    .is_some_and(|before| expects_expression(&tokens, before, around));
                 if is_first_of_list(&tokens, at, n) {
                     marks.extend([(at, Mark::Element), (n, Mark::ElementEnd)]);
                 }
@@ -195,6 +196,10 @@ fn queries(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 
 /// Parentheses around the first part of a set operation that are looked through.
 const NESTED_MAX: usize = 16;
+
+/// Functions with words between their arguments.
+const WORDY_FUNCTIONS: [Keyword; 4] =
+    [Keyword::EXTRACT, Keyword::SUBSTRING, Keyword::TRIM, Keyword::OVERLAY];
 
 /// What is written at a parenthesis.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -250,8 +255,8 @@ fn is_unusual_query(tokens: &[TokenWithSpan], open: usize) -> bool {
     begins && goes_on()
 }
 
-/// Whether an expression may follow the token at `before`.
-fn expects_expression(tokens: &[TokenWithSpan], before: usize) -> bool {
+/// Whether an expression may follow the token at `before`, within the parenthesis opened at `around`.
+fn expects_expression(tokens: &[TokenWithSpan], before: usize, around: Option<usize>) -> bool {
     let of_bags = is_keyword(&tokens[before], Keyword::ALL)
         && previous(tokens, before).is_some_and(|n| is_one_of(&tokens[n], &SET_OPERATIONS));
     // IS [NOT] DISTINCT FROM.
@@ -261,7 +266,11 @@ fn expects_expression(tokens: &[TokenWithSpan], before: usize) -> bool {
     let distinct_from = is_keyword(&tokens[before], Keyword::FROM)
         && is_before(before, &[Keyword::DISTINCT])
             .is_some_and(|n| is_before(n, &[Keyword::IS, Keyword::NOT]).is_some());
-    distinct_from || !of_bags && stands_before_expression(&tokens[before])
+    // EXTRACT(field FROM …), SUBSTRING(text FROM … FOR …).
+    let function = around.and_then(|around| previous(tokens, around));
+    let of_function = is_one_of(&tokens[before], &[Keyword::FROM, Keyword::FOR, Keyword::PLACING])
+        && function.is_some_and(|n| is_one_of(&tokens[n], &WORDY_FUNCTIONS));
+    distinct_from || of_function || !of_bags && stands_before_expression(&tokens[before])
 }
 
 fn stands_before_expression(token: &TokenWithSpan) -> bool {
@@ -288,24 +297,19 @@ fn stands_before_expression(token: &TokenWithSpan) -> bool {
                 | Keyword::THEN
                 | Keyword::ELSE
                 | Keyword::BETWEEN
+                | Keyword::SYMMETRIC
+                | Keyword::TO
+                | Keyword::ESCAPE
+                | Keyword::ZONE
+                | Keyword::OVERLAPS
+                | Keyword::LIMIT
+                | Keyword::OFFSET
                 | Keyword::ARRAY
                 | Keyword::BY
         ),
-        Token::Comma
-        | Token::LParen
-        | Token::LBracket
-        | Token::Eq
-        | Token::Neq
-        | Token::Lt
-        | Token::Gt
-        | Token::LtEq
-        | Token::GtEq
-        | Token::Plus
-        | Token::Minus
-        | Token::Mul
-        | Token::Div
-        | Token::StringConcat => true,
-        _ => false,
+        // Behind what is not an operator, a comma or an opening bracket, nothing begins.
+        Token::RParen | Token::RBracket | Token::SemiColon | Token::EOF => false,
+        _ => true,
     }
 }
 

@@ -12,7 +12,6 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::optimizer::OptimizerRule;
 use datafusion::prelude::SessionConfig;
 use kv::MemoryBudget;
 
@@ -69,7 +68,7 @@ impl QueryEngine {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_analyzer_rules(Vec::new())
-            .with_optimizer_rules(rules())
+            .with_optimizer_rules(super::rules::rules())
             .with_query_planner(Arc::new(super::apply_exec::Planner))
             .with_physical_optimizer_rule(Arc::new(super::yielding::YieldingJoins))
             .with_physical_optimizer_rule(Arc::new(crate::fragment::AtLeaders))
@@ -95,26 +94,4 @@ impl QueryEngine {
     pub fn reserved(&self) -> usize {
         self.pool.reserved()
     }
-}
-
-/// DataFusion's rules without those that cost more than they bring here, and without common
-/// subexpression elimination, which would evaluate a branch of CASE before its condition.
-fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    use datafusion::optimizer as o;
-    vec![
-        Arc::new(o::simplify_expressions::SimplifyExpressions::new()),
-        Arc::new(o::eliminate_join::EliminateJoin::new()),
-        Arc::new(o::decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
-        Arc::new(o::scalar_subquery_to_join::ScalarSubqueryToJoin::new()),
-        Arc::new(o::decorrelate_lateral_join::DecorrelateLateralJoin::new()),
-        Arc::new(o::extract_equijoin_predicate::ExtractEquijoinPredicate::new()),
-        Arc::new(o::eliminate_filter::EliminateFilter::new()),
-        Arc::new(o::eliminate_cross_join::EliminateCrossJoin::new()),
-        Arc::new(o::eliminate_limit::EliminateLimit::new()),
-        Arc::new(o::propagate_empty_relation::PropagateEmptyRelation::new()),
-        Arc::new(o::eliminate_outer_join::EliminateOuterJoin::new()),
-        Arc::new(o::push_down_limit::PushDownLimit::new()),
-        Arc::new(o::push_down_filter::PushDownFilter::new()),
-        Arc::new(o::optimize_projections::OptimizeProjections::new()),
-    ]
 }

@@ -39,8 +39,8 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
         Rel::Filter { input, mut predicate } => {
             let mut input = node(&input, which, fresh);
             let mut calls = Vec::new();
-            take(&mut predicate, true, which, fresh, &mut calls);
             let columns = input.columns();
+            take(&mut predicate, Some(&columns), which, fresh, &mut calls);
             let added = !calls.is_empty();
             input = applied(input, calls);
             let filter = Rel::Filter { input: Box::new(input), predicate };
@@ -50,7 +50,7 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
             let input = node(&input, which, fresh);
             let mut calls = Vec::new();
             for (_, scalar) in &mut exprs {
-                take(scalar, false, which, fresh, &mut calls);
+                take(scalar, None, which, fresh, &mut calls);
             }
             Rel::Project { input: Box::new(applied(input, calls)), exprs }
         }
@@ -58,13 +58,13 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
             let input = node(&input, which, fresh);
             let mut calls = Vec::new();
             for (_, scalar) in &mut group {
-                take(scalar, false, which, fresh, &mut calls);
+                take(scalar, None, which, fresh, &mut calls);
             }
             for agg in &mut aggs {
                 let scalars = agg.args.iter_mut().chain(&mut agg.filter);
-                scalars.for_each(|scalar| take(scalar, false, which, fresh, &mut calls));
+                scalars.for_each(|scalar| take(scalar, None, which, fresh, &mut calls));
                 for key in &mut agg.order_by {
-                    take(&mut key.expr, false, which, fresh, &mut calls);
+                    take(&mut key.expr, None, which, fresh, &mut calls);
                 }
             }
             Rel::Aggregate { input: Box::new(applied(input, calls)), group, aggs }
@@ -76,7 +76,7 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
                 let keys = call.order_by.iter_mut().map(|key| &mut key.expr);
                 let scalars = call.args.iter_mut().chain(&mut call.filter);
                 for scalar in scalars.chain(&mut call.partition_by).chain(keys) {
-                    take(scalar, false, Which::All, fresh, &mut taken);
+                    take(scalar, None, Which::All, fresh, &mut taken);
                 }
             }
             Rel::Window { input: Box::new(applied(input, taken)), calls }
@@ -189,51 +189,50 @@ fn narrowed(rel: Rel, columns: &[RelColumn], _: &mut Fresh) -> Rel {
     Rel::Project { input: Box::new(rel), exprs }
 }
 
-/// Takes correlated subqueries out of `scalar`. `condition`: it decides which rows stay. `negated`: it is
-/// the operand of NOT.
+/// Takes correlated subqueries out of `scalar`. `filtered`: it decides which rows of these columns stay.
 fn take(
     scalar: &mut Scalar,
-    condition: bool,
+    filtered: Option<&[RelColumn]>,
     which: Which,
     fresh: &mut Fresh,
     calls: &mut Vec<(RelColumn, Subquery)>,
 ) {
     match scalar {
-        Scalar::And(args) if condition => {
-            args.iter_mut().for_each(|arg| take(arg, true, which, fresh, calls));
+        Scalar::And(args) if filtered.is_some() => {
+            args.iter_mut().for_each(|arg| take(arg, filtered, which, fresh, calls));
             return;
         }
-        Scalar::Not(arg) if condition && matches!(**arg, Scalar::Subquery(_)) => {
-            return take_operand(arg, (true, true), which, fresh, calls);
+        Scalar::Not(arg) if filtered.is_some() && matches!(**arg, Scalar::Subquery(_)) => {
+            return take_operand(arg, (filtered, true), which, fresh, calls);
         }
         Scalar::Subquery(_) => {
-            return take_operand(scalar, (condition, false), which, fresh, calls);
+            return take_operand(scalar, (filtered, false), which, fresh, calls);
         }
         _ => {}
     }
     for child in scalar.children_mut() {
-        take(child, false, which, fresh, calls);
+        take(child, None, which, fresh, calls);
     }
 }
 
-/// Takes a subquery out: it decides which rows stay, and is negated.
+/// Takes a subquery out: it decides which rows of these columns stay, and is negated.
 fn take_operand(
     scalar: &mut Scalar,
-    (condition, negated): (bool, bool),
+    (filtered, negated): (Option<&[RelColumn]>, bool),
     which: Which,
     fresh: &mut Fresh,
     calls: &mut Vec<(RelColumn, Subquery)>,
 ) {
     match scalar {
         Scalar::Subquery(subquery) => {
-            let stays = which == Which::Unjoinable && joinable(subquery, condition, negated);
+            let stays = which == Which::Unjoinable && joinable(subquery, filtered, negated);
             if !stays
                 && let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } =
                     &mut subquery.kind
             {
-                take(needle, false, Which::All, fresh, calls);
+                take(needle, None, Which::All, fresh, calls);
             }
-            if !stays && (subquery.rel.is_correlated() || !condition) {
+            if !stays && (subquery.rel.is_correlated() || filtered.is_none()) {
                 fresh.0 -= 1;
                 let id = ColId(fresh.0);
                 let ty = subquery.ty;
@@ -242,48 +241,74 @@ fn take_operand(
                 *scalar = Scalar::Column(id, ty);
             }
         }
-        other => take(other, false, which, fresh, calls),
+        other => take(other, None, which, fresh, calls),
     }
 }
 
 /// Whether the optimizer has a rule for it.
-fn joinable(subquery: &Subquery, condition: bool, negated: bool) -> bool {
+fn joinable(subquery: &Subquery, filtered: Option<&[RelColumn]>, negated: bool) -> bool {
     if counts_rows(&subquery.rel) && subquery.rel.is_correlated() {
         return false;
     }
-    match &subquery.kind {
-        SubqueryKind::Scalar => true,
-        SubqueryKind::Exists => condition,
-        SubqueryKind::Any { .. } | SubqueryKind::All { .. } => {
-            condition && joins(subquery, negated)
+    match (&subquery.kind, filtered) {
+        (SubqueryKind::Scalar, _) => true,
+        (SubqueryKind::Exists, filtered) => filtered.is_some(),
+        (SubqueryKind::Any { .. } | SubqueryKind::All { .. }, Some(columns)) => {
+            joins(subquery, negated, columns)
         }
-        SubqueryKind::Array => false,
+        (SubqueryKind::Any { .. } | SubqueryKind::All { .. } | SubqueryKind::Array, _) => false,
     }
 }
 
 /// Whether rows that a correlation leaves out would show: they are counted by a window, or by an aggregate
-/// whose HAVING leaves out groups. The optimizer moves the correlation above both.
+/// whose HAVING leaves out groups, or an outer join has a row instead of them. The optimizer moves the
+/// correlation above all of these.
 fn counts_rows(rel: &Rel) -> bool {
     let mut counts = false;
     rel.for_each_rel(&mut |rel| {
         counts |= match rel {
             Rel::Window { .. } | Rel::DistinctOn { .. } => true,
             Rel::Filter { input, .. } => matches!(**input, Rel::Aggregate { .. }),
+            Rel::Join(join) => fills_in(join),
             _ => false,
         }
     });
     counts
 }
 
-/// Whether a query that is a whole condition, or what NOT negates, becomes a semi-join or anti-join.
+/// Whether which rows an outer join fills in depends on columns from outside of it.
+fn fills_in(join: &Join) -> bool {
+    let (left, right) = (join.left.outer_columns(), join.right.outer_columns());
+    let filled = match join.kind {
+        JoinKind::Inner => return false,
+        JoinKind::Left => right,
+        JoinKind::Right => left,
+        JoinKind::Full => left.into_iter().chain(right).collect(),
+    };
+    let known: Vec<ColId> =
+        join.left.columns().iter().chain(&join.right.columns()).map(|column| column.id).collect();
+    let by_condition = join.on.as_ref().is_some_and(|on| {
+        on.any(&mut |node| match node {
+            Scalar::Column(id, _) => !known.contains(id),
+            Scalar::Subquery(_) => true,
+            _ => false,
+        })
+    });
+    by_condition || filled.iter().any(|(id, _)| !known.contains(id))
+}
+
+/// Whether a query that is a whole condition on rows of these columns, or what NOT negates, becomes a
+/// semi-join or anti-join.
 ///
 /// An anti-join keeps no row once the right side has a NULL, whatever it is correlated on; and it must have a
-/// key to find that out by, which the optimizer does not make a constant of.
-pub(super) fn joins(subquery: &Subquery, negated: bool) -> bool {
+/// key to find that out by, which the optimizer does not make a constant of. A needle from outside of the
+/// query is as good as a constant.
+pub(super) fn joins(subquery: &Subquery, negated: bool, columns: &[RelColumn]) -> bool {
     // A query in it that mentions nothing outside is a value by the time the join is made.
     let keyed = |needle: &Scalar| {
         needle.any(&mut |node| match node {
-            Scalar::Column(..) | Scalar::Slot(..) => true,
+            Scalar::Column(id, _) => columns.iter().any(|column| column.id == *id),
+            Scalar::Slot(..) => true,
             Scalar::Subquery(inner) => inner.rel.is_correlated(),
             _ => false,
         })

@@ -2,17 +2,20 @@
 //! replaced by their value. And computed tables, whose rows are fetched before the plan is built.
 //!
 //! `x IN (query)` as a whole condition stays: there a semi-join is better than a list.
+//!
+//! What fails below a select list or an aggregate fails where its value is used: maybe there is no row.
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use pgtypes::{Datum, PgType};
+use pgtypes::error::sqlstate;
+use pgtypes::{Datum, PgType, registry};
 
 use super::hoist::joins;
 use super::virtuals::Loaded;
 use super::{ExecContext, run_rel};
 use crate::error::{SqlError, SqlState};
-use crate::ir::{Rel, RelColumn, Scalar, Subquery, SubqueryKind, VirtualTable};
+use crate::ir::{FuncRef, Rel, RelColumn, Scalar, Subquery, SubqueryKind, VirtualTable};
 
 /// Rows of the computed tables a statement mentions.
 #[derive(Default)]
@@ -54,8 +57,10 @@ pub(super) async fn run(ctx: &ExecContext, rel: &Rel) -> Result<Rel, SqlError> {
     if found.is_empty() {
         return Ok(rel.clone());
     }
+    // What a condition needs, too, fails at once.
+    found.sort_by_key(|found| found.may_wait);
     let mut values: Vec<(Subquery, Scalar)> = Vec::with_capacity(found.len());
-    for mut subquery in found {
+    for Found { mut subquery, may_wait } in found {
         // Its own left side may hold one, which was found before it.
         if let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } =
             &mut subquery.kind
@@ -65,7 +70,10 @@ pub(super) async fn run(ctx: &ExecContext, rel: &Rel) -> Result<Rel, SqlError> {
         if values.iter().any(|(known, _)| *known == subquery) {
             continue;
         }
-        let value = value(ctx, &subquery).await?;
+        let value = match value(ctx, &subquery).await {
+            Err(error) if may_wait => failure(error, subquery.ty)?,
+            result => result?,
+        };
         values.push((subquery, value));
     }
     as_left(&mut values);
@@ -105,41 +113,83 @@ fn put(scalar: &mut Scalar, values: &[(Subquery, Scalar)]) {
     }
 }
 
+/// What fails with this error as soon as there is a row to compute it for.
+fn failure(error: SqlError, ty: PgType) -> Result<Scalar, SqlError> {
+    let state = error.code().as_str();
+    if !sqlstate::OF_ROWS.contains(&state) {
+        return Err(error);
+    }
+    let text = |text: &str| Scalar::Literal(Datum::text(text), PgType::TEXT);
+    let args = vec![text(state), text(error.message())];
+    Ok(Scalar::Call { func: FuncRef(Arc::new(registry::failure_of(ty))), args, ty })
+}
+
+/// A subquery that mentions nothing outside.
+struct Found {
+    subquery: Subquery,
+    /// Whether nothing depends on its value where there is no row.
+    may_wait: bool,
+}
+
+/// Where an expression stands.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// It decides which of these rows stay, so an IN at its top becomes a semi-join. `negated`: below a NOT.
+    Condition { rows: &'a Rel, negated: bool },
+    /// Anywhere else. `may_wait`: only where there is a row its value is used.
+    Value { may_wait: bool },
+}
+
 /// Uncorrelated subqueries of a relation, outermost only: what is inside one runs with it.
-fn walk(rel: &Rel, found: &mut Vec<Subquery>) {
+fn walk(rel: &Rel, found: &mut Vec<Found>) {
     for input in rel.inputs() {
         walk(input, found);
     }
+    let place = match rel {
+        Rel::Filter { input, .. } => Place::Condition { rows: input, negated: false },
+        Rel::Project { .. } | Rel::Aggregate { .. } | Rel::Window { .. } => {
+            Place::Value { may_wait: true }
+        }
+        _ => Place::Value { may_wait: false },
+    };
     for scalar in rel.scalars() {
-        candidates(scalar, matches!(rel, Rel::Filter { .. }), false, found);
+        candidates(scalar, place, found);
     }
 }
 
-/// Uncorrelated subqueries of an expression. `condition`: the expression decides which rows stay,
-/// so an IN at its top becomes a semi-join. `negated`: it is the operand of NOT.
-fn candidates(scalar: &Scalar, condition: bool, negated: bool, found: &mut Vec<Subquery>) {
-    match scalar {
-        Scalar::And(args) if condition => {
-            args.iter().for_each(|arg| candidates(arg, true, false, found));
+/// Uncorrelated subqueries of an expression.
+fn candidates(scalar: &Scalar, place: Place<'_>, found: &mut Vec<Found>) {
+    let inside = match place {
+        Place::Condition { .. } => Place::Value { may_wait: false },
+        value @ Place::Value { .. } => value,
+    };
+    match (scalar, place) {
+        (Scalar::And(args), Place::Condition { rows, .. }) => {
+            let place = Place::Condition { rows, negated: false };
+            args.iter().for_each(|arg| candidates(arg, place, found));
         }
-        Scalar::Not(arg) if condition && matches!(**arg, Scalar::Subquery(_)) => {
-            candidates(arg, true, true, found);
+        (Scalar::Not(arg), Place::Condition { rows, .. })
+            if matches!(**arg, Scalar::Subquery(_)) =>
+        {
+            candidates(arg, Place::Condition { rows, negated: true }, found);
         }
-        Scalar::Subquery(subquery) => {
+        (Scalar::Subquery(subquery), _) => {
             if let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } =
                 &subquery.kind
             {
-                candidates(needle, false, false, found);
+                candidates(needle, inside, found);
             }
-            let joined = condition && joins(subquery, negated);
+            let joined = matches!(place, Place::Condition { rows, negated }
+                if joins(subquery, negated, &rows.columns()));
             if !joined && !subquery.rel.is_correlated() {
-                found.push((**subquery).clone());
+                let may_wait = matches!(inside, Place::Value { may_wait: true });
+                found.push(Found { subquery: (**subquery).clone(), may_wait });
             } else {
                 walk(&subquery.rel, found);
             }
         }
-        other => {
-            other.children().into_iter().for_each(|child| candidates(child, false, false, found));
+        (other, _) => {
+            other.children().into_iter().for_each(|child| candidates(child, inside, found));
         }
     }
 }
@@ -192,7 +242,7 @@ async fn list(
     ctx: &ExecContext,
     subquery: &Subquery,
     needle: &Scalar,
-    op: &crate::ir::FuncRef,
+    op: &FuncRef,
     column: &Scalar,
     all: bool,
 ) -> Result<Scalar, SqlError> {

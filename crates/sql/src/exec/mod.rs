@@ -61,6 +61,7 @@ mod reader;
 pub(crate) mod recursive;
 mod rows;
 mod rowwise;
+mod rules;
 pub(crate) mod scan;
 pub(crate) mod virtuals;
 pub(crate) mod waiting;

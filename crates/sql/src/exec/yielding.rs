@@ -13,6 +13,10 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 
+/// Most wrapped operators below one another. Each holds a unit of its task's budget, of which tokio gives
+/// 128, while it asks the one below: with more, nobody would ever get to the bottom.
+const NESTED_MAX: usize = 64;
+
 /// Wraps operators that can emit many batches per batch of input.
 #[derive(Debug)]
 pub(super) struct YieldingJoins;
@@ -28,7 +32,7 @@ impl PhysicalOptimizerRule for YieldingJoins {
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wrapped = plan.transform_up(|plan| {
-            Ok(if multiplies(plan.name()) {
+            Ok(if multiplies(plan.name()) && nested(&*plan) < NESTED_MAX {
                 Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>)
             } else {
                 Transformed::no(plan)
@@ -40,6 +44,12 @@ impl PhysicalOptimizerRule for YieldingJoins {
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// How many wrapped operators are below one another.
+fn nested(plan: &dyn ExecutionPlan) -> usize {
+    let below = plan.children().into_iter().map(|child| nested(&**child)).max();
+    below.unwrap_or(0) + usize::from(plan.is::<CooperativeExec>())
 }
 
 fn multiplies(operator: &str) -> bool {

@@ -37,15 +37,17 @@ impl Lowerer<'_> {
         for agg in aggs {
             calls.push((agg.column.clone(), self.agg_call(agg)?));
         }
-        self.grouped(input, keys, calls)
+        self.grouped(input, keys, calls, None)
     }
 
-    /// Groups by `keys`, computing `calls`; the result's columns are both, in order.
+    /// Groups by `keys`, computing `calls`; the result's columns are both, in order. Of equal keys that look
+    /// different one stands for all, one of the rows `shown` if that is given.
     pub(super) fn grouped(
         &mut self,
         input: LogicalPlan,
         keys: Vec<(RelColumn, Expr)>,
         calls: Vec<(RelColumn, Expr)>,
+        shown: Option<&Expr>,
     ) -> Result<LogicalPlan, SqlError> {
         let mut group_expr: Vec<Expr> = Vec::with_capacity(keys.len());
         let mut aggr_expr: Vec<Expr> = Vec::new();
@@ -54,7 +56,9 @@ impl Lowerer<'_> {
             if arrow_bridge::needs_sort_key(column.ty) {
                 outs.push(Out::Agg(aggr_expr.len()));
                 let name = self.fresh_name("first");
-                aggr_expr.push(first(expr.clone()).alias(name));
+                let filter = shown.cloned().map(Box::new);
+                let first = agg_expr(first_value_udaf(), vec![expr.clone()], filter, Vec::new());
+                aggr_expr.push(first.alias(name));
                 group_expr.push(comparable_expr(expr.clone(), column.ty));
             } else {
                 outs.push(Out::Group(group_expr.len()));
@@ -140,7 +144,7 @@ impl Lowerer<'_> {
         if keys.is_empty() {
             return self.at_most_one(plan);
         }
-        self.grouped(plan, keys, Vec::new())
+        self.grouped(plan, keys, Vec::new(), None)
     }
 
     /// `SELECT DISTINCT` of no columns.
@@ -166,10 +170,6 @@ impl Lowerer<'_> {
         exprs.extend(extra);
         project(plan, exprs)
     }
-}
-
-fn first(expr: Expr) -> Expr {
-    agg_expr(first_value_udaf(), vec![expr], None, Vec::new())
 }
 
 pub(super) fn agg_expr(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{BinaryExpr, Case, Exists, InList, InSubquery};
 use datafusion::logical_expr::{Expr, Operator, Subquery as PlanSubquery, lit};
-use pgtypes::{Datum, PgType, TypeId, arrow_bridge};
+use pgtypes::{Datum, PgType, TypeId, arrow_bridge, registry};
 
 use super::{Lowerer, udf};
 use crate::error::SqlError;
@@ -63,10 +63,22 @@ impl Lowerer<'_> {
                     let expr = Box::new(self.scalar(unwidened(needle))?);
                     return Ok(Expr::InList(InList { expr, list, negated: false }));
                 }
-                let expr = Box::new(self.comparable(needle)?);
+                let constant =
+                    |item: &Scalar| matches!(item, Scalar::Literal(..) | Scalar::Param { .. });
+                let is_constant = list.iter().all(constant);
+                if !is_constant && needle.is_volatile() {
+                    return self.by_row(scalar);
+                }
+                let needle = self.comparable(needle)?;
                 let list =
                     list.iter().map(|item| self.comparable(item)).collect::<Result<Vec<_>, _>>()?;
-                Ok(Expr::InList(InList { expr, list, negated: false }))
+                if is_constant {
+                    let expr = Box::new(needle);
+                    return Ok(Expr::InList(InList { expr, list, negated: false }));
+                }
+                // DataFusion takes a CASE in a list for a constant if its results are.
+                let equal = |item| binary(needle.clone(), Operator::Eq, item);
+                Ok(balanced(list.into_iter().map(equal).collect(), Operator::Or))
             }
             Scalar::Case { whens, otherwise, .. } => {
                 let mut pairs = Vec::with_capacity(whens.len());
@@ -102,20 +114,8 @@ impl Lowerer<'_> {
     }
 
     fn chain(&mut self, args: &[Scalar], op: Operator) -> Result<Expr, SqlError> {
-        let mut exprs = args.iter().map(|arg| self.scalar(arg)).collect::<Result<Vec<_>, _>>()?;
-        // A balanced tree: the optimizer recurses over it.
-        while exprs.len() > 1 {
-            let mut half = Vec::with_capacity(exprs.len().div_ceil(2));
-            let mut rest = exprs.into_iter();
-            while let Some(left) = rest.next() {
-                half.push(match rest.next() {
-                    Some(right) => binary(left, op, right),
-                    None => left,
-                });
-            }
-            exprs = half;
-        }
-        Ok(exprs.pop().unwrap_or_else(|| lit(op == Operator::And)))
+        let exprs = args.iter().map(|arg| self.scalar(arg)).collect::<Result<Vec<_>, _>>()?;
+        Ok(balanced(exprs, op))
     }
 
     fn not(&mut self, arg: &Scalar) -> Result<Expr, SqlError> {
@@ -303,15 +303,15 @@ fn nullable(rel: &Rel) -> Rel {
     }
 }
 
-/// Makes `(ARRAY[value])[1]` of a constant, which the optimizer does not see through.
+/// Makes `GREATEST(value)` of a constant, which the optimizer does not see through.
 fn hide_constant(scalar: &mut Scalar) {
     let ty = scalar.ty();
-    if !scalar.is_row_independent() || ty.array || ty.is_unknown() {
+    if !scalar.is_row_independent() || ty.is_unknown() {
         return;
     }
-    let array = Scalar::Array(vec![scalar.clone()], PgType { array: true, ..ty });
-    let first = Scalar::Literal(Datum::Int4(1), PgType::INT4);
-    *scalar = Scalar::Element { array: Box::new(array), indexes: vec![first], ty };
+    // There is nothing to compare with.
+    let op = FuncRef(Arc::new(registry::failure_of(PgType::BOOL)));
+    *scalar = Scalar::Extreme { op, args: vec![scalar.clone()], ty };
 }
 
 pub(super) fn subquery_of(plan: datafusion::logical_expr::LogicalPlan) -> PlanSubquery {
@@ -325,6 +325,22 @@ pub(super) fn subquery_of(plan: datafusion::logical_expr::LogicalPlan) -> PlanSu
 
 pub(super) fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
+}
+
+/// AND or OR of these, as a balanced tree: the optimizer recurses over it.
+fn balanced(mut exprs: Vec<Expr>, op: Operator) -> Expr {
+    while exprs.len() > 1 {
+        let mut half = Vec::with_capacity(exprs.len().div_ceil(2));
+        let mut rest = exprs.into_iter();
+        while let Some(left) = rest.next() {
+            half.push(match rest.next() {
+                Some(right) => binary(left, op, right),
+                None => left,
+            });
+        }
+        exprs = half;
+    }
+    exprs.pop().unwrap_or_else(|| lit(op == Operator::And))
 }
 
 pub(super) fn literal(datum: &Datum, ty: PgType) -> Expr {

@@ -41,7 +41,8 @@ impl Lowerer<'_> {
         let lefts = self.counter("in_left");
         let rights = self.counter("in_right");
         let (l, r) = (named(&lefts.0.id.to_string()), named(&rights.0.id.to_string()));
-        let plan = self.grouped(both, keys, vec![lefts, rights])?;
+        let of_left = binary(named("in_left"), Operator::Eq, lit(1_i64));
+        let plan = self.grouped(both, keys, vec![lefts, rights], Some(&of_left))?;
         let zero = || lit(0_i64);
         let plan = match (op, all) {
             (SetOp::Intersect, false) => {

@@ -134,6 +134,24 @@ async fn relations_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn many_joins_come_to_an_end() {
+    let engine = engine();
+    let mut session = connect(&engine).await;
+    run(&mut session, "CREATE TABLE t (id int PRIMARY KEY)").await;
+    run(&mut session, "INSERT INTO t VALUES (1), (2), (3)").await;
+    let on = |n: usize| format!(" ON t{n}.id = t{}.id", n - 1);
+    for kind in ["JOIN", "LEFT JOIN"] {
+        let beside: String = (1..=150).map(|n| format!(" {kind} t t{n}{}", on(n))).collect();
+        let query = format!("SELECT count(*), sum(t150.id) FROM t t0{beside}");
+        assert_eq!(run(&mut session, &query).await, "3|6\n-- SELECT 1", "{kind}");
+        let inside: String = (1..=150).map(|n| format!(" {kind} t t{n}")).collect();
+        let conditions: String = (1..=150).rev().map(on).collect();
+        let query = format!("SELECT count(*), sum(t150.id) FROM t t0{inside}{conditions}");
+        assert_eq!(run(&mut session, &query).await, "3|6\n-- SELECT 1", "{kind} inside");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn long_statements_work_or_are_refused() {
     let engine = engine();
     let mut session = connect(&engine).await;

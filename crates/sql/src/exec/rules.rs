@@ -1,0 +1,128 @@
+//! Which of DataFusion's rules rewrite plans, and which plans they are kept from.
+//!
+//! Without those that cost more than they bring here, and without common subexpression elimination, which
+//! would evaluate a branch of CASE before its condition.
+
+use std::sync::Arc;
+
+use datafusion::common::NullEquality;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer as o;
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+/// The rules, in the order in which they are applied.
+pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    vec![
+        Arc::new(o::simplify_expressions::SimplifyExpressions::new()),
+        Arc::new(o::eliminate_join::EliminateJoin::new()),
+        Arc::new(o::decorrelate_predicate_subquery::DecorrelatePredicateSubquery::new()),
+        Arc::new(o::scalar_subquery_to_join::ScalarSubqueryToJoin::new()),
+        Arc::new(o::decorrelate_lateral_join::DecorrelateLateralJoin::new()),
+        Arc::new(o::extract_equijoin_predicate::ExtractEquijoinPredicate::new()),
+        Arc::new(o::eliminate_filter::EliminateFilter::new()),
+        Arc::new(KeptFrom {
+            rule: o::eliminate_cross_join::EliminateCrossJoin::new(),
+            spared: joins_nulls,
+        }),
+        Arc::new(o::eliminate_limit::EliminateLimit::new()),
+        Arc::new(o::propagate_empty_relation::PropagateEmptyRelation::new()),
+        Arc::new(o::eliminate_outer_join::EliminateOuterJoin::new()),
+        Arc::new(o::push_down_limit::PushDownLimit::new()),
+        Arc::new(KeptFrom {
+            rule: o::push_down_filter::PushDownFilter::new(),
+            spared: filters_one_row,
+        }),
+        Arc::new(o::optimize_projections::OptimizeProjections::new()),
+        Arc::new(LimitOnSort),
+    ]
+}
+
+/// A rule that is right but for some plans.
+#[derive(Debug)]
+struct KeptFrom<R> {
+    rule: R,
+    spared: fn(&LogicalPlan) -> bool,
+}
+
+impl<R: OptimizerRule> OptimizerRule for KeptFrom<R> {
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.rule.apply_order()
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        match (self.spared)(&plan) {
+            true => Ok(Transformed::no(plan)),
+            false => self.rule.rewrite(plan, config),
+        }
+    }
+}
+
+/// Makes `projection of limit of sort` of `limit of projection of sort`: where the projection takes away what is
+/// sorted by, DataFusion takes away the sort, as if nobody could tell.
+#[derive(Debug)]
+struct LimitOnSort;
+
+impl OptimizerRule for LimitOnSort {
+    fn name(&self) -> &str {
+        "limit_on_sort"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::TopDown)
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::Limit(mut limit) = plan else { return Ok(Transformed::no(plan)) };
+        let LogicalPlan::Projection(projection) = &*limit.input else {
+            return Ok(Transformed::no(LogicalPlan::Limit(limit)));
+        };
+        let mut below = &*projection.input;
+        while let LogicalPlan::Projection(projection) = below {
+            below = &*projection.input;
+        }
+        if !matches!(below, LogicalPlan::Sort(sort) if sort.fetch.is_none()) {
+            return Ok(Transformed::no(LogicalPlan::Limit(limit)));
+        }
+        let mut projection = projection.clone();
+        limit.input = projection.input;
+        projection.input = Arc::new(LogicalPlan::Limit(limit));
+        Ok(Transformed::yes(LogicalPlan::Projection(projection)))
+    }
+}
+
+/// Joins by IS NOT DISTINCT FROM: where several joins become one, what one of them takes for equal would
+/// be so in all.
+fn joins_nulls(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::Join(join)
+            if join.null_equality == NullEquality::NullEqualsNull);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    walked.is_err() || found
+}
+
+/// A filter of the one row of an aggregate that has no groups. Below it, a condition without columns would
+/// take away the rows, and not the aggregate's.
+fn filters_one_row(plan: &LogicalPlan) -> bool {
+    let LogicalPlan::Filter(filter) = plan else { return false };
+    let mut input = &*filter.input;
+    while let LogicalPlan::Filter(filter) = input {
+        input = &*filter.input;
+    }
+    matches!(input, LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty())
+}
