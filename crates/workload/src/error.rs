@@ -47,3 +47,15 @@ pub enum CheckError {
     #[error("history")]
     History(#[from] checker::HistoryError),
 }
+
+impl CheckError {
+    /// A connection that was refused, in the words of whoever refused it.
+    pub(crate) fn no_node(url: &str, error: &tokio_postgres::Error) -> Self {
+        let said = match (error.as_db_error(), std::error::Error::source(error)) {
+            (Some(refused), _) => refused.to_string(),
+            (None, Some(cause)) => format!("{error}: {cause}"),
+            (None, None) => error.to_string(),
+        };
+        CheckError::NoNode(format!("{url}: {said}"))
+    }
+}

@@ -232,7 +232,7 @@ async fn prepare(cluster: &Cluster, running: &Running) -> Result<(), CheckError>
     };
     let url = &cluster.urls[0];
     let connected = cluster.connector.connect(url).await;
-    let client = connected.map_err(|_refused| CheckError::NoNode(url.clone()))?;
+    let client = connected.map_err(|error| CheckError::no_node(url, &error))?;
     for statement in running.schema() {
         let start = Instant::now();
         while let Err(error) = client.simple_query(&statement).await {

@@ -52,10 +52,8 @@ impl Server {
     }
 
     async fn make(url: &str, connector: &Connector, database: &str) -> Result<(), CheckError> {
-        let admin = connector
-            .connect(url)
-            .await
-            .map_err(|error| CheckError::NoNode(format!("{url}: {error}")))?;
+        let admin =
+            connector.connect(url).await.map_err(|error| CheckError::no_node(url, &error))?;
         for verb in ["DROP DATABASE IF EXISTS", "CREATE DATABASE"] {
             let statement = format!("{verb} {database}");
             let done = admin.batch_execute(&statement).await;
@@ -159,7 +157,7 @@ async fn connect(
     database: &str,
     limit: Duration,
 ) -> Result<Client, CheckError> {
-    let gone = |error: Error| CheckError::NoNode(format!("{url}: {error}"));
+    let gone = |error: Error| CheckError::no_node(url, &error);
     let mut config: Config = url.parse().map_err(gone)?;
     config.dbname(database);
     let client = connector.connect_with(config).await.map_err(gone)?;

@@ -41,6 +41,7 @@ impl QueryEngine {
         budget: Arc<MemoryBudget>,
         statistics: Arc<Statistics>,
     ) -> Result<Arc<QueryEngine>, SqlError> {
+        let memory = budget.limit();
         let pool: Arc<dyn MemoryPool> = Arc::new(SharedPool::new(budget));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::clone(&pool))
@@ -56,6 +57,9 @@ impl QueryEngine {
         let options = config.options_mut();
         // It is about nullability alone, of which a constant condition tells the one less than the other.
         options.execution.skip_physical_aggregate_schema_check = true;
+        // What a sort keeps for merging what it has spilled: by default more than a small node has.
+        let to_merge = &mut options.execution.sort_spill_reservation_bytes;
+        *to_merge = (*to_merge).min(memory / 8);
         options.optimizer.max_passes = 2;
         options.optimizer.skip_failed_rules = false;
         options.optimizer.repartition_aggregations = false;
@@ -70,8 +74,7 @@ impl QueryEngine {
             .with_analyzer_rules(Vec::new())
             .with_optimizer_rules(super::rules::rules())
             .with_query_planner(Arc::new(super::apply_exec::Planner))
-            .with_physical_optimizer_rule(Arc::new(super::yielding::YieldingJoins))
-            .with_physical_optimizer_rule(Arc::new(crate::fragment::AtLeaders))
+            .with_physical_optimizer_rules(super::rules::physical_rules())
             .build();
         Ok(Arc::new(QueryEngine { state, pool, kept: Kept::default(), statistics }))
     }

@@ -1,15 +1,15 @@
 //! Takes correlated subqueries out of expressions: each becomes a column of an
 //! [`Rel::Apply`] below the expression.
 //!
-//! A query that is a whole condition of WHERE (`EXISTS`, `IN`, a scalar one inside it) stays at the
-//! first attempt, because the optimizer makes a join of it; so does a scalar one anywhere. What it
-//! cannot join is evaluated row by row. So is a lateral join that the optimizer gives up on.
+//! A query that is a whole condition of WHERE (`EXISTS`, `IN`, a scalar one inside it) stays at the first
+//! attempt, if the optimizer may make a join of it (`joinable`); so does a scalar one anywhere. What it
+//! cannot join is evaluated row by row. Of lateral joins what can be done after the join is taken out; the
+//! others go the same ways.
 
 use std::sync::Arc;
 
-use pgtypes::Datum;
-
 use super::apply::outer_columns;
+use super::joinable::{decorrelates, joinable, strip};
 use crate::ir::{ColId, Join, JoinKind, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
 
 /// Which subqueries to take out.
@@ -110,13 +110,17 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
         {
             node(&by_condition(*join), which, fresh)
         }
+        Rel::Join(join) if join.kind == JoinKind::Inner && join.lateral && peels(&join.right) => {
+            node(&peeled(*join), which, fresh)
+        }
         Rel::Join(mut join) => {
             join.left = node(&join.left, which, fresh);
             if !join.lateral {
                 join.right = node(&join.right, which, fresh);
                 return Rel::Join(join);
             }
-            let kept = which == Which::Unjoinable && !counts_rows(&join.right);
+            let kept = which == Which::Unjoinable
+                && (decorrelates(&join.right) || makes_one_row(&join.right));
             if kept || matches!(join.right, Rel::Function(_)) {
                 return Rel::Join(join);
             }
@@ -147,6 +151,50 @@ fn applied(mut input: Rel, calls: Vec<(RelColumn, Subquery)>) -> Rel {
         layer.push(call);
     }
     if layer.is_empty() { input } else { Rel::Apply { input: Box::new(input), calls: layer } }
+}
+
+/// Whether the outermost step of a lateral query can be taken after the join.
+fn peels(rel: &Rel) -> bool {
+    match rel {
+        Rel::Project { input, .. } => !makes_one_row(input),
+        Rel::Filter { input, .. } => !makes_one_row(input),
+        _ => false,
+    }
+}
+
+/// The lateral inner join with that step taken after it. What is left is often not lateral any more.
+fn peeled(join: Join) -> Rel {
+    let Join { kind, left, right, on, .. } = join;
+    let columns = left.columns();
+    let joined = |right: Box<Rel>| {
+        let outer = right.outer_columns();
+        let lateral = matches!(*right, Rel::Function(_))
+            || outer.iter().any(|(id, _)| columns.iter().any(|column| column.id == *id));
+        let join = Join { kind, left: left.clone(), right: *right, on: None, lateral };
+        Box::new(Rel::Join(Box::new(join)))
+    };
+    let peeled = match right {
+        Rel::Project { input, exprs } => {
+            let column = |c: &RelColumn| (c.clone(), Scalar::Column(c.id, c.ty));
+            let exprs = columns.iter().map(column).chain(exprs).collect();
+            Rel::Project { input: joined(input), exprs }
+        }
+        Rel::Filter { input, predicate } => Rel::Filter { input: joined(input), predicate },
+        right => *joined(Box::new(right)),
+    };
+    match on {
+        None => peeled,
+        Some(predicate) => Rel::Filter { input: Box::new(peeled), predicate },
+    }
+}
+
+/// Whether a query computes columns, of no table.
+fn makes_one_row(rel: &Rel) -> bool {
+    match rel {
+        Rel::OneRow => true,
+        Rel::Project { input, .. } => makes_one_row(input),
+        _ => false,
+    }
 }
 
 fn has_subquery(scalar: &Scalar) -> bool {
@@ -225,6 +273,7 @@ fn take_operand(
 ) {
     match scalar {
         Scalar::Subquery(subquery) => {
+            strip(subquery);
             let stays = which == Which::Unjoinable && joinable(subquery, filtered, negated);
             if !stays
                 && let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } =
@@ -243,94 +292,4 @@ fn take_operand(
         }
         other => take(other, None, which, fresh, calls),
     }
-}
-
-/// Whether the optimizer has a rule for it.
-fn joinable(subquery: &Subquery, filtered: Option<&[RelColumn]>, negated: bool) -> bool {
-    if counts_rows(&subquery.rel) && subquery.rel.is_correlated() {
-        return false;
-    }
-    match (&subquery.kind, filtered) {
-        (SubqueryKind::Scalar, _) => true,
-        (SubqueryKind::Exists, filtered) => filtered.is_some(),
-        (SubqueryKind::Any { .. } | SubqueryKind::All { .. }, Some(columns)) => {
-            joins(subquery, negated, columns)
-        }
-        (SubqueryKind::Any { .. } | SubqueryKind::All { .. } | SubqueryKind::Array, _) => false,
-    }
-}
-
-/// Whether rows that a correlation leaves out would show: they are counted by a window, or by an aggregate
-/// whose HAVING leaves out groups, or an outer join has a row instead of them. The optimizer moves the
-/// correlation above all of these.
-fn counts_rows(rel: &Rel) -> bool {
-    let mut counts = false;
-    rel.for_each_rel(&mut |rel| {
-        counts |= match rel {
-            Rel::Window { .. } | Rel::DistinctOn { .. } => true,
-            Rel::Filter { input, .. } => matches!(**input, Rel::Aggregate { .. }),
-            Rel::Join(join) => fills_in(join),
-            _ => false,
-        }
-    });
-    counts
-}
-
-/// Whether which rows an outer join fills in depends on columns from outside of it.
-fn fills_in(join: &Join) -> bool {
-    let (left, right) = (join.left.outer_columns(), join.right.outer_columns());
-    let filled = match join.kind {
-        JoinKind::Inner => return false,
-        JoinKind::Left => right,
-        JoinKind::Right => left,
-        JoinKind::Full => left.into_iter().chain(right).collect(),
-    };
-    let known: Vec<ColId> =
-        join.left.columns().iter().chain(&join.right.columns()).map(|column| column.id).collect();
-    let by_condition = join.on.as_ref().is_some_and(|on| {
-        on.any(&mut |node| match node {
-            Scalar::Column(id, _) => !known.contains(id),
-            Scalar::Subquery(_) => true,
-            _ => false,
-        })
-    });
-    by_condition || filled.iter().any(|(id, _)| !known.contains(id))
-}
-
-/// Whether a query that is a whole condition on rows of these columns, or what NOT negates, becomes a
-/// semi-join or anti-join.
-///
-/// An anti-join keeps no row once the right side has a NULL, whatever it is correlated on; and it must have a
-/// key to find that out by, which the optimizer does not make a constant of. A needle from outside of the
-/// query is as good as a constant.
-pub(super) fn joins(subquery: &Subquery, negated: bool, columns: &[RelColumn]) -> bool {
-    // A query in it that mentions nothing outside is a value by the time the join is made.
-    let keyed = |needle: &Scalar| {
-        needle.any(&mut |node| match node {
-            Scalar::Column(id, _) => columns.iter().any(|column| column.id == *id),
-            Scalar::Slot(..) => true,
-            Scalar::Subquery(inner) => inner.rel.is_correlated(),
-            _ => false,
-        })
-    };
-    let (needle, anti) = match &subquery.kind {
-        SubqueryKind::Any { op, needle, .. } if op.name == "=" => (needle, negated),
-        SubqueryKind::All { op, needle, .. } if op.name == "<>" => (needle, !negated),
-        _ => return false,
-    };
-    keyed(needle) && !(anti && (subquery.rel.is_correlated() || may_be_constant(needle)))
-}
-
-/// Whether an expression may turn out to be NULL for all rows.
-fn may_be_constant(scalar: &Scalar) -> bool {
-    scalar.any(&mut |node| {
-        matches!(
-            node,
-            Scalar::Case { .. }
-                | Scalar::Coalesce(..)
-                | Scalar::NullIf { .. }
-                | Scalar::Literal(Datum::Null, _)
-                | Scalar::Param { .. }
-        )
-    })
 }

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use pgtypes::error::sqlstate;
 use pgtypes::{Datum, PgType, registry};
 
-use super::hoist::joins;
+use super::joinable::joins;
 use super::virtuals::Loaded;
 use super::{ExecContext, run_rel};
 use crate::error::{SqlError, SqlState};

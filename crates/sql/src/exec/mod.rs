@@ -40,6 +40,7 @@ macro_rules! our_node_traits {
 use our_node_traits;
 
 mod access;
+mod append;
 pub(crate) mod apply;
 mod apply_exec;
 mod collect_agg;
@@ -50,10 +51,12 @@ mod frame;
 pub(crate) mod frame_exec;
 mod hoist;
 mod inits;
+mod joinable;
 pub(crate) mod leaders;
 pub(crate) mod lock;
 pub(crate) mod measured;
 mod operator;
+mod plain;
 mod plan;
 mod pool;
 pub(crate) mod provider;

@@ -11,6 +11,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer as o;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 /// The rules, in the order in which they are applied.
 pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -37,6 +39,16 @@ pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(o::optimize_projections::OptimizeProjections::new()),
         Arc::new(LimitOnSort),
     ]
+}
+
+/// DataFusion's rules for how a plan is carried out, and ours before and behind them.
+pub(super) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.insert(0, Arc::new(super::plain::PlainSides));
+    rules.push(Arc::new(super::yielding::YieldingJoins));
+    rules.push(Arc::new(crate::fragment::AtLeaders));
+    rules.push(Arc::new(super::append::PartsInOrder));
+    rules
 }
 
 /// A rule that is right but for some plans.
@@ -67,8 +79,8 @@ impl<R: OptimizerRule> OptimizerRule for KeptFrom<R> {
     }
 }
 
-/// Makes `projection of limit of sort` of `limit of projection of sort`: where the projection takes away what is
-/// sorted by, DataFusion takes away the sort, as if nobody could tell.
+/// Makes `projection of limit of sort` of `limit of projection of sort`: where the projection takes away what
+/// is sorted by, DataFusion takes away the sort, as if nobody could tell.
 #[derive(Debug)]
 struct LimitOnSort;
 

@@ -109,6 +109,8 @@ fn unlimited(
         "ProjectionExec"
         | "CoalesceBatchesExec"
         | "CooperativeExec"
+        | "PlainExec"
+        | "AppendExec"
         | "CoalescePartitionsExec"
         | "OutputRequirementExec"
         | "BufferExec"

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{BinaryExpr, Case, Exists, InList, InSubquery};
 use datafusion::logical_expr::{Expr, Operator, Subquery as PlanSubquery, lit};
-use pgtypes::{Datum, PgType, TypeId, arrow_bridge, registry};
+use pgtypes::{Datum, PgType, TypeId, arrow_bridge};
 
 use super::{Lowerer, udf};
 use crate::error::SqlError;
@@ -238,7 +238,7 @@ impl Lowerer<'_> {
                 Ok(Expr::Exists(Exists { subquery: plan, negated }))
             }
             SubqueryKind::Scalar => {
-                let plan = self.inner(&nullable(&subquery.rel))?;
+                let plan = self.inner(&subquery.rel)?;
                 let expr = Expr::ScalarSubquery(plan);
                 Ok(if negated { Expr::Not(Box::new(expr)) } else { expr })
             }
@@ -284,34 +284,6 @@ impl Lowerer<'_> {
         self.level -= 1;
         Ok(subquery_of(plan?))
     }
-}
-
-/// A query whose value may be NULL, to DataFusion too, where it is a constant: there may be no row. Without
-/// that it is taken for never NULL when all that the query mentions of the outside turns out to be unused.
-fn nullable(rel: &Rel) -> Rel {
-    let mut rel = rel.clone();
-    let mut at = &mut rel;
-    loop {
-        at = match at {
-            Rel::Project { input, exprs } => {
-                exprs.iter_mut().for_each(|(_, scalar)| hide_constant(scalar));
-                input
-            }
-            Rel::Sort { input, .. } | Rel::Limit { input, .. } | Rel::Distinct { input } => input,
-            _ => return rel,
-        };
-    }
-}
-
-/// Makes `GREATEST(value)` of a constant, which the optimizer does not see through.
-fn hide_constant(scalar: &mut Scalar) {
-    let ty = scalar.ty();
-    if !scalar.is_row_independent() || ty.is_unknown() {
-        return;
-    }
-    // There is nothing to compare with.
-    let op = FuncRef(Arc::new(registry::failure_of(PgType::BOOL)));
-    *scalar = Scalar::Extreme { op, args: vec![scalar.clone()], ty };
 }
 
 pub(super) fn subquery_of(plan: datafusion::logical_expr::LogicalPlan) -> PlanSubquery {

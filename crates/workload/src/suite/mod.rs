@@ -166,7 +166,7 @@ pub async fn run(file: &Path, target: &Target, database: &str) -> Result<Outcome
 async fn setup(target: &Target, url: &str, statement: String) -> Result<(), CheckError> {
     let admin = connect(&target.connector, url, None)
         .await
-        .map_err(|error| CheckError::NoNode(format!("{url}: {error}")))?;
+        .map_err(|error| CheckError::no_node(url, &error))?;
     let done = admin.batch_execute(&statement).await;
     done.map_err(|error| CheckError::Setup { statement, reason: format!("{error:?}") })
 }

@@ -1,0 +1,163 @@
+//! Which queries inside expressions, and which lateral ones, the optimizer may make joins of.
+//!
+//! It does so by moving the conditions that mention columns from outside up, to where the join will be. That
+//! is right if nothing on the way tells a row that fails such a condition from one that is not there: so only
+//! shapes that are known to be harmless are left to it. All else is run for each row (`apply_exec`).
+
+use pgtypes::Datum;
+
+use crate::ir::{ColId, JoinKind, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
+
+/// Whether it has a rule for a subquery. `filtered`: the subquery is a whole condition, or what NOT negates,
+/// and decides which rows of these columns stay.
+pub(super) fn joinable(subquery: &Subquery, filtered: Option<&[RelColumn]>, negated: bool) -> bool {
+    if !decorrelates(&subquery.rel) {
+        return false;
+    }
+    match (&subquery.kind, filtered) {
+        (SubqueryKind::Scalar, _) => aggregates(&subquery.rel),
+        (SubqueryKind::Exists, filtered) => filtered.is_some(),
+        (SubqueryKind::Any { .. } | SubqueryKind::All { .. }, Some(columns)) => {
+            joins(subquery, negated, columns)
+        }
+        (SubqueryKind::Any { .. } | SubqueryKind::All { .. } | SubqueryKind::Array, _) => false,
+    }
+}
+
+/// Whether a query has one row whatever there is, with a value that depends on what there is. The optimizer
+/// takes one of a constant for never NULL.
+fn aggregates(rel: &Rel) -> bool {
+    match rel {
+        Rel::Aggregate { group, .. } => group.is_empty(),
+        Rel::Project { input, exprs } => {
+            let is_constant = |(_, scalar): &(RelColumn, Scalar)| scalar.is_row_independent();
+            aggregates(input) && !exprs.iter().any(is_constant)
+        }
+        _ => false,
+    }
+}
+
+/// Takes away from a query what makes no difference to whether it has rows, or of IN to which: its order,
+/// duplicates, a LIMIT that leaves one.
+pub(super) fn strip(subquery: &mut Subquery) {
+    let exists = match subquery.kind {
+        SubqueryKind::Exists => true,
+        SubqueryKind::Any { .. } | SubqueryKind::All { .. } => false,
+        SubqueryKind::Scalar | SubqueryKind::Array => return,
+    };
+    loop {
+        let input = match &mut subquery.rel {
+            Rel::Sort { input, .. } | Rel::Distinct { input } => input,
+            Rel::DistinctOn { input, .. } if exists => input,
+            Rel::Limit { input, limit, offset: None } if exists && leaves_one(limit.as_ref()) => {
+                input
+            }
+            _ => return,
+        };
+        subquery.rel = std::mem::replace(&mut **input, Rel::OneRow);
+    }
+}
+
+fn leaves_one(limit: Option<&Scalar>) -> bool {
+    match limit {
+        None => true,
+        Some(Scalar::Literal(datum, _)) => datum.as_i64().is_some_and(|limit| limit > 0),
+        Some(_) => false,
+    }
+}
+
+/// Whether all that a query mentions of the outside stands in conditions on its rows, and can be moved up
+/// from there.
+pub(super) fn decorrelates(rel: &Rel) -> bool {
+    if !rel.is_correlated() {
+        return true;
+    }
+    let within = |columns: &[RelColumn]| {
+        rel.scalars().iter().all(|scalar| !mentions_others(scalar, columns))
+    };
+    match rel {
+        Rel::Project { input, .. } => within(&input.columns()) && decorrelates(input),
+        // Groups that HAVING leaves out, and those without rows, would not be told apart.
+        Rel::Aggregate { input, .. } => within(&input.columns()) && decorrelates(input),
+        Rel::Filter { input, predicate } => {
+            let columns = input.columns();
+            let movable = |condition: &Scalar| {
+                !mentions_others(condition, &columns)
+                    || mentions_any(condition, &columns) && !condition.has_subquery()
+            };
+            !matches!(**input, Rel::Aggregate { .. })
+                && predicate.conjuncts().iter().all(movable)
+                && decorrelates(input)
+        }
+        Rel::Join(join) => {
+            let mut columns = join.left.columns();
+            columns.extend(join.right.columns());
+            join.kind == JoinKind::Inner
+                && !join.lateral
+                && within(&columns)
+                && decorrelates(&join.left)
+                && decorrelates(&join.right)
+        }
+        _ => false,
+    }
+}
+
+fn mentions_any(scalar: &Scalar, columns: &[RelColumn]) -> bool {
+    scalar.any(&mut |node| match node {
+        Scalar::Column(id, _) => is_among(*id, columns),
+        _ => false,
+    })
+}
+
+/// Whether an expression, or a query in it, mentions columns that are not among these.
+fn mentions_others(scalar: &Scalar, columns: &[RelColumn]) -> bool {
+    scalar.any(&mut |node| match node {
+        Scalar::Column(id, _) => !is_among(*id, columns),
+        Scalar::Subquery(subquery) => {
+            subquery.rel.outer_columns().iter().any(|(id, _)| !is_among(*id, columns))
+        }
+        _ => false,
+    })
+}
+
+fn is_among(id: ColId, columns: &[RelColumn]) -> bool {
+    columns.iter().any(|column| column.id == id)
+}
+
+/// Whether a query that is a whole condition on rows of these columns, or what NOT negates, becomes a
+/// semi-join or anti-join.
+///
+/// An anti-join keeps no row once the right side has a NULL, whatever it is correlated on; and it must have a
+/// key to find that out by, which the optimizer does not make a constant of. A needle from outside of the
+/// query is as good as a constant.
+pub(super) fn joins(subquery: &Subquery, negated: bool, columns: &[RelColumn]) -> bool {
+    // A query in it that mentions nothing outside is a value by the time the join is made.
+    let keyed = |needle: &Scalar| {
+        needle.any(&mut |node| match node {
+            Scalar::Column(id, _) => is_among(*id, columns),
+            Scalar::Slot(..) => true,
+            Scalar::Subquery(inner) => inner.rel.is_correlated(),
+            _ => false,
+        })
+    };
+    let (needle, anti) = match &subquery.kind {
+        SubqueryKind::Any { op, needle, .. } if op.name == "=" => (needle, negated),
+        SubqueryKind::All { op, needle, .. } if op.name == "<>" => (needle, !negated),
+        _ => return false,
+    };
+    keyed(needle) && !(anti && (subquery.rel.is_correlated() || may_be_constant(needle)))
+}
+
+/// Whether an expression may turn out to be NULL for all rows.
+fn may_be_constant(scalar: &Scalar) -> bool {
+    scalar.any(&mut |node| {
+        matches!(
+            node,
+            Scalar::Case { .. }
+                | Scalar::Coalesce(..)
+                | Scalar::NullIf { .. }
+                | Scalar::Literal(Datum::Null, _)
+                | Scalar::Param { .. }
+        )
+    })
+}

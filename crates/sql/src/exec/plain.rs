@@ -1,0 +1,145 @@
+//! What is the same in all rows of one side of an outer join is not in the rows of the join.
+//!
+//! DataFusion believes it: a column that is 1 on the side whose rows may be missing is 1 or NULL above, yet
+//! it sorts no rows by it and takes groups of it for complete. So nothing about such a side is known.
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{JoinType, Statistics};
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
+use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+};
+
+use crate::SqlError;
+
+/// Wraps the sides of outer joins that are known to have constant columns.
+#[derive(Debug)]
+pub(super) struct PlainSides;
+
+impl PhysicalOptimizerRule for PlainSides {
+    fn name(&self) -> &str {
+        "PlainSides"
+    }
+
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let wrapped = plan.transform_up(|plan| {
+            let missing = missing(&*plan);
+            if missing == [false, false] {
+                return Ok(Transformed::no(plan));
+            }
+            let sides = plan.children().into_iter().zip(missing);
+            let sides: Vec<Arc<dyn ExecutionPlan>> = sides
+                .map(|(side, missing)| match missing {
+                    true => Arc::new(PlainExec::new(Arc::clone(side))),
+                    false => Arc::clone(side),
+                })
+                .collect();
+            Ok(Transformed::yes(replace_children_if_necessary(plan, sides)?))
+        });
+        Ok(wrapped?.data)
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Which sides of a join have constants, and rows that may be missing.
+fn missing(plan: &dyn ExecutionPlan) -> [bool; 2] {
+    let kind = match (plan.downcast_ref::<HashJoinExec>(), plan.downcast_ref()) {
+        (Some(join), _) => *join.join_type(),
+        (None, Some(join)) => *NestedLoopJoinExec::join_type(join),
+        (None, None) => return [false, false],
+    };
+    let children = plan.children();
+    let constant = |side: usize| !children[side].properties().eq_properties.constants().is_empty();
+    match kind {
+        JoinType::Left => [false, constant(1)],
+        JoinType::Right => [constant(0), false],
+        JoinType::Full => [constant(0), constant(1)],
+        _ => [false, false],
+    }
+}
+
+/// The rows of its input, of which nothing is known.
+#[derive(Debug)]
+struct PlainExec {
+    input: Arc<dyn ExecutionPlan>,
+    properties: Arc<PlanProperties>,
+}
+
+impl PlainExec {
+    fn new(input: Arc<dyn ExecutionPlan>) -> Self {
+        let nothing = EquivalenceProperties::new(input.schema());
+        let properties = PlanProperties::clone(input.properties()).with_eq_properties(nothing);
+        PlainExec { input, properties: Arc::new(properties) }
+    }
+}
+
+impl DisplayAs for PlainExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PlainExec")
+    }
+}
+
+impl ExecutionPlan for PlainExec {
+    fn name(&self) -> &str {
+        "PlainExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.pop().ok_or_else(|| SqlError::internal("one side is wrapped"))?;
+        Ok(Arc::new(PlainExec::new(input)))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        self.input.execute(partition, context)
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        of_inputs: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        Ok(Arc::clone(&of_inputs[0]))
+    }
+}
