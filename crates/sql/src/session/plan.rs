@@ -236,7 +236,7 @@ impl Session {
         };
         let view = self.view(catalog);
         let mut bound = Binder::new(&view, &self.env, text).bind(statement, declared)?;
-        bound.statement.fold_nulls();
+        bound.statement.fold();
         let denied =
             privilege::check(catalog, self.database, &self.authority, &bound.accesses).err();
         let accesses = bound.accesses;
@@ -262,7 +262,7 @@ impl Session {
         let declared: Vec<Option<PgType>> = params.iter().copied().map(Some).collect();
         let view = self.view(&catalog);
         let mut bound = Binder::new(&view, &self.env, job.text).bind(statement, &declared)?;
-        bound.statement.fold_nulls();
+        bound.statement.fold();
         Ok(bound.statement)
     }
 
