@@ -33,7 +33,7 @@ impl Binder<'_> {
             result = Some(match result {
                 None => item.rel,
                 Some(left) => {
-                    let lateral = mentions_any(&item.rel, &left);
+                    let lateral = item.rel.mentions(&left);
                     Rel::Join(Box::new(Join {
                         kind: JoinKind::Inner,
                         left,
@@ -405,16 +405,4 @@ pub(crate) fn refuse_duplicates(scope: &Scope<'_>, item: &FromItem) -> Result<()
         }
     }
     Ok(())
-}
-
-/// Whether `rel` mentions a column that `left` makes.
-pub(crate) fn mentions_any(rel: &Rel, left: &Rel) -> bool {
-    let made: Vec<ColId> = left.columns().into_iter().map(|column| column.id).collect();
-    let mut found = false;
-    rel.clone().for_each_scalar_mut(&mut |scalar| {
-        if let crate::ir::Scalar::Column(id, _) = scalar {
-            found |= made.contains(id);
-        }
-    });
-    found
 }

@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::from::{mentions_any, refuse_duplicates};
+use super::from::refuse_duplicates;
 use super::scope::{Clause, FromItem, Scope, ScopeColumn};
 use super::{Binder, name_parts};
 use crate::error::{SqlError, SqlState};
@@ -60,7 +60,7 @@ impl Binder<'_> {
         let mut seen = Scope::default();
         seen.add(&left);
         refuse_duplicates(&seen, &right)?;
-        let lateral = mentions_any(&right.rel, &left.rel);
+        let lateral = right.rel.mentions(&left.rel);
         if lateral && matches!(kind, JoinKind::Right | JoinKind::Full) {
             return Err(SqlError::new(
                 SqlState::INVALID_COLUMN_REFERENCE,

@@ -156,8 +156,7 @@ fn applied(mut input: Rel, calls: Vec<(RelColumn, Subquery)>) -> Rel {
 /// Whether the outermost step of a lateral query can be taken after the join.
 fn peels(rel: &Rel) -> bool {
     match rel {
-        Rel::Project { input, .. } => !makes_one_row(input),
-        Rel::Filter { input, .. } => !makes_one_row(input),
+        Rel::Project { input, .. } | Rel::Filter { input, .. } => !makes_one_row(input),
         _ => false,
     }
 }
@@ -167,10 +166,8 @@ fn peeled(join: Join) -> Rel {
     let Join { kind, left, right, on, .. } = join;
     let columns = left.columns();
     let joined = |right: Box<Rel>| {
-        let outer = right.outer_columns();
-        let lateral = matches!(*right, Rel::Function(_))
-            || outer.iter().any(|(id, _)| columns.iter().any(|column| column.id == *id));
-        let join = Join { kind, left: left.clone(), right: *right, on: None, lateral };
+        let lateral = matches!(*right, Rel::Function(_)) || right.mentions(&left);
+        let join = Join { kind, left, right: *right, on: None, lateral };
         Box::new(Rel::Join(Box::new(join)))
     };
     let peeled = match right {

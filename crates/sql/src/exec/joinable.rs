@@ -76,15 +76,16 @@ pub(super) fn decorrelates(rel: &Rel) -> bool {
         rel.scalars().iter().all(|scalar| !mentions_others(scalar, columns))
     };
     match rel {
-        Rel::Project { input, .. } => within(&input.columns()) && decorrelates(input),
-        // Groups that HAVING leaves out, and those without rows, would not be told apart.
-        Rel::Aggregate { input, .. } => within(&input.columns()) && decorrelates(input),
+        Rel::Project { input, .. } | Rel::Aggregate { input, .. } => {
+            within(&input.columns()) && decorrelates(input)
+        }
         Rel::Filter { input, predicate } => {
             let columns = input.columns();
             let movable = |condition: &Scalar| {
                 !mentions_others(condition, &columns)
                     || mentions_any(condition, &columns) && !condition.has_subquery()
             };
+            // Groups that HAVING leaves out, and those without rows, would not be told apart.
             !matches!(**input, Rel::Aggregate { .. })
                 && predicate.conjuncts().iter().all(movable)
                 && decorrelates(input)

@@ -39,6 +39,25 @@ macro_rules! our_node_traits {
 }
 use our_node_traits;
 
+/// What operators with one input and no expressions have in common.
+macro_rules! over_one_input {
+    ($input:ident) => {
+        fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+            vec![&self.$input]
+        }
+
+        fn apply_expressions(
+            &self,
+            _: &mut dyn FnMut(
+                &Arc<dyn datafusion::physical_expr::PhysicalExpr>,
+            ) -> Result<datafusion::common::tree_node::TreeNodeRecursion>,
+        ) -> Result<datafusion::common::tree_node::TreeNodeRecursion> {
+            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        }
+    };
+}
+use over_one_input;
+
 mod access;
 mod append;
 pub(crate) mod apply;

@@ -228,6 +228,12 @@ impl Rel {
         !self.outer_columns().is_empty()
     }
 
+    /// Whether it mentions a column that `other` makes.
+    pub fn mentions(&self, other: &Rel) -> bool {
+        let made = other.columns();
+        self.outer_columns().iter().any(|(id, _)| made.iter().any(|column| column.id == *id))
+    }
+
     /// Columns mentioned but made by no node in here, in order and once each.
     pub fn outer_columns(&self) -> Vec<(ColId, PgType)> {
         let mut made = std::collections::HashSet::new();
