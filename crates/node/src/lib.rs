@@ -35,7 +35,8 @@ pub fn main() -> std::process::ExitCode {
         .with_writer(std::io::stderr)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("CONCLAVE_LOG")
-                .unwrap_or_else(|_unset| "info".into()),
+                // The notices that servers send to the tools are not for the log.
+                .unwrap_or_else(|_unset| "info,tokio_postgres=warn".into()),
         )
         .with_target(true)
         .init();

@@ -128,16 +128,33 @@ fn bag(rows: &[Row]) -> BTreeMap<&Row, usize> {
     bag
 }
 
+/// Whether the rows are the same bag when numbers are taken for what they are, not for how they are written.
+pub(crate) fn same_values(reference: &Answer, other: &Answer) -> bool {
+    let (Answer::Rows { rows: a, .. }, Answer::Rows { rows: b, .. }) = (reference, other) else {
+        return false;
+    };
+    let values = |rows: &[Row]| -> Vec<Row> {
+        let value = |text: &Option<String>| text.as_deref().map(|text| number(text).to_owned());
+        rows.iter().map(|row| row.iter().map(value).collect()).collect()
+    };
+    bag(&values(a)) == bag(&values(b))
+}
+
+/// A number without trailing zeros; other text as it is.
+fn number(text: &str) -> &str {
+    if text.contains('.') && text.parse::<f64>().is_ok() {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        text
+    }
+}
+
 /// Values that sort alike, written alike: numbers without trailing zeros. Intervals of the same length
 /// have too many forms; they are taken for one.
 fn sorted_alike<'a>(rows: &'a [Row], sorted: Sorted<'_>) -> Vec<Vec<Option<&'a str>>> {
-    let alike = |value: &'_ str| -> Option<usize> {
-        let number = value.contains('.') && value.parse::<f64>().is_ok();
-        number.then(|| value.trim_end_matches('0').trim_end_matches('.').len())
-    };
     let value = |text: &'a Option<String>| match text.as_deref() {
         Some(text) if text.contains("day") || text.contains("mon") => Some("interval"),
-        Some(text) => Some(&text[..alike(text).unwrap_or(text.len())]),
+        Some(text) => Some(number(text)),
         None => None,
     };
     match sorted {
@@ -170,6 +187,16 @@ mod tests {
         let twice = difference(&rows(&["1", "1", "2"]), &rows(&["1", "2", "2"]), Sorted::No);
         assert_eq!(twice, Some(Difference::Rows));
         assert_eq!(difference(&rows(&["1.50", "1.5"]), &rows(&["1.5", "1.50"]), Sorted::All), None);
+    }
+
+    #[test]
+    fn numbers_are_the_same_however_they_are_written() {
+        assert!(same_values(&rows(&["1.50", "a"]), &rows(&["a", "1.5"])));
+        assert!(same_values(&rows(&["2.00"]), &rows(&["2"])));
+        assert!(!same_values(&rows(&["1.50"]), &rows(&["1.51"])));
+        assert!(!same_values(&rows(&["1.5", "1.5"]), &rows(&["1.50"])));
+        assert!(!same_values(&rows(&["10"]), &rows(&["1"])));
+        assert!(!same_values(&error("22012"), &error("22012")));
     }
 
     #[test]

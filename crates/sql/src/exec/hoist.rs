@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::apply::outer_columns;
-use super::joinable::{decorrelates, joinable, strip};
+use super::joinable::{aggregates, decorrelates, joinable, strip};
 use crate::ir::{ColId, Join, JoinKind, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
 
 /// Which subqueries to take out.
@@ -119,8 +119,8 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
                 join.right = node(&join.right, which, fresh);
                 return Rel::Join(join);
             }
-            let kept = which == Which::Unjoinable
-                && (decorrelates(&join.right) || makes_one_row(&join.right));
+            let joins = |rel| decorrelates(rel) || aggregates(rel) || makes_one_row(rel);
+            let kept = which == Which::Unjoinable && joins(&join.right);
             if kept || matches!(join.right, Rel::Function(_)) {
                 return Rel::Join(join);
             }

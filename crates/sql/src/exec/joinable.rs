@@ -11,27 +11,36 @@ use crate::ir::{ColId, JoinKind, Rel, RelColumn, Scalar, Subquery, SubqueryKind}
 /// Whether it has a rule for a subquery. `filtered`: the subquery is a whole condition, or what NOT negates,
 /// and decides which rows of these columns stay.
 pub(super) fn joinable(subquery: &Subquery, filtered: Option<&[RelColumn]>, negated: bool) -> bool {
-    if !decorrelates(&subquery.rel) {
-        return false;
-    }
+    let rel = &subquery.rel;
     match (&subquery.kind, filtered) {
-        (SubqueryKind::Scalar, _) => aggregates(&subquery.rel),
-        (SubqueryKind::Exists, filtered) => filtered.is_some(),
+        (SubqueryKind::Scalar, _) => aggregates(rel) && computes(rel),
+        (SubqueryKind::Exists, filtered) => decorrelates(rel) && filtered.is_some(),
         (SubqueryKind::Any { .. } | SubqueryKind::All { .. }, Some(columns)) => {
-            joins(subquery, negated, columns)
+            decorrelates(rel) && joins(subquery, negated, columns)
         }
         (SubqueryKind::Any { .. } | SubqueryKind::All { .. } | SubqueryKind::Array, _) => false,
     }
 }
 
-/// Whether a query has one row whatever there is, with a value that depends on what there is. The optimizer
-/// takes one of a constant for never NULL.
-fn aggregates(rel: &Rel) -> bool {
+/// Whether the values of a query depend on what there is. The optimizer takes one of a constant for never
+/// NULL.
+fn computes(rel: &Rel) -> bool {
     match rel {
-        Rel::Aggregate { group, .. } => group.is_empty(),
         Rel::Project { input, exprs } => {
             let is_constant = |(_, scalar): &(RelColumn, Scalar)| scalar.is_row_independent();
-            aggregates(input) && !exprs.iter().any(is_constant)
+            computes(input) && !exprs.iter().any(is_constant)
+        }
+        _ => true,
+    }
+}
+
+/// Whether a query has one row whatever there is, of aggregates over rows that can be joined. Where that row
+/// is the answer, the optimizer makes it again for those that find nothing to join.
+pub(super) fn aggregates(rel: &Rel) -> bool {
+    match rel {
+        Rel::Project { input, .. } => within(rel) && aggregates(input),
+        Rel::Aggregate { input, group, .. } => {
+            group.is_empty() && within(rel) && decorrelates(input)
         }
         _ => false,
     }
@@ -72,12 +81,11 @@ pub(super) fn decorrelates(rel: &Rel) -> bool {
     if !rel.is_correlated() {
         return true;
     }
-    let within = |columns: &[RelColumn]| {
-        rel.scalars().iter().all(|scalar| !mentions_others(scalar, columns))
-    };
     match rel {
-        Rel::Project { input, .. } | Rel::Aggregate { input, .. } => {
-            within(&input.columns()) && decorrelates(input)
+        Rel::Project { input, .. } => within(rel) && decorrelates(input),
+        // Without keys it has a row over nothing, too.
+        Rel::Aggregate { input, group, .. } => {
+            !group.is_empty() && within(rel) && decorrelates(input)
         }
         Rel::Filter { input, predicate } => {
             let columns = input.columns();
@@ -91,16 +99,20 @@ pub(super) fn decorrelates(rel: &Rel) -> bool {
                 && decorrelates(input)
         }
         Rel::Join(join) => {
-            let mut columns = join.left.columns();
-            columns.extend(join.right.columns());
             join.kind == JoinKind::Inner
                 && !join.lateral
-                && within(&columns)
+                && within(rel)
                 && decorrelates(&join.left)
                 && decorrelates(&join.right)
         }
         _ => false,
     }
+}
+
+/// Whether what it computes mentions only columns of its inputs.
+fn within(rel: &Rel) -> bool {
+    let columns: Vec<RelColumn> = rel.inputs().into_iter().flat_map(Rel::columns).collect();
+    rel.scalars().iter().all(|scalar| !mentions_others(scalar, &columns))
 }
 
 fn mentions_any(scalar: &Scalar, columns: &[RelColumn]) -> bool {
