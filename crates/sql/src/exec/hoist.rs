@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::apply::outer_columns;
-use super::joinable::{aggregates, decorrelates, joinable, strip};
+use super::joinable::{aggregates, computed_outside, decorrelates, joinable, strip};
 use crate::ir::{ColId, Join, JoinKind, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
 
 /// Which subqueries to take out.
@@ -250,8 +250,14 @@ fn take(
         Scalar::Not(arg) if filtered.is_some() && matches!(**arg, Scalar::Subquery(_)) => {
             return take_operand(arg, (filtered, true), which, fresh, calls);
         }
-        Scalar::Subquery(_) => {
-            return take_operand(scalar, (filtered, false), which, fresh, calls);
+        Scalar::Subquery(subquery) => {
+            let correlated = subquery.rel.is_correlated();
+            if which == Which::Unjoinable && correlated {
+                computed_outside(scalar);
+            }
+            if matches!(scalar, Scalar::Subquery(_)) {
+                return take_operand(scalar, (filtered, false), which, fresh, calls);
+            }
         }
         _ => {}
     }

@@ -13,7 +13,7 @@ use crate::ir::{ColId, JoinKind, Rel, RelColumn, Scalar, Subquery, SubqueryKind}
 pub(super) fn joinable(subquery: &Subquery, filtered: Option<&[RelColumn]>, negated: bool) -> bool {
     let rel = &subquery.rel;
     match (&subquery.kind, filtered) {
-        (SubqueryKind::Scalar, _) => aggregates(rel) && computes(rel),
+        (SubqueryKind::Scalar, _) => aggregates(rel),
         (SubqueryKind::Exists, filtered) => decorrelates(rel) && filtered.is_some(),
         (SubqueryKind::Any { .. } | SubqueryKind::All { .. }, Some(columns)) => {
             decorrelates(rel) && joins(subquery, negated, columns)
@@ -22,28 +22,77 @@ pub(super) fn joinable(subquery: &Subquery, filtered: Option<&[RelColumn]>, nega
     }
 }
 
-/// Whether the values of a query depend on what there is. The optimizer takes one of a constant for never
-/// NULL.
-fn computes(rel: &Rel) -> bool {
-    match rel {
-        Rel::Project { input, exprs } => {
-            let is_constant = |(_, scalar): &(RelColumn, Scalar)| scalar.is_row_independent();
-            computes(input) && !exprs.iter().any(is_constant)
-        }
-        _ => true,
-    }
-}
-
 /// Whether a query has one row whatever there is, of aggregates over rows that can be joined. Where that row
 /// is the answer, the optimizer makes it again for those that find nothing to join.
 pub(super) fn aggregates(rel: &Rel) -> bool {
     match rel {
-        Rel::Project { input, .. } => within(rel) && aggregates(input),
+        Rel::Project { input, exprs } => {
+            exprs.iter().all(|(_, scalar)| computes(scalar)) && within(rel) && aggregates(input)
+        }
         Rel::Aggregate { input, group, .. } => {
             group.is_empty() && within(rel) && decorrelates(input)
         }
         _ => false,
     }
+}
+
+/// Whether an expression is none that the optimizer may find to be constant: it takes one over aggregates for
+/// NULL where they have no rows.
+fn computes(scalar: &Scalar) -> bool {
+    let folds = |node: &Scalar| {
+        matches!(
+            node,
+            Scalar::And(_)
+                | Scalar::Or(_)
+                | Scalar::Not(_)
+                | Scalar::IsNull(_)
+                | Scalar::IsBool(..)
+                | Scalar::Distinct { .. }
+                | Scalar::InList { .. }
+                | Scalar::Case { .. }
+                | Scalar::Coalesce(..)
+        )
+    };
+    !scalar.is_row_independent() && !scalar.any(&mut |node| folds(node))
+}
+
+/// Takes what a scalar query computes of one aggregate out of it: `(SELECT f(count(*)) …)` is
+/// `f((SELECT count(*) …))`, whatever the optimizer knows of `f`.
+pub(super) fn computed_outside(scalar: &mut Scalar) {
+    let Scalar::Subquery(subquery) = scalar else { return };
+    let (SubqueryKind::Scalar, Rel::Project { input, exprs }) = (&subquery.kind, &subquery.rel)
+    else {
+        return;
+    };
+    let Rel::Aggregate { input, group, aggs } = &**input else { return };
+    let mut mentioned = aggs.iter().filter(|agg| mentions(&exprs[0].1, agg.column.id) > 0);
+    let (Some(agg), None) = (mentioned.next(), mentioned.next()) else { return };
+    let (id, ty) = (agg.column.id, agg.column.ty);
+    if !group.is_empty() || mentions(&exprs[0].1, id) > 1 || exprs[0].1.has_subquery() {
+        return;
+    }
+    let (input, aggs) = (input.clone(), vec![agg.clone()]);
+    let rel = Rel::Aggregate { input, group: Vec::new(), aggs };
+    let kind = SubqueryKind::Scalar;
+    let inner = Subquery { kind, rel, ty, position: subquery.position };
+    let inner = Scalar::Subquery(Box::new(inner));
+    let mut outside = exprs[0].1.clone();
+    outside.rewrite(&mut |node| {
+        if matches!(node, Scalar::Column(column, _) if *column == id) {
+            node.clone_from(&inner);
+        }
+    });
+    *scalar = outside;
+}
+
+/// How often a column is mentioned.
+fn mentions(scalar: &Scalar, id: ColId) -> usize {
+    let mut times = 0;
+    scalar.any(&mut |node| {
+        times += usize::from(matches!(node, Scalar::Column(column, _) if *column == id));
+        false
+    });
+    times
 }
 
 /// Takes away from a query what makes no difference to whether it has rows, or of IN to which: its order,

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use datafusion::common::NullEquality;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::Result;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer as o;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -26,7 +26,7 @@ pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(o::eliminate_filter::EliminateFilter::new()),
         Arc::new(KeptFrom {
             rule: o::eliminate_cross_join::EliminateCrossJoin::new(),
-            spared: joins_nulls,
+            spared: joins_unusually,
         }),
         Arc::new(o::eliminate_limit::EliminateLimit::new()),
         Arc::new(o::propagate_empty_relation::PropagateEmptyRelation::new()),
@@ -116,16 +116,37 @@ impl OptimizerRule for LimitOnSort {
     }
 }
 
-/// Joins by IS NOT DISTINCT FROM: where several joins become one, what one of them takes for equal would
-/// be so in all.
-fn joins_nulls(plan: &LogicalPlan) -> bool {
+/// Joins that cannot be taken apart and put together in another order.
+///
+/// By IS NOT DISTINCT FROM: where several joins become one, what one of them takes for equal would be so in
+/// all. By keys that are not of one input each (constants, which other rules make, or sums over a join): where
+/// their turn comes, the inputs they are of may not be on different sides, and they are lost.
+fn joins_unusually(plan: &LogicalPlan) -> bool {
     let mut found = false;
     let walked = plan.apply_with_subqueries(|node| {
         found |= matches!(node, LogicalPlan::Join(join)
-            if join.null_equality == NullEquality::NullEqualsNull);
+        if join.null_equality == NullEquality::NullEqualsNull
+            || join.join_type == JoinType::Inner
+                && !join.on.iter().all(|(left, right)| {
+                    is_of_one_input(left, &join.left) && is_of_one_input(right, &join.right)
+                }));
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     walked.is_err() || found
+}
+
+/// Whether all columns of a key are of one of the inputs of these inner joins.
+fn is_of_one_input(key: &Expr, side: &LogicalPlan) -> bool {
+    match (key, side) {
+        (Expr::Column(_), _) => true,
+        (_, LogicalPlan::Join(join)) if join.join_type == JoinType::Inner => {
+            is_of_one_input(key, &join.left) || is_of_one_input(key, &join.right)
+        }
+        _ => {
+            let columns = key.column_refs();
+            !columns.is_empty() && columns.iter().all(|column| side.schema().has_column(column))
+        }
+    }
 }
 
 /// A filter of the one row of an aggregate that has no groups. Below it, a condition without columns would
