@@ -289,7 +289,7 @@ impl Binder<'_> {
 
     /// Refuses aggregates that no query has taken over.
     pub(super) fn refuse_outer_aggregates(&self) -> Result<(), SqlError> {
-        refused(self.outer_aggregates.first())
+        refused(self.outer_aggregates.first(), OWN_FROM)
     }
 
     /// How many aggregates wait for the query that they belong to.
@@ -297,14 +297,16 @@ impl Binder<'_> {
         self.outer_aggregates.len()
     }
 
-    /// Refuses those that came after the first `known` ones, from FROM, and belong to the query of `scope`.
+    /// Refuses those that came after the first `known` ones, from `place`, and belong to the query of
+    /// `scope`.
     pub(super) fn refuse_aggregates_of(
         &self,
         scope: &Scope<'_>,
         known: usize,
+        place: &str,
     ) -> Result<(), SqlError> {
         let depth = depth_of(scope);
-        refused(self.outer_aggregates[known..].iter().find(|found| found.depth == depth))
+        refused(self.outer_aggregates[known..].iter().find(|found| found.depth == depth), place)
     }
 
     /// A set-returning function in a select list: joined laterally by the select.
@@ -358,11 +360,12 @@ fn not_allowed(place: &str) -> SqlError {
     )
 }
 
-/// The refusal of an aggregate that would be computed where its rows are made.
-fn refused(found: Option<&OuterAggregate>) -> Result<(), SqlError> {
-    found.map_or(Ok(()), |found| {
-        Err(not_allowed("FROM clause of their own query level").at(found.position))
-    })
+/// Where the rows of a query are made that an aggregate belongs to.
+pub(super) const OWN_FROM: &str = "FROM clause of their own query level";
+
+/// The refusal of an aggregate that no query computes there.
+fn refused(found: Option<&OuterAggregate>, place: &str) -> Result<(), SqlError> {
+    found.map_or(Ok(()), |found| Err(not_allowed(place).at(found.position)))
 }
 
 fn depth_of(scope: &Scope<'_>) -> usize {

@@ -249,7 +249,9 @@ impl Binder<'_> {
         scope: &Scope<'_>,
     ) -> Result<Vec<Assignment>, SqlError> {
         let span = query.span();
+        let waiting = self.waiting_aggregates();
         let query = self.query(query, Some(scope))?;
+        self.refuse_aggregates_of(scope, waiting, Clause::Set.name())?;
         if query.columns.len() != names.len() {
             return Err(SqlError::syntax("number of columns does not match number of values")
                 .at(self.pos_parenthesis(span)));

@@ -1,28 +1,34 @@
-//! LIMIT, OFFSET, FETCH: int8, over parameters only.
+//! LIMIT, OFFSET, FETCH: int8, over parameters and columns of queries around.
 
 use pgtypes::cast::Context;
 use pgtypes::{Datum, PgType};
 use sqlparser::ast::{self, LimitClause, Spanned};
 
 use super::Binder;
+use super::query::Around;
 use super::resolve;
 use super::scope::{Clause, Scope};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{
-    Frame, FrameBound, FrameExclusion, FrameUnits, Rel, Scalar, WindowCall, WindowFunc,
+    Frame, FrameBound, FrameExclusion, FrameUnits, Query, Rel, Scalar, WindowCall, WindowFunc,
 };
 
 impl Binder<'_> {
-    /// The rows of `rel` that the limiting clauses leave.
-    pub(crate) fn limit(
+    /// The rows of a query that the limiting clauses around it leave; `scope` has the names of its FROM.
+    pub(super) fn limited(
         &mut self,
-        rel: Rel,
-        clause: Option<&LimitClause>,
-        fetch: Option<&ast::Fetch>,
+        mut query: Query,
+        around: &Around<'_>,
         scope: &Scope<'_>,
-    ) -> Result<Rel, SqlError> {
+    ) -> Result<Query, SqlError> {
+        let rel = std::mem::replace(&mut query.rel, Rel::OneRow);
+        query.rel = self.limit(rel, around, scope)?;
+        Ok(query)
+    }
+
+    fn limit(&mut self, rel: Rel, around: &Around<'_>, scope: &Scope<'_>) -> Result<Rel, SqlError> {
         let (mut limit, mut offset) = (None, None);
-        match clause {
+        match around.limit {
             None => {}
             Some(LimitClause::LimitOffset { limit: count, offset: skip, limit_by }) => {
                 if !limit_by.is_empty() {
@@ -37,7 +43,7 @@ impl Binder<'_> {
                     .hint("Use separate LIMIT and OFFSET clauses."));
             }
         }
-        if let Some(ast::Fetch { with_ties, percent, quantity }) = fetch {
+        if let Some(ast::Fetch { with_ties, percent, quantity }) = around.fetch {
             if *percent {
                 return Err(SqlError::unsupported("FETCH … PERCENT"));
             }
@@ -148,7 +154,14 @@ impl Binder<'_> {
     ) -> Result<Option<Scalar>, SqlError> {
         let Some(expr) = expr else { return Ok(None) };
         let scalar = self.expr_in(expr, scope, clause)?;
-        if scalar.any(&mut |s| matches!(s, Scalar::Column(..))) {
+        let mentions_own = |node: &Scalar| match node {
+            Scalar::Column(id, _) => scope.makes(*id),
+            Scalar::Subquery(query) => {
+                query.rel.outer_columns().into_iter().any(|(id, _)| scope.makes(id))
+            }
+            _ => false,
+        };
+        if scalar.any(&mut |node| mentions_own(node)) {
             return Err(SqlError::new(
                 SqlState::INVALID_COLUMN_REFERENCE,
                 format!("argument of {} must not contain variables", clause.name()),

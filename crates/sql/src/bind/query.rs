@@ -13,14 +13,17 @@ use crate::ir::{OutputColumn, Query, Rel, RelColumn, Scalar, SetOp};
 pub(crate) struct Around<'q> {
     pub(crate) order_by: &'q [OrderByExpr],
     pub(crate) locks: &'q [ast::LockClause],
+    /// LIMIT and OFFSET, or FETCH.
+    pub(crate) limit: Option<&'q ast::LimitClause>,
+    pub(crate) fetch: Option<&'q ast::Fetch>,
     /// Whether literals still unknown at the end become text. False where an INSERT or a set
     /// operation around it has yet to say what they are.
     pub(crate) settle: bool,
 }
 
 impl Around<'_> {
-    fn inside_set_operation() -> Self {
-        Around { order_by: &[], locks: &[], settle: false }
+    pub(super) fn inside_set_operation() -> Self {
+        Around { order_by: &[], locks: &[], limit: None, fetch: None, settle: false }
     }
 }
 
@@ -78,11 +81,10 @@ impl Binder<'_> {
             Some(ast::OrderBy { kind: OrderByKind::Expressions(keys), interpolate: None }) => keys,
             Some(_) => return Err(SqlError::unsupported("ORDER BY ALL or INTERPOLATE")),
         };
-        let around = Around { order_by, locks, settle };
-        let mut bound = self.body(body, &scope, &around)?;
+        let (limit, fetch) = (limit_clause.as_ref(), fetch.as_ref());
+        let around = Around { order_by, locks, limit, fetch, settle };
+        let bound = self.body(body, &scope, &around)?;
         self.check_unused(&scope)?;
-        let rel = std::mem::replace(&mut bound.rel, Rel::OneRow);
-        bound.rel = self.limit(rel, limit_clause.as_ref(), fetch.as_ref(), &scope)?;
         Ok(bound)
     }
 
@@ -92,19 +94,18 @@ impl Binder<'_> {
         scope: &Scope<'_>,
         around: &Around<'_>,
     ) -> Result<Query, SqlError> {
-        match body {
-            SetExpr::Select(select) => self.select(select, scope, around),
+        let query = match body {
+            SetExpr::Select(select) => return self.select(select, scope, around),
             SetExpr::Query(query) => {
                 let inner = self.query_as(query, Some(scope), around.settle)?;
                 if !around.locks.is_empty() {
                     return Err(SqlError::unsupported("FOR UPDATE around a parenthesized query"));
                 }
-                self.order_output(inner, around.order_by)
+                inner
             }
             SetExpr::Values(values) => {
                 refuse_locks(around, "VALUES")?;
-                let query = self.values(values, scope, around.settle)?;
-                self.order_output(query, around.order_by)
+                self.values(values, scope, around.settle)?
             }
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
                 refuse_locks(around, "UNION/INTERSECT/EXCEPT")?;
@@ -113,18 +114,18 @@ impl Binder<'_> {
                     SetQuantifier::None | SetQuantifier::Distinct => false,
                     other => return Err(SqlError::unsupported(format!("{op} {other}"))),
                 };
-                let query = self.set_operation(left, *op, all, right, scope, around.settle)?;
-                self.order_output(query, around.order_by)
+                self.set_operation(left, *op, all, right, scope, around.settle)?
             }
             SetExpr::Table(table) => {
                 refuse_locks(around, "TABLE")?;
-                let query = self.table_command(table, scope)?;
-                self.order_output(query, around.order_by)
+                self.table_command(table, scope)?
             }
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
-                Err(SqlError::unsupported("a data-modifying statement inside a query"))
+                return Err(SqlError::unsupported("a data-modifying statement inside a query"));
             }
-        }
+        };
+        let query = self.order_output(query, around.order_by)?;
+        self.limited(query, around, scope)
     }
 
     fn set_operation(

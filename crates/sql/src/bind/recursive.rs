@@ -120,7 +120,7 @@ impl Binder<'_> {
             cte.visible += outside;
             cte
         }));
-        let around = Around { order_by: &[], locks: &[], settle: true };
+        let around = Around { settle: true, ..Around::inside_set_operation() };
         let base = self.body(left, &scope, &around)?;
         let id = self.fresh_work();
         let named = cte.columns.iter().map(|name| Arc::from(name.as_str())).map(Some);
@@ -134,7 +134,7 @@ impl Binder<'_> {
         let own = Cte { work: Rc::new(OnceCell::from(rows)), ..cte.clone() };
         scope.ctes[outside..].iter_mut().for_each(|cte| cte.visible += 1);
         scope.ctes.insert(outside, own);
-        let inside = Around { order_by: &[], locks: &[], settle: false };
+        let inside = Around::inside_set_operation();
         let mut step = self.body(right, &scope, &inside)?;
         refuse_aggregates(&step.rel, id)?;
         if step.columns.len() != base.columns.len() {

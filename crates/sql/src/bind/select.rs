@@ -12,6 +12,7 @@ use sqlparser::ast::{self, Distinct, GroupByExpr};
 use sqlparser::tokenizer::Span;
 
 use super::Binder;
+use super::call::OWN_FROM;
 use super::expr::Cx;
 use super::query::Around;
 use super::scope::{Clause, Collected, Scope};
@@ -72,7 +73,7 @@ impl Binder<'_> {
         let mut scope = Scope::inside(Some(parent));
         let waiting = self.waiting_aggregates();
         let mut rel = self.tables_of_from(&select.from, &mut scope)?;
-        self.refuse_aggregates_of(&scope, waiting)?;
+        self.refuse_aggregates_of(&scope, waiting, OWN_FROM)?;
         self.name_windows(select, &mut scope)?;
         if let Some(selection) = &select.selection {
             let predicate = self.condition_in(selection, &scope, Clause::Where, "WHERE")?;
@@ -125,7 +126,8 @@ impl Binder<'_> {
                 lateral: true,
             }));
         }
-        self.finish(rel, parts, locks)
+        let query = self.finish(rel, parts, locks)?;
+        self.limited(query, around, &scope)
     }
 
     /// Binds select list, HAVING, ORDER BY and DISTINCT ON over the columns of FROM.
