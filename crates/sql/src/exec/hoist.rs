@@ -119,7 +119,8 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
                 join.right = node(&join.right, which, fresh);
                 return Rel::Join(join);
             }
-            let joins = |rel| decorrelates(rel) || aggregates(rel) || makes_one_row(rel);
+            let joins =
+                |rel: &Rel| decorrelates(rel) || aggregates(rel) || rel.computed_row().is_some();
             let kept = which == Which::Unjoinable && joins(&join.right);
             if kept || matches!(join.right, Rel::Function(_)) {
                 return Rel::Join(join);
@@ -156,7 +157,7 @@ fn applied(mut input: Rel, calls: Vec<(RelColumn, Subquery)>) -> Rel {
 /// Whether the outermost step of a lateral query can be taken after the join.
 fn peels(rel: &Rel) -> bool {
     match rel {
-        Rel::Project { input, .. } | Rel::Filter { input, .. } => !makes_one_row(input),
+        Rel::Project { input, .. } | Rel::Filter { input, .. } => input.computed_row().is_none(),
         _ => false,
     }
 }
@@ -182,15 +183,6 @@ fn peeled(join: Join) -> Rel {
     match on {
         None => peeled,
         Some(predicate) => Rel::Filter { input: Box::new(peeled), predicate },
-    }
-}
-
-/// Whether a query computes columns, of no table.
-fn makes_one_row(rel: &Rel) -> bool {
-    match rel {
-        Rel::OneRow => true,
-        Rel::Project { input, .. } => makes_one_row(input),
-        _ => false,
     }
 }
 

@@ -366,7 +366,7 @@ impl Lowerer<'_> {
                 }
             }
         }
-        if let Some(exprs) = computed_row(right) {
+        if let Some(exprs) = right.computed_row() {
             let trivial = on.is_none_or(|on| *on == Scalar::bool(true));
             if trivial || kind == JoinKind::Inner {
                 return self.computed(left, &exprs, on.filter(|_| !trivial));
@@ -461,19 +461,6 @@ impl Lowerer<'_> {
             Datum::Int8(_) => Err(SqlError::new(code, format!("{what} must not be negative"))),
             other => Err(SqlError::internal(format!("{what} is {other:?}"))),
         }
-    }
-}
-
-/// The projections of a query that makes one row out of nothing, innermost first.
-fn computed_row(rel: &Rel) -> Option<Vec<&[(RelColumn, Scalar)]>> {
-    match rel {
-        Rel::OneRow => Some(Vec::new()),
-        Rel::Project { input, exprs } => {
-            let mut steps = computed_row(input)?;
-            steps.push(exprs);
-            Some(steps)
-        }
-        _ => None,
     }
 }
 
