@@ -18,7 +18,7 @@ impl Generator<'_> {
         let with = self.with_clause(DEEPEST - 1);
         let body = self.body(&types, DEEPEST, &Scope::default());
         let (order, text) = match self.chance(0.4) {
-            true => self.order(types.len()),
+            true => self.order(types.len(), &Scope::default()),
             false => (Node::nothing(), None),
         };
         self.with.clear();
@@ -33,10 +33,11 @@ impl Generator<'_> {
         scope: &Scope,
         ordered: bool,
     ) -> Node {
-        let body = self.body(types, depth.min(DEEPEST), &scope.plain_outside());
+        let outer = scope.plain_outside();
+        let body = self.body(types, depth.min(DEEPEST), &outer);
         let order = match ordered || self.chance(0.1) {
-            true if ordered => Node::plain(self.order(types.len()).0.to_string(), []),
-            true => self.order(types.len()).0,
+            true if ordered => Node::plain(self.order(types.len(), &outer).0.to_string(), []),
+            true => self.order(types.len(), &outer).0,
             false => Node::nothing(),
         };
         Node::new(Kind::Query(types.to_vec()), "{}{}", [body, order])
@@ -172,8 +173,9 @@ impl Generator<'_> {
         }
     }
 
-    /// An order by all of so many columns, with LIMIT at times; and what it says if it shows.
-    fn order(&mut self, columns: usize) -> (Node, Option<String>) {
+    /// An order by all of so many columns, with LIMIT at times, also by a column from outside; and what it
+    /// says if it shows.
+    fn order(&mut self, columns: usize, outer: &Scope) -> (Node, Option<String>) {
         let keys: Vec<String> = (1..=columns)
             .map(|n| {
                 let how = self.pick(&["", "", " DESC", " NULLS FIRST", " DESC NULLS LAST"]);
@@ -181,10 +183,17 @@ impl Generator<'_> {
             })
             .collect();
         let keys = keys.join(", ");
-        let limit = match self.below(6) {
+        let limit = match self.below(7) {
             0 => Node::optional(format!(" LIMIT {}", self.below(5)), []),
             1 => Node::optional(format!(" OFFSET {}", self.below(3)), []),
             2 => Node::optional(format!(" FETCH FIRST {} ROWS WITH TIES", 1 + self.below(3)), []),
+            3 => match self.leaf(Int4, outer).template {
+                column if column.contains('.') => {
+                    let clause = self.pick(&["LIMIT", "OFFSET"]);
+                    Node::optional(format!(" {clause} abs({column})"), [])
+                }
+                _ => Node::nothing(),
+            },
             _ => Node::nothing(),
         };
         let text = format!(" ORDER BY {keys}");
