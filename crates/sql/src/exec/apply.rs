@@ -16,13 +16,13 @@ use pgtypes::PgType;
 use super::ExecContext;
 use super::provider::field;
 use crate::error::SqlError;
-use crate::ir::{ColId, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
+use crate::ir::{ApplyCall, ColId, Rel, RelColumn, Scalar, Subquery, SubqueryKind};
 
 /// What a node computes for each row.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     /// A value of each query.
-    Values(Vec<(RelColumn, Subquery)>),
+    Values(Vec<ApplyCall>),
     /// All rows of one query; `keep`: one of NULLs if there is none.
     Rows {
         /// The query.
@@ -36,7 +36,7 @@ impl What {
     /// Columns made.
     pub(super) fn columns(&self) -> Vec<RelColumn> {
         match self {
-            What::Values(calls) => calls.iter().map(|(column, _)| column.clone()).collect(),
+            What::Values(calls) => calls.iter().map(|call| call.column.clone()).collect(),
             What::Rows { rel, .. } => rel.columns(),
         }
     }
@@ -47,8 +47,10 @@ impl What {
 pub(super) struct Calls {
     pub(super) ctx: ExecContext,
     pub(super) what: What,
-    /// Columns of the input that the queries mention.
+    /// Columns of the input that the queries and their conditions mention.
     pub(super) outer: Vec<(ColId, PgType)>,
+    /// Which of them the queries mention: rows that are alike in these have the same results.
+    pub(super) decides: Vec<bool>,
 }
 
 /// A dependent join.
@@ -61,24 +63,34 @@ pub(super) struct ApplyNode {
     pub(super) outer: Vec<Expr>,
 }
 
-/// Columns outside that the queries mention.
-pub(crate) fn outer_columns(calls: &[(RelColumn, Subquery)]) -> Vec<(ColId, PgType)> {
-    let mut outer: Vec<(ColId, PgType)> = Vec::new();
-    for (_, subquery) in calls {
-        outer.extend(subquery.rel.outer_columns());
-        if let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } = &subquery.kind
-        {
-            needle.any(&mut |node| {
-                if let Scalar::Column(id, ty) = node {
-                    outer.push((*id, *ty));
-                }
-                false
-            });
-        }
+/// Columns outside that the queries and their conditions mention.
+pub(crate) fn outer_columns(calls: &[ApplyCall]) -> Vec<(ColId, PgType)> {
+    let mut outer = Vec::new();
+    for call in calls {
+        outer.extend(mentioned(&call.subquery));
+        call.only_if.iter().for_each(|condition| columns_in(condition, &mut outer));
     }
     outer.sort_unstable_by_key(|(id, _)| *id);
     outer.dedup_by_key(|(id, _)| *id);
     outer
+}
+
+/// Columns outside that a query and what it is compared with mention.
+fn mentioned(subquery: &Subquery) -> Vec<(ColId, PgType)> {
+    let mut outer = subquery.rel.outer_columns();
+    if let SubqueryKind::Any { needle, .. } | SubqueryKind::All { needle, .. } = &subquery.kind {
+        columns_in(needle, &mut outer);
+    }
+    outer
+}
+
+fn columns_in(scalar: &Scalar, columns: &mut Vec<(ColId, PgType)>) {
+    scalar.any(&mut |node| {
+        if let Scalar::Column(id, ty) = node {
+            columns.push((*id, *ty));
+        }
+        false
+    });
 }
 
 /// The node over `input`; `outer` are the columns outside that it mentions, as `input` calls them.
@@ -89,8 +101,16 @@ pub(crate) fn node(
     outer: Vec<(ColId, PgType, Expr)>,
 ) -> Result<LogicalPlan, SqlError> {
     let exprs = outer.iter().map(|(_, _, expr)| expr.clone()).collect();
-    let outer = outer.into_iter().map(|(id, ty, _)| (id, ty)).collect();
-    let calls = Arc::new(Calls { ctx: ctx.clone(), what, outer });
+    let outer: Vec<_> = outer.into_iter().map(|(id, ty, _)| (id, ty)).collect();
+    let decides = match &what {
+        What::Rows { .. } => vec![true; outer.len()],
+        What::Values(calls) => {
+            let mentioned: HashSet<ColId> =
+                calls.iter().flat_map(|call| mentioned(&call.subquery)).map(|(id, _)| id).collect();
+            outer.iter().map(|(id, _)| mentioned.contains(id)).collect()
+        }
+    };
+    let calls = Arc::new(Calls { ctx: ctx.clone(), what, outer, decides });
     let node = ApplyNode::new(input, calls, exprs)?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }

@@ -150,15 +150,26 @@ impl State {
         calls: &Calls,
         outer: &[Datum],
     ) -> std::result::Result<Arc<Vec<Vec<Datum>>>, SqlError> {
-        let key = format!("{outer:?}");
+        let runs = runs(calls, outer);
+        let deciding: Vec<&Datum> = outer
+            .iter()
+            .zip(&calls.decides)
+            .filter(|(_, decides)| **decides)
+            .map(|(v, _)| v)
+            .collect();
+        let key = format!("{deciding:?}{runs:?}");
         if let Some(known) = self.kept.get(&key) {
             return Ok(Arc::clone(known));
         }
         let rows = match &calls.what {
             What::Values(queries) => {
                 let mut values = Vec::with_capacity(queries.len());
-                for (_, subquery) in queries {
-                    let alone = substituted(subquery, calls, outer);
+                for (call, runs) in queries.iter().zip(runs) {
+                    if !runs {
+                        values.push(Datum::Null);
+                        continue;
+                    }
+                    let alone = substituted(&call.subquery, calls, outer);
                     let scalar = inits::value(&calls.ctx, &alone).await?;
                     values.push(eval(&scalar, &calls.ctx.env, &[], &calls.ctx.params)?);
                 }
@@ -180,6 +191,19 @@ impl State {
         }
         Ok(rows)
     }
+}
+
+/// Which queries a row with these outer values needs. Where a condition fails, so will the expression that
+/// it was taken from.
+fn runs(calls: &Calls, outer: &[Datum]) -> Vec<bool> {
+    let What::Values(queries) = &calls.what else { return Vec::new() };
+    let holds = |condition: &Scalar| {
+        let mut condition = condition.clone();
+        condition.rewrite(&mut |scalar| put(scalar, calls, outer));
+        let value = eval(&condition, &calls.ctx.env, &[], &calls.ctx.params);
+        matches!(value, Ok(Datum::Bool(true)))
+    };
+    queries.iter().map(|call| call.only_if.as_ref().is_none_or(holds)).collect()
 }
 
 /// Boxed: a plan inside a plan inside a plan.

@@ -24,8 +24,9 @@ pub use catalog_view::{CatalogView, Relation, Version, VirtualColumn, VirtualTab
 pub use eval::{Row, eval};
 pub use func::{AggRef, CastRef, FuncRef, SetFunction, WindowFunc};
 pub use rel::{
-    AggCall, ColId, Frame, FrameBound, FrameExclusion, FrameUnits, FunctionScan, Join, JoinKind,
-    Recursive, Rel, RelColumn, Scan, SetOp, SortKey, VirtualScan, WindowCall, WorkId, WorkScan,
+    AggCall, ApplyCall, ColId, Frame, FrameBound, FrameExclusion, FrameUnits, FunctionScan, Join,
+    JoinKind, Recursive, Rel, RelColumn, Scan, SetOp, SortKey, VirtualScan, WindowCall, WorkId,
+    WorkScan,
 };
 pub use scalar::{Scalar, Subquery, SubqueryKind};
 pub use statement::{

@@ -114,8 +114,8 @@ pub enum Rel {
     Apply {
         /// Where rows come from.
         input: Box<Rel>,
-        /// Column made, and the query inside an expression that makes it.
-        calls: Vec<(RelColumn, Subquery)>,
+        /// What is evaluated.
+        calls: Vec<ApplyCall>,
     },
     /// A query run anew for each row, all its rows beside that row: what becomes of a lateral join
     /// that is no other join. Its columns are the input's, then the query's. Made by execution.
@@ -341,6 +341,17 @@ pub struct AggCall {
     pub filter: Option<Scalar>,
     /// Order in which rows are fed.
     pub order_by: Vec<SortKey>,
+}
+
+/// A query inside an expression, evaluated anew for each row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApplyCall {
+    /// The column made.
+    pub column: RelColumn,
+    /// The query.
+    pub subquery: Subquery,
+    /// Its value is used only where this holds: elsewhere it is not run, and NULL.
+    pub only_if: Option<Scalar>,
 }
 
 /// One window function of one query.

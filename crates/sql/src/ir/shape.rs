@@ -57,7 +57,7 @@ impl Rel {
             }
             Rel::Apply { input, calls } => {
                 let mut columns = input.columns();
-                columns.extend(calls.iter().map(|(column, _)| column.clone()));
+                columns.extend(calls.iter().map(|call| call.column.clone()));
                 columns
             }
         }

@@ -2,7 +2,7 @@
 
 use pgtypes::PgType;
 
-use super::rel::{ColId, FrameBound, Rel, SortKey};
+use super::rel::{ApplyCall, ColId, FrameBound, Rel, SortKey};
 use super::scalar::{Scalar, SubqueryKind};
 use super::statement::{InsertSource, Returning, Statement};
 
@@ -87,7 +87,8 @@ impl Rel {
             }
             Rel::Apply { input, calls } => {
                 input.for_each_scalar_mut(visit);
-                for (_, subquery) in calls {
+                for ApplyCall { subquery, only_if, .. } in calls {
+                    only_if.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
                     let mut scalar = Scalar::Subquery(Box::new(subquery.clone()));
                     for child in scalar.children_mut() {
                         scalar_deep(child, visit);
@@ -137,7 +138,7 @@ impl Rel {
             input.for_each_rel(visit);
         }
         if let Rel::Apply { calls, .. } = self {
-            calls.iter().for_each(|(_, subquery)| subquery.rel.for_each_rel(visit));
+            calls.iter().for_each(|call| call.subquery.rel.for_each_rel(visit));
         }
         if let Rel::ApplyRows { rel, .. } = self {
             rel.for_each_rel(visit);

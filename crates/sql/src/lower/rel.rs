@@ -115,7 +115,8 @@ impl Lowerer<'_> {
                 }
                 let what = apply::What::Values(calls.clone());
                 let plan = apply::node(self.ctx, plan, what, outer)?;
-                let columns: Vec<RelColumn> = calls.iter().map(|(c, _)| c.clone()).collect();
+                let columns: Vec<RelColumn> =
+                    calls.iter().map(|call| call.column.clone()).collect();
                 self.made(&plan, &columns);
                 Ok(plan)
             }
