@@ -353,7 +353,10 @@ impl<'a> Taker<'a> {
             self.take(needle, None);
             self.which = which;
         }
-        if !stays && (subquery.rel.is_correlated() || filtered.is_none()) {
+        if stays || (!subquery.rel.is_correlated() && filtered.is_some()) {
+            // It becomes a part of the plan, with what is inside of it.
+            subquery.rel = node(&subquery.rel, self.which, self.fresh);
+        } else {
             self.fresh.0 -= 1;
             let id = ColId(self.fresh.0);
             let ty = subquery.ty;

@@ -439,7 +439,7 @@ impl Lowerer<'_> {
 
     /// How many rows of its input a limit takes: those skipped are locked as well, as in PostgreSQL.
     fn rows_wanted(
-        &self,
+        &mut self,
         limit: Option<&Scalar>,
         offset: Option<&Scalar>,
     ) -> Result<Option<usize>, SqlError> {
@@ -450,12 +450,17 @@ impl Lowerer<'_> {
     }
 
     fn row_count(
-        &self,
+        &mut self,
         scalar: Option<&Scalar>,
         what: &str,
         code: SqlState,
     ) -> Result<Option<i64>, SqlError> {
         let Some(scalar) = scalar else { return Ok(None) };
+        if !scalar.is_row_independent() {
+            // The optimizer has no way to it: such a query is run for each row.
+            self.correlated = true;
+            return Err(SqlError::unsupported(format!("{what} by a column here")));
+        }
         match eval(scalar, &self.env, &[], &self.ctx.params)? {
             Datum::Null => Ok(None),
             Datum::Int8(count) if count >= 0 => Ok(Some(count)),
