@@ -3,8 +3,8 @@
 //!
 //! A query that is a whole condition of WHERE (`EXISTS`, `IN`, a scalar one inside it) stays at the first
 //! attempt, if the optimizer may make a join of it (`joinable`); so does a scalar one anywhere. What it
-//! cannot join is evaluated row by row, where the expression would: not for a branch of CASE that is not taken. Of lateral joins what can be done after the join is taken out; the
-//! others go the same ways.
+//! cannot join is evaluated row by row, where the expression would: not for a branch of CASE that is not
+//! taken. Of lateral joins what can be done after the join is taken out; the others go the same ways.
 
 use std::sync::Arc;
 

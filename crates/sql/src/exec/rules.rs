@@ -119,8 +119,8 @@ impl OptimizerRule for LimitOnSort {
 /// Joins that cannot be taken apart and put together in another order.
 ///
 /// By IS NOT DISTINCT FROM: where several joins become one, what one of them takes for equal would be so in
-/// all. By keys that are not of one input each (constants, which other rules make, or sums over a join): where
-/// their turn comes, the inputs they are of may not be on different sides, and they are lost.
+/// all. By keys that are not of one input each (constants, which other rules make, or sums over a join):
+/// where their turn comes, the inputs they are of may not be on different sides, and they are lost.
 fn joins_unusually(plan: &LogicalPlan) -> bool {
     let mut found = false;
     let walked = plan.apply_with_subqueries(|node| {
