@@ -51,7 +51,7 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
             let added = !taker.calls.is_empty();
             input = applied(input, taker.calls);
             let filter = Rel::Filter { input: Box::new(input), predicate };
-            if added { narrowed(filter, &columns, fresh) } else { filter }
+            if added { narrowed(filter, &columns) } else { filter }
         }
         Rel::Project { input, mut exprs } => {
             let input = node(&input, which, fresh);
@@ -117,19 +117,27 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
         {
             node(&by_condition(*join), which, fresh)
         }
-        Rel::Join(join) if join.kind == JoinKind::Inner && join.lateral && peels(&join.right) => {
-            node(&peeled(*join), which, fresh)
-        }
+        Rel::Join(join) if join.lateral && peels(&join) => node(&peeled(*join), which, fresh),
         Rel::Join(mut join) => {
             join.left = node(&join.left, which, fresh);
             if !join.lateral {
                 join.right = node(&join.right, which, fresh);
                 return Rel::Join(join);
             }
-            let joins =
-                |rel: &Rel| decorrelates(rel) || aggregates(rel) || rel.computed_row().is_some();
-            let kept = which == Which::Unjoinable && joins(&join.right);
-            if kept || matches!(join.right, Rel::Function(_)) {
+            let mut columns = join.left.columns();
+            columns.extend(join.right.columns());
+            if let Rel::Function(call) = &mut join.right {
+                let mut taker = Taker::new(which, fresh);
+                call.args.iter_mut().for_each(|arg| taker.take(arg, None));
+                if taker.calls.is_empty() {
+                    return Rel::Join(join);
+                }
+                join.left = applied(join.left, taker.calls);
+                return narrowed(Rel::Join(join), &columns);
+            }
+            let joins = |rel: &Rel| decorrelates(rel) || aggregates(rel);
+            if which == Which::Unjoinable && joins(&join.right) {
+                join.right = node(&join.right, which, fresh);
                 return Rel::Join(join);
             }
             let right = match join.on {
@@ -162,18 +170,32 @@ fn applied(mut input: Rel, calls: Vec<ApplyCall>) -> Rel {
 }
 
 /// Whether the outermost step of a lateral query can be taken after the join.
-fn peels(rel: &Rel) -> bool {
+fn peels(join: &Join) -> bool {
+    match join.kind {
+        JoinKind::Inner => matches!(join.right, Rel::Project { .. } | Rel::Filter { .. }),
+        JoinKind::Left => {
+            join.on.as_ref().is_none_or(|on| *on == Scalar::bool(true)) && computes(&join.right)
+        }
+        JoinKind::Right | JoinKind::Full => false,
+    }
+}
+
+/// Whether a query computes columns, of no table.
+fn computes(rel: &Rel) -> bool {
     match rel {
-        Rel::Project { input, .. } | Rel::Filter { input, .. } => input.computed_row().is_none(),
+        Rel::Project { input, .. } => matches!(**input, Rel::OneRow) || computes(input),
         _ => false,
     }
 }
 
-/// The lateral inner join with that step taken after it. What is left is often not lateral any more.
+/// The lateral join with that step taken after it. What is left is often not lateral any more.
 fn peeled(join: Join) -> Rel {
     let Join { kind, left, right, on, .. } = join;
     let columns = left.columns();
     let joined = |right: Box<Rel>| {
+        if matches!(*right, Rel::OneRow) {
+            return Box::new(left);
+        }
         let lateral = matches!(*right, Rel::Function(_)) || right.mentions(&left);
         let join = Join { kind, left, right: *right, on: None, lateral };
         Box::new(Rel::Join(Box::new(join)))
@@ -249,7 +271,7 @@ fn by_condition(join: Join) -> Rel {
 }
 
 /// Only `columns`, under their own ids: what is above must not see the helpers.
-fn narrowed(rel: Rel, columns: &[RelColumn], _: &mut Fresh) -> Rel {
+fn narrowed(rel: Rel, columns: &[RelColumn]) -> Rel {
     let exprs = columns
         .iter()
         .map(|column| (column.clone(), Scalar::Column(column.id, column.ty)))

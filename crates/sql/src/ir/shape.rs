@@ -1,7 +1,6 @@
 //! What each kind of relation makes, and from what.
 
 use super::rel::{Rel, RelColumn};
-use super::scalar::Scalar;
 
 impl Rel {
     /// Columns of the result, in order.
@@ -88,19 +87,6 @@ impl Rel {
             | Rel::DistinctOn { input, .. } => vec![input],
             Rel::Join(join) => vec![&join.left, &join.right],
             Rel::SetOp { left, right, .. } => vec![left, right],
-        }
-    }
-
-    /// The projections of a query that makes one row out of nothing, innermost first.
-    pub fn computed_row(&self) -> Option<Vec<&[(RelColumn, Scalar)]>> {
-        match self {
-            Rel::OneRow => Some(Vec::new()),
-            Rel::Project { input, exprs } => {
-                let mut steps = input.computed_row()?;
-                steps.push(exprs);
-                Some(steps)
-            }
-            _ => None,
         }
     }
 }

@@ -13,7 +13,7 @@ use pgtypes::Datum;
 
 use super::scalar::subquery_of;
 use super::series_stream;
-use super::{Lowerer, all_fields, filter, project};
+use super::{Lowerer, filter, project};
 use crate::error::{SqlError, SqlState};
 use crate::exec::provider::{StoredTable, batch_of, batch_of_arrays};
 use crate::exec::{apply, lock, recursive, waiting, work};
@@ -367,12 +367,6 @@ impl Lowerer<'_> {
                 }
             }
         }
-        if let Some(exprs) = right.computed_row() {
-            let trivial = on.is_none_or(|on| *on == Scalar::bool(true));
-            if trivial || kind == JoinKind::Inner {
-                return self.computed(left, &exprs, on.filter(|_| !trivial));
-            }
-        }
         self.level += 1;
         let inner = self.plan(right);
         self.level -= 1;
@@ -381,27 +375,6 @@ impl Lowerer<'_> {
         let plan = LogicalPlan::Subquery(subquery_of(inner));
         self.made(&plan, &columns);
         self.joined(left, plan, kind, on)
-    }
-
-    /// The rows of `plan` with computed columns: a lateral query over no table.
-    fn computed(
-        &mut self,
-        mut plan: LogicalPlan,
-        steps: &[&[(RelColumn, Scalar)]],
-        on: Option<&Scalar>,
-    ) -> Result<LogicalPlan, SqlError> {
-        for exprs in steps {
-            let mut lowered = all_fields(&plan);
-            for (column, scalar) in *exprs {
-                lowered.push(self.scalar(scalar)?.alias(column.id.to_string()));
-            }
-            plan = project(plan, lowered)?;
-            let columns: Vec<RelColumn> = exprs.iter().map(|(c, _)| c.clone()).collect();
-            self.made(&plan, &columns);
-        }
-        let Some(on) = on else { return Ok(plan) };
-        let on = self.scalar(on)?;
-        filter(plan, on)
     }
 
     pub(super) fn sort(
