@@ -377,14 +377,8 @@ fn depth_of(scope: &Scope<'_>) -> usize {
 fn owner(parts: &[&Scalar], scope: &Scope<'_>) -> Option<usize> {
     let mut mentioned = Vec::new();
     for part in parts {
-        part.any(&mut |node| {
-            match node {
-                Scalar::Column(id, _) => mentioned.push(*id),
-                Scalar::Subquery(query) => {
-                    mentioned.extend(query.rel.outer_columns().into_iter().map(|(id, _)| id));
-                }
-                _ => {}
-            }
+        part.mentions(&mut |id| {
+            mentioned.push(id);
             false
         });
     }

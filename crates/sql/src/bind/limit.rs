@@ -154,14 +154,7 @@ impl Binder<'_> {
     ) -> Result<Option<Scalar>, SqlError> {
         let Some(expr) = expr else { return Ok(None) };
         let scalar = self.expr_in(expr, scope, clause)?;
-        let mentions_own = |node: &Scalar| match node {
-            Scalar::Column(id, _) => scope.makes(*id),
-            Scalar::Subquery(query) => {
-                query.rel.outer_columns().into_iter().any(|(id, _)| scope.makes(id))
-            }
-            _ => false,
-        };
-        if scalar.any(&mut |node| mentions_own(node)) {
+        if scalar.mentions(&mut |id| scope.makes(id)) {
             return Err(SqlError::new(
                 SqlState::INVALID_COLUMN_REFERENCE,
                 format!("argument of {} must not contain variables", clause.name()),

@@ -5,11 +5,9 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -19,41 +17,22 @@ use datafusion::physical_plan::{
 };
 use futures::{TryStreamExt, stream};
 
-use crate::SqlError;
-
 /// Reads parts one after the other wherever they become one.
-#[derive(Debug)]
-pub(super) struct PartsInOrder;
-
-impl PhysicalOptimizerRule for PartsInOrder {
-    fn name(&self) -> &str {
-        "PartsInOrder"
-    }
-
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let ordered = plan.transform_up(|plan| {
-            let Some(parts) = plan.downcast_ref::<CoalescePartitionsExec>() else {
-                return Ok(Transformed::no(plan));
-            };
-            let rows: Arc<dyn ExecutionPlan> = Arc::new(AppendExec::new(Arc::clone(parts.input())));
-            Ok(Transformed::yes(match plan.fetch() {
-                None => rows,
-                fetch => Arc::new(GlobalLimitExec::new(rows, 0, fetch)),
-            }))
-        });
-        let plan = ordered?.data;
-        match plan.output_partitioning().partition_count() {
-            0 | 1 => Ok(plan),
-            _ => Ok(Arc::new(AppendExec::new(plan))),
-        }
-    }
-
-    fn schema_check(&self) -> bool {
-        true
+pub(super) fn parts_in_order(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let ordered = plan.transform_up(|plan| {
+        let Some(parts) = plan.downcast_ref::<CoalescePartitionsExec>() else {
+            return Ok(Transformed::no(plan));
+        };
+        let rows: Arc<dyn ExecutionPlan> = Arc::new(AppendExec::new(Arc::clone(parts.input())));
+        Ok(Transformed::yes(match plan.fetch() {
+            None => rows,
+            fetch => Arc::new(GlobalLimitExec::new(rows, 0, fetch)),
+        }))
+    });
+    let plan = ordered?.data;
+    match plan.output_partitioning().partition_count() {
+        0 | 1 => Ok(plan),
+        _ => Ok(Arc::new(AppendExec::new(plan))),
     }
 }
 
@@ -86,15 +65,7 @@ impl ExecutionPlan for AppendExec {
         &self.properties
     }
 
-    super::over_one_input!(input);
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| SqlError::internal("parts of one input"))?;
-        Ok(Arc::new(AppendExec::new(input)))
-    }
+    super::over_one_input!(input, |_, input| AppendExec::new(input));
 
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = Arc::clone(&self.input);

@@ -21,7 +21,7 @@ use crate::ir::{ApplyCall, ColId, Rel, RelColumn, Scalar, Subquery, SubqueryKind
 /// What a node computes for each row.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    /// A value of each query.
+    /// A value of each query; their conditions are over the outer columns.
     Values(Vec<ApplyCall>),
     /// All rows of one query; `keep`: one of NULLs if there is none.
     Rows {
@@ -97,14 +97,18 @@ fn columns_in(scalar: &Scalar, columns: &mut Vec<(ColId, PgType)>) {
 pub(crate) fn node(
     ctx: &ExecContext,
     input: LogicalPlan,
-    what: What,
+    mut what: What,
     outer: Vec<(ColId, PgType, Expr)>,
 ) -> Result<LogicalPlan, SqlError> {
     let exprs = outer.iter().map(|(_, _, expr)| expr.clone()).collect();
     let outer: Vec<_> = outer.into_iter().map(|(id, ty, _)| (id, ty)).collect();
-    let decides = match &what {
+    let decides = match &mut what {
         What::Rows { .. } => vec![true; outer.len()],
         What::Values(calls) => {
+            let layout: Vec<ColId> = outer.iter().map(|(id, _)| *id).collect();
+            for condition in calls.iter_mut().filter_map(|call| call.only_if.as_mut()) {
+                *condition = condition.over(&layout)?;
+            }
             let mentioned: HashSet<ColId> =
                 calls.iter().flat_map(|call| mentioned(&call.subquery)).map(|(id, _)| id).collect();
             outer.iter().map(|(id, _)| mentioned.contains(id)).collect()

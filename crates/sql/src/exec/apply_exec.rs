@@ -198,9 +198,7 @@ impl State {
 fn runs(calls: &Calls, outer: &[Datum]) -> Vec<bool> {
     let What::Values(queries) = &calls.what else { return Vec::new() };
     let holds = |condition: &Scalar| {
-        let mut condition = condition.clone();
-        condition.rewrite(&mut |scalar| put(scalar, calls, outer));
-        let value = eval(&condition, &calls.ctx.env, &[], &calls.ctx.params);
+        let value = eval(condition, &calls.ctx.env, outer, &calls.ctx.params);
         matches!(value, Ok(Datum::Bool(true)))
     };
     queries.iter().map(|call| call.only_if.as_ref().is_none_or(holds)).collect()

@@ -202,12 +202,11 @@ fn peeled(join: Join) -> Rel {
     };
     let peeled = match right {
         Rel::Project { input, exprs } => {
-            let column = |c: &RelColumn| (c.clone(), Scalar::Column(c.id, c.ty));
-            let exprs = columns.iter().map(column).chain(exprs).collect();
+            let exprs = columns.iter().map(kept).chain(exprs).collect();
             Rel::Project { input: joined(input), exprs }
         }
         Rel::Filter { input, predicate } => Rel::Filter { input: joined(input), predicate },
-        right => *joined(Box::new(right)),
+        _ => unreachable!("it has no step that peels"),
     };
     match on {
         None => peeled,
@@ -241,9 +240,7 @@ fn by_condition(join: Join) -> Rel {
                 left.columns().into_iter().chain(right.columns()).collect();
             let rel = Box::new(Rel::Filter { input: Box::new(left), predicate });
             let swapped = Rel::ApplyRows { input: Box::new(right), rel, keep: true };
-            let column = |c: RelColumn| (c.clone(), Scalar::Column(c.id, c.ty));
-            let exprs = columns.into_iter().map(column).collect();
-            Rel::Project { input: Box::new(swapped), exprs }
+            narrowed(swapped, &columns)
         }
         JoinKind::Full => {
             let partners =
@@ -259,8 +256,8 @@ fn by_condition(join: Join) -> Rel {
                 predicate: Scalar::Not(Box::new(Scalar::Subquery(Box::new(partner)))),
             };
             let missing = left.columns().into_iter().map(|c| (c.clone(), Scalar::null(c.ty)));
-            let kept = right.columns().into_iter().map(|c| (c.clone(), Scalar::Column(c.id, c.ty)));
-            let exprs: Vec<(RelColumn, Scalar)> = missing.chain(kept).collect();
+            let exprs: Vec<(RelColumn, Scalar)> =
+                missing.chain(right.columns().iter().map(kept)).collect();
             let columns = exprs.iter().map(|(column, _)| column.clone()).collect();
             let alone = Rel::Project { input: Box::new(alone), exprs };
             let join = Join { kind: JoinKind::Left, left, right, on: Some(predicate), lateral };
@@ -270,13 +267,14 @@ fn by_condition(join: Join) -> Rel {
     }
 }
 
-/// Only `columns`, under their own ids: what is above must not see the helpers.
+/// A column under its own id.
+fn kept(column: &RelColumn) -> (RelColumn, Scalar) {
+    (column.clone(), Scalar::Column(column.id, column.ty))
+}
+
+/// Only `columns`, in this order: what is above must not see the helpers.
 fn narrowed(rel: Rel, columns: &[RelColumn]) -> Rel {
-    let exprs = columns
-        .iter()
-        .map(|column| (column.clone(), Scalar::Column(column.id, column.ty)))
-        .collect();
-    Rel::Project { input: Box::new(rel), exprs }
+    Rel::Project { input: Box::new(rel), exprs: columns.iter().map(kept).collect() }
 }
 
 /// Takes correlated subqueries out of expressions.

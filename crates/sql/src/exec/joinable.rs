@@ -65,10 +65,10 @@ pub(super) fn computed_outside(scalar: &mut Scalar) {
         return;
     };
     let Rel::Aggregate { input, group, aggs } = &**input else { return };
-    let mut mentioned = aggs.iter().filter(|agg| mentions(&exprs[0].1, agg.column.id) > 0);
+    let mut mentioned = aggs.iter().filter(|agg| times(agg.column.id, &exprs[0].1) > 0);
     let (Some(agg), None) = (mentioned.next(), mentioned.next()) else { return };
     let (id, ty) = (agg.column.id, agg.column.ty);
-    if !group.is_empty() || mentions(&exprs[0].1, id) > 1 || exprs[0].1.has_subquery() {
+    if !group.is_empty() || times(id, &exprs[0].1) > 1 || exprs[0].1.has_subquery() {
         return;
     }
     let (input, aggs) = (input.clone(), vec![agg.clone()]);
@@ -86,7 +86,7 @@ pub(super) fn computed_outside(scalar: &mut Scalar) {
 }
 
 /// How often a column is mentioned.
-fn mentions(scalar: &Scalar, id: ColId) -> usize {
+fn times(id: ColId, scalar: &Scalar) -> usize {
     let mut times = 0;
     scalar.any(&mut |node| {
         times += usize::from(matches!(node, Scalar::Column(column, _) if *column == id));
@@ -161,7 +161,7 @@ pub(super) fn decorrelates(rel: &Rel) -> bool {
 /// Whether what it computes mentions only columns of its inputs.
 fn within(rel: &Rel) -> bool {
     let columns: Vec<RelColumn> = rel.inputs().into_iter().flat_map(Rel::columns).collect();
-    rel.scalars().iter().all(|scalar| !mentions_others(scalar, &columns))
+    !rel.scalars().iter().any(|scalar| mentions_others(scalar, &columns))
 }
 
 fn mentions_any(scalar: &Scalar, columns: &[RelColumn]) -> bool {
@@ -171,15 +171,9 @@ fn mentions_any(scalar: &Scalar, columns: &[RelColumn]) -> bool {
     })
 }
 
-/// Whether an expression, or a query in it, mentions columns that are not among these.
+/// Whether an expression mentions columns that are not among these.
 fn mentions_others(scalar: &Scalar, columns: &[RelColumn]) -> bool {
-    scalar.any(&mut |node| match node {
-        Scalar::Column(id, _) => !is_among(*id, columns),
-        Scalar::Subquery(subquery) => {
-            subquery.rel.outer_columns().iter().any(|(id, _)| !is_among(*id, columns))
-        }
-        _ => false,
-    })
+    scalar.mentions(&mut |id| !is_among(id, columns))
 }
 
 fn is_among(id: ColId, columns: &[RelColumn]) -> bool {

@@ -26,8 +26,6 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 
-use crate::error::SqlError;
-
 /// States that leaders have answered with, of one run of a plan.
 #[derive(Debug, Default)]
 pub(super) struct States(Mutex<VecDeque<RecordBatch>>);
@@ -82,15 +80,7 @@ impl ExecutionPlan for LeadersExec {
         &self.properties
     }
 
-    super::over_one_input!(partial);
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let partial = children.pop().ok_or_else(|| SqlError::internal("leaders feed one plan"))?;
-        Ok(Arc::new(LeadersExec::new(partial)))
-    }
+    super::over_one_input!(partial, |_, partial| LeadersExec::new(partial));
 
     fn execute(
         &self,

@@ -138,18 +138,13 @@ impl ExecutionPlan for MeasuredExec {
         self.inner.properties()
     }
 
-    super::over_one_input!(inner);
+    super::over_one_input!(inner, |this, inner| MeasuredExec {
+        inner,
+        seen: Arc::clone(&this.seen)
+    });
 
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![true]
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let inner = children.pop().ok_or_else(|| SqlError::internal("one operator is watched"))?;
-        Ok(Arc::new(MeasuredExec { inner, seen: Arc::clone(&self.seen) }))
     }
 
     fn execute(

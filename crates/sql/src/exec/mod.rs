@@ -39,9 +39,9 @@ macro_rules! our_node_traits {
 }
 use our_node_traits;
 
-/// What operators with one input and no expressions have in common.
+/// What operators with one input and no expressions have in common; `$anew` makes one over another input.
 macro_rules! over_one_input {
-    ($input:ident) => {
+    ($input:ident, $anew:expr) => {
         fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
             vec![&self.$input]
         }
@@ -53,6 +53,17 @@ macro_rules! over_one_input {
             ) -> Result<datafusion::common::tree_node::TreeNodeRecursion>,
         ) -> Result<datafusion::common::tree_node::TreeNodeRecursion> {
             Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        }
+
+        fn with_new_children(
+            self: Arc<Self>,
+            mut children: Vec<Arc<dyn ExecutionPlan>>,
+        ) -> Result<Arc<dyn ExecutionPlan>> {
+            let input = children.pop().ok_or_else(|| {
+                crate::SqlError::internal(format!("{} has one input", self.name()))
+            })?;
+            let anew: fn(&Self, Arc<dyn ExecutionPlan>) -> Self = $anew;
+            Ok(Arc::new(anew(&self, input)))
         }
     };
 }

@@ -119,18 +119,12 @@ impl<W: Work> ExecutionPlan for WorkExec<W> {
         &self.properties
     }
 
-    super::over_one_input!(input);
+    super::over_one_input!(input, |this, input| {
+        WorkExec::new(input, Arc::clone(&this.work), this.columns.clone())
+    });
 
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![W::KEEPS_ORDER]
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| SqlError::internal("our nodes have one input"))?;
-        Ok(Arc::new(WorkExec::new(input, Arc::clone(&self.work), self.columns.clone())))
     }
 
     fn execute(

@@ -5,13 +5,11 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{JoinType, Statistics};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::EquivalenceProperties;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
@@ -19,42 +17,23 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 
-use crate::SqlError;
-
 /// Wraps the sides of outer joins that are known to have constant columns.
-#[derive(Debug)]
-pub(super) struct PlainSides;
-
-impl PhysicalOptimizerRule for PlainSides {
-    fn name(&self) -> &str {
-        "PlainSides"
-    }
-
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let wrapped = plan.transform_up(|plan| {
-            let missing = missing(&*plan);
-            if missing == [false, false] {
-                return Ok(Transformed::no(plan));
-            }
-            let sides = plan.children().into_iter().zip(missing);
-            let sides: Vec<Arc<dyn ExecutionPlan>> = sides
-                .map(|(side, missing)| match missing {
-                    true => Arc::new(PlainExec::new(Arc::clone(side))),
-                    false => Arc::clone(side),
-                })
-                .collect();
-            Ok(Transformed::yes(replace_children_if_necessary(plan, sides)?))
-        });
-        Ok(wrapped?.data)
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+pub(super) fn plain_sides(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let wrapped = plan.transform_up(|plan| {
+        let missing = missing(&*plan);
+        if missing == [false, false] {
+            return Ok(Transformed::no(plan));
+        }
+        let sides = plan.children().into_iter().zip(missing);
+        let sides: Vec<Arc<dyn ExecutionPlan>> = sides
+            .map(|(side, missing)| match missing {
+                true => Arc::new(PlainExec::new(Arc::clone(side))),
+                false => Arc::clone(side),
+            })
+            .collect();
+        Ok(Transformed::yes(replace_children_if_necessary(plan, sides)?))
+    });
+    Ok(wrapped?.data)
 }
 
 /// Which sides of a join have constants, and rows that may be missing.
@@ -104,15 +83,7 @@ impl ExecutionPlan for PlainExec {
         &self.properties
     }
 
-    super::over_one_input!(input);
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| SqlError::internal("one side is wrapped"))?;
-        Ok(Arc::new(PlainExec::new(input)))
-    }
+    super::over_one_input!(input, |_, input| PlainExec::new(input));
 
     fn execute(
         &self,

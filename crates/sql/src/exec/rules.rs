@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::Result;
@@ -13,6 +14,7 @@ use datafusion::optimizer as o;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::ExecutionPlan;
 
 /// The rules, in the order in which they are applied.
 pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -44,11 +46,35 @@ pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 /// DataFusion's rules for how a plan is carried out, and ours before and behind them.
 pub(super) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
-    rules.insert(0, Arc::new(super::plain::PlainSides));
-    rules.push(Arc::new(super::yielding::YieldingJoins));
-    rules.push(Arc::new(crate::fragment::AtLeaders));
-    rules.push(Arc::new(super::append::PartsInOrder));
+    let ours = |name, rewrite| Arc::new(PlanRule { name, rewrite });
+    rules.insert(0, ours("PlainSides", super::plain::plain_sides));
+    rules.push(ours("YieldingJoins", super::yielding::yielding_joins));
+    rules.push(ours("AtLeaders", crate::fragment::at_leaders));
+    rules.push(ours("PartsInOrder", super::append::parts_in_order));
     rules
+}
+
+type Plan = Arc<dyn ExecutionPlan>;
+
+/// A rule that keeps the columns of the plan.
+#[derive(Debug)]
+struct PlanRule {
+    name: &'static str,
+    rewrite: fn(Plan) -> Result<Plan>,
+}
+
+impl PhysicalOptimizerRule for PlanRule {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn optimize(&self, plan: Plan, _: &ConfigOptions) -> Result<Plan> {
+        (self.rewrite)(plan)
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
 }
 
 /// A rule that is right but for some plans.

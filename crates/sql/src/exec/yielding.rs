@@ -6,10 +6,8 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 
@@ -18,32 +16,15 @@ use datafusion::physical_plan::coop::CooperativeExec;
 const NESTED_MAX: usize = 64;
 
 /// Wraps operators that can emit many batches per batch of input.
-#[derive(Debug)]
-pub(super) struct YieldingJoins;
-
-impl PhysicalOptimizerRule for YieldingJoins {
-    fn name(&self) -> &str {
-        "YieldingJoins"
-    }
-
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let wrapped = plan.transform_up(|plan| {
-            Ok(if multiplies(plan.name()) && nested(&*plan) < NESTED_MAX {
-                Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>)
-            } else {
-                Transformed::no(plan)
-            })
-        });
-        Ok(wrapped?.data)
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+pub(super) fn yielding_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let wrapped = plan.transform_up(|plan| {
+        Ok(if multiplies(plan.name()) && nested(&*plan) < NESTED_MAX {
+            Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>)
+        } else {
+            Transformed::no(plan)
+        })
+    });
+    Ok(wrapped?.data)
 }
 
 /// How many wrapped operators are below one another.

@@ -40,7 +40,7 @@ use kv::Fragment;
 
 use crate::error::SqlError;
 
-pub(crate) use place::AtLeaders;
+pub(crate) use place::at_leaders;
 pub use run::Fragments;
 
 /// What a scan sends to leaders.

@@ -12,13 +12,11 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::split_conjunction;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
@@ -36,40 +34,23 @@ use crate::exec::scan::TableScanExec;
 const SPANS_MAX: usize = 1_000;
 
 /// The optimizer's last rule: gives leaders their part of the plan.
-#[derive(Debug)]
-pub(crate) struct AtLeaders;
-
-impl PhysicalOptimizerRule for AtLeaders {
-    fn name(&self) -> &str {
-        "AtLeaders"
-    }
-
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let placed = plan.transform_down(|plan| {
-            let placed = if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
-                aggregated(aggregate)?
-            } else if let Some(filter) = plan.downcast_ref::<FilterExec>() {
-                filtered(&plan, filter)?
-            } else {
-                let scan = plan.downcast_ref::<TableScanExec>();
-                let scan = scan.and_then(|scan| reduced(scan, None));
-                scan.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>)
-            };
-            Ok(match placed {
-                Some(placed) => Transformed::new(placed, true, TreeNodeRecursion::Jump),
-                None => Transformed::no(plan),
-            })
-        });
-        Ok(placed?.data)
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+pub(crate) fn at_leaders(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let placed = plan.transform_down(|plan| {
+        let placed = if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+            aggregated(aggregate)?
+        } else if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+            filtered(&plan, filter)?
+        } else {
+            let scan = plan.downcast_ref::<TableScanExec>();
+            let scan = scan.and_then(|scan| reduced(scan, None));
+            scan.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>)
+        };
+        Ok(match placed {
+            Some(placed) => Transformed::new(placed, true, TreeNodeRecursion::Jump),
+            None => Transformed::no(plan),
+        })
+    });
+    Ok(placed?.data)
 }
 
 /// Whether leaders may answer a scan with less than rows, and some of them are elsewhere.

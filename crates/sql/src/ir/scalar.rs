@@ -312,6 +312,17 @@ impl Scalar {
         self.any(&mut |scalar| matches!(scalar, Scalar::Subquery(_)))
     }
 
+    /// Whether `test` holds for a column that it, or a query in it, mentions.
+    pub fn mentions(&self, test: &mut dyn FnMut(ColId) -> bool) -> bool {
+        self.any(&mut |node| match node {
+            Scalar::Column(id, _) => test(*id),
+            Scalar::Subquery(query) => {
+                query.rel.outer_columns().into_iter().any(|(id, _)| test(id))
+            }
+            _ => false,
+        })
+    }
+
     /// Whether it calls a function that answers differently each time.
     pub fn is_volatile(&self) -> bool {
         self.any(&mut |node| {
