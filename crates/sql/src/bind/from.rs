@@ -244,10 +244,12 @@ impl Binder<'_> {
             accesses: std::mem::take(&mut self.accesses),
             as_role: Some(view.owner),
             outer_aggregates: Vec::new(),
+            read: std::mem::take(&mut self.read),
             mentions_table_oid: view.sql.to_ascii_lowercase().contains("tableoid").into(),
         };
         let bound = inner.query(query, None);
         self.accesses = inner.accesses;
+        self.read = inner.read;
         self.next_column = inner.next_column;
         self.next_work = inner.next_work;
         self.relations = inner.relations;

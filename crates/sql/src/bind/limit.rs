@@ -3,6 +3,7 @@
 use pgtypes::cast::Context;
 use pgtypes::{Datum, PgType};
 use sqlparser::ast::{self, LimitClause, Spanned};
+use sqlparser::tokenizer::Span;
 
 use super::Binder;
 use super::query::Around;
@@ -154,13 +155,7 @@ impl Binder<'_> {
     ) -> Result<Option<Scalar>, SqlError> {
         let Some(expr) = expr else { return Ok(None) };
         let scalar = self.expr_in(expr, scope, clause)?;
-        if scalar.mentions(&mut |id| scope.makes(id)) {
-            return Err(SqlError::new(
-                SqlState::INVALID_COLUMN_REFERENCE,
-                format!("argument of {} must not contain variables", clause.name()),
-            )
-            .at(self.pos(expr.span())));
-        }
+        self.refuse_variables(&scalar, scope, clause.name(), expr.span())?;
         let from = scalar.ty();
         let int8 = pgtypes::PgType::INT8;
         match self.try_coerce(scalar, int8, Context::Assignment, expr.span())? {
@@ -175,5 +170,23 @@ impl Binder<'_> {
             )
             .at(self.pos(expr.span()))),
         }
+    }
+
+    /// 42P10 for what mentions columns of the rows that it is about.
+    pub(super) fn refuse_variables(
+        &self,
+        scalar: &Scalar,
+        scope: &Scope<'_>,
+        clause: &str,
+        span: Span,
+    ) -> Result<(), SqlError> {
+        if !scalar.mentions(&mut |id| scope.makes(id)) {
+            return Ok(());
+        }
+        Err(SqlError::new(
+            SqlState::INVALID_COLUMN_REFERENCE,
+            format!("argument of {clause} must not contain variables"),
+        )
+        .at(self.pos(span)))
     }
 }

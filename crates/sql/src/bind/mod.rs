@@ -63,6 +63,7 @@ mod spelling;
 mod sub;
 mod typename;
 mod types;
+mod unread;
 mod unsupported;
 mod window;
 mod with;
@@ -129,6 +130,8 @@ pub struct Binder<'a> {
     as_role: Option<RoleId>,
     /// Aggregates met that belong to a query around the one that is being bound.
     outer_aggregates: Vec<call::OuterAggregate>,
+    /// Columns that are computed whether something mentions them or not.
+    read: unread::Read,
     /// Whether the text mentions the system column `tableoid`, looked for once it matters.
     mentions_table_oid: OnceCell<bool>,
 }
@@ -153,6 +156,7 @@ impl<'a> Binder<'a> {
             accesses: Vec::new(),
             as_role: None,
             outer_aggregates: Vec::new(),
+            read: unread::Read::default(),
             mentions_table_oid: OnceCell::new(),
         }
     }
@@ -165,8 +169,9 @@ impl<'a> Binder<'a> {
         declared: &[Option<PgType>],
     ) -> Result<Bound, SqlError> {
         self.params = declared.iter().map(|ty| ty.filter(|ty| !ty.is_unknown())).collect();
-        let statement = self.statement(statement)?;
+        let mut statement = self.statement(statement)?;
         self.refuse_outer_aggregates()?;
+        self.read.drop_others(&mut statement);
         let params: Result<Vec<PgType>, SqlError> = self
             .params
             .iter()
@@ -184,8 +189,8 @@ impl<'a> Binder<'a> {
     }
 
     /// Binds a query by itself (COPY's, a view's).
-    pub fn bind_query(mut self, query: &ast::Query) -> Result<Query, SqlError> {
-        self.query(query, None)
+    pub fn bind_query(self, query: &ast::Query) -> Result<Query, SqlError> {
+        self.bind_query_with_accesses(query).map(|(bound, _)| bound)
     }
 
     /// The same, with what the query does with relations.
@@ -193,7 +198,8 @@ impl<'a> Binder<'a> {
         mut self,
         query: &ast::Query,
     ) -> Result<(Query, Vec<Access>), SqlError> {
-        let bound = self.query(query, None)?;
+        let mut bound = self.query(query, None)?;
+        self.read.drop_others_of(&mut bound);
         Ok((bound, self.accesses))
     }
 

@@ -74,7 +74,7 @@ impl Binder<'_> {
         let top = std::mem::take(&mut self.at_top);
         let mut scope = Scope::inside(parent);
         if let Some(with) = with {
-            self.with(with, &mut scope, top.then_some(query))?;
+            self.with(with, &mut scope, query, top)?;
         }
         let order_by = match order_by {
             None => &[][..],
@@ -152,15 +152,20 @@ impl Binder<'_> {
             .at(self.pos(first_item(right))));
         }
         let mut columns = Vec::with_capacity(l.columns.len());
+        let mut coerced = false;
         for i in 0..l.columns.len() {
             let types = [(l.columns[i].ty, Span::empty()), (r.columns[i].ty, nth_item(right, i))];
             let both_unknown = types.iter().all(|(ty, _)| ty.is_unknown());
             let ty =
                 if both_unknown && !settle { types[0].0 } else { self.common_type(&types, what)? };
+            coerced |= types.iter().any(|(from, _)| !from.is_unknown() && !from.same(ty));
             self.retype_output(&mut l, i, ty, what)?;
             self.retype_output(&mut r, i, ty, what)?;
             let name = l.columns[i].name.clone();
             columns.push(self.fresh(name, ty));
+        }
+        if coerced {
+            self.read.keep(columns.iter().map(|column| column.id));
         }
         let output = columns.iter().map(output_of).collect();
         let rel = Rel::SetOp { op, all, left: Box::new(l.rel), right: Box::new(r.rel), columns };

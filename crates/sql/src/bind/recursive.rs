@@ -114,7 +114,7 @@ impl Binder<'_> {
         let outside = scope.ctes.len();
         let mut inside = Scope::inside(None);
         if let Some(with) = &query.with {
-            self.with(with, &mut inside, None)?;
+            self.with(with, &mut inside, query, false)?;
         }
         scope.ctes.extend(inside.ctes.into_iter().map(|mut cte| {
             cte.visible += outside;

@@ -61,6 +61,8 @@ pub(crate) struct Cte<'q> {
     pub(crate) work: Rc<OnceCell<WorkRows>>,
     /// Belongs to the statement as a whole and is mentioned several times.
     pub(crate) shared: bool,
+    /// PostgreSQL would run it by itself, whatever is read of it.
+    pub(crate) alone: bool,
     /// Where it is named.
     pub(crate) span: sqlparser::tokenizer::Span,
 }

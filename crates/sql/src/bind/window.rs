@@ -422,6 +422,12 @@ impl Binder<'_> {
             WindowFrameBound::Following(Some(offset)) => (offset, false),
         };
         let scalar = self.expr_in(offset, scope, Clause::Window)?;
+        let clause = match units {
+            FrameUnits::Rows => "ROWS",
+            FrameUnits::Range => "RANGE",
+            FrameUnits::Groups => "GROUPS",
+        };
+        self.refuse_variables(&scalar, scope, clause, offset.span())?;
         let given = scalar.ty();
         let want = match units {
             FrameUnits::Rows | FrameUnits::Groups => PgType::INT8,
@@ -442,7 +448,7 @@ impl Binder<'_> {
                 SqlError::new(
                     SqlState::DATATYPE_MISMATCH,
                     format!(
-                        "argument of {units:?} must be type {}, not type {}",
+                        "argument of {clause} must be type {}, not type {}",
                         want.sql_name(),
                         given.sql_name()
                     ),

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use sqlparser::ast::{self, SetExpr};
+use sqlparser::ast::{self, CteAsMaterialized, SetExpr};
 use sqlparser::tokenizer::Span;
 
 use super::parse::too_deep;
@@ -31,26 +31,27 @@ impl Binder<'_> {
         };
         let mut scope = Scope::inside(None);
         if let Some(with) = &query.with {
-            self.with(with, &mut scope, Some(query))?;
+            self.with(with, &mut scope, query, true)?;
         }
         let main = self.write(write, Some(&scope))?;
         self.check_unused(&scope)?;
         Ok(main)
     }
 
-    /// Makes the queries of a WITH known. `top`: the statement, if the WITH is its own.
+    /// Makes the queries of a WITH known. `around`: the query that it is of. `top`: that is the statement.
     pub(super) fn with<'q>(
         &mut self,
         with: &'q ast::With,
         scope: &mut Scope<'q>,
-        top: Option<&ast::Query>,
+        around: &ast::Query,
+        top: bool,
     ) -> Result<(), SqlError> {
         let ast::With { with_token: _, recursive, cte_tables } = with;
         if cte_tables.len() > CTE_MENTIONS_MAX {
             return Err(too_deep());
         }
         for cte in cte_tables {
-            let ast::Cte { alias, query, from, materialized: _, closing_paren_token: _ } = cte;
+            let ast::Cte { alias, query, from, materialized, closing_paren_token: _ } = cte;
             if from.is_some() {
                 return Err(SqlError::syntax("syntax error at or near \"FROM\""));
             }
@@ -62,7 +63,7 @@ impl Binder<'_> {
                 )
                 .at(self.pos(alias.name.span)));
             }
-            if write_of(query).is_some() && top.is_none() {
+            if write_of(query).is_some() && !top {
                 return Err(SqlError::new(
                     SqlState::FEATURE_NOT_SUPPORTED,
                     "WITH clause containing a data-modifying statement must be at the top level",
@@ -70,8 +71,12 @@ impl Binder<'_> {
                 .at(self.pos(alias.name.span)));
             }
             let columns = alias.columns.iter().map(|column| fold(&column.name)).collect();
+            let several = mentions_of(around, &name).len() > 1;
             scope.ctes.push(Cte {
-                shared: top.is_some_and(|top| mentions_of(top, &name).len() > 1),
+                shared: top && several,
+                alone: materialized
+                    .as_ref()
+                    .map_or(several, |how| matches!(how, CteAsMaterialized::Materialized)),
                 name,
                 query,
                 columns,
@@ -116,7 +121,7 @@ impl Binder<'_> {
         let outside = around.ctes.len();
         let mut own = Scope::inside(None);
         if let Some(with) = &cte.query.with {
-            self.with(with, &mut own, None)?;
+            self.with(with, &mut own, cte.query, false)?;
         }
         around.ctes.extend(own.ctes.into_iter().map(|mut cte| {
             cte.visible += outside;
@@ -199,6 +204,9 @@ impl Binder<'_> {
         self.check_names(cte, query.columns.len())?;
         for (column, name) in query.columns.iter_mut().zip(&cte.columns) {
             column.name = Arc::from(name.as_str());
+        }
+        if cte.alone {
+            self.read.keep(query.rel.columns().into_iter().map(|column| column.id));
         }
         // Bound twice it would be evaluated twice, with two results.
         if query.rel.is_volatile() || query.rel.has_locks() {

@@ -89,9 +89,8 @@ pub(crate) fn node(
     let bound = |bound: &FrameBound, which: &str| -> std::result::Result<Bound, SqlError> {
         let value = |scalar: &Scalar| {
             if !scalar.is_row_independent() {
-                return Err(SqlError::new(
-                    SqlState::INVALID_COLUMN_REFERENCE,
-                    "argument of a window frame must not contain variables",
+                return Err(SqlError::unsupported(
+                    "a window frame whose offset is a column of a query around it",
                 ));
             }
             let value = eval(scalar, &ctx.env, &[], &ctx.params)?;

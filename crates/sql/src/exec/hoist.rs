@@ -88,28 +88,6 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
             }
             Rel::Window { input: Box::new(applied(input, taker.calls)), calls }
         }
-        Rel::Apply { input, calls } => {
-            Rel::Apply { input: Box::new(node(&input, which, fresh)), calls }
-        }
-        Rel::ApplyRows { input, rel, keep } => {
-            Rel::ApplyRows { input: Box::new(node(&input, which, fresh)), rel, keep }
-        }
-        Rel::Sort { input, keys } => {
-            Rel::Sort { input: Box::new(node(&input, which, fresh)), keys }
-        }
-        Rel::Limit { input, limit, offset } => {
-            Rel::Limit { input: Box::new(node(&input, which, fresh)), limit, offset }
-        }
-        Rel::Waiting { input, exprs, keep_if } => {
-            Rel::Waiting { input: Box::new(node(&input, which, fresh)), exprs, keep_if }
-        }
-        Rel::Lock { input, locks } => {
-            Rel::Lock { input: Box::new(node(&input, which, fresh)), locks }
-        }
-        Rel::Distinct { input } => Rel::Distinct { input: Box::new(node(&input, which, fresh)) },
-        Rel::DistinctOn { input, on, keys } => {
-            Rel::DistinctOn { input: Box::new(node(&input, which, fresh)), on, keys }
-        }
         Rel::Join(join)
             if !join.lateral
                 && join.on.as_ref().is_some_and(Scalar::has_subquery)
@@ -147,12 +125,10 @@ fn node(rel: &Rel, which: Which, fresh: &mut Fresh) -> Rel {
             let keep = join.kind == JoinKind::Left;
             Rel::ApplyRows { input: Box::new(join.left), rel: Box::new(right), keep }
         }
-        Rel::SetOp { op, all, left, right, columns } => {
-            let left = Box::new(node(&left, which, fresh));
-            let right = Box::new(node(&right, which, fresh));
-            Rel::SetOp { op, all, left, right, columns }
+        mut other => {
+            other.inputs_mut().into_iter().for_each(|input| *input = node(input, which, fresh));
+            other
         }
-        leaf => leaf,
     }
 }
 

@@ -95,32 +95,13 @@ fn times(id: ColId, scalar: &Scalar) -> usize {
     times
 }
 
-/// Takes away from a query what makes no difference to whether it has rows, or of IN to which: its order,
-/// duplicates, a LIMIT that leaves one.
+/// Takes away from a query what makes no difference to IN: its order and duplicates.
 pub(super) fn strip(subquery: &mut Subquery) {
-    let exists = match subquery.kind {
-        SubqueryKind::Exists => true,
-        SubqueryKind::Any { .. } | SubqueryKind::All { .. } => false,
-        SubqueryKind::Scalar | SubqueryKind::Array => return,
-    };
-    loop {
-        let input = match &mut subquery.rel {
-            Rel::Sort { input, .. } | Rel::Distinct { input } => input,
-            Rel::DistinctOn { input, .. } if exists => input,
-            Rel::Limit { input, limit, offset: None } if exists && leaves_one(limit.as_ref()) => {
-                input
-            }
-            _ => return,
-        };
-        subquery.rel = std::mem::replace(&mut **input, Rel::OneRow);
+    if !matches!(subquery.kind, SubqueryKind::Any { .. } | SubqueryKind::All { .. }) {
+        return;
     }
-}
-
-fn leaves_one(limit: Option<&Scalar>) -> bool {
-    match limit {
-        None => true,
-        Some(Scalar::Literal(datum, _)) => datum.as_i64().is_some_and(|limit| limit > 0),
-        Some(_) => false,
+    while let Rel::Sort { input, .. } | Rel::Distinct { input } = &mut subquery.rel {
+        subquery.rel = std::mem::replace(&mut **input, Rel::OneRow);
     }
 }
 

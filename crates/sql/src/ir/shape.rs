@@ -89,4 +89,32 @@ impl Rel {
             Rel::SetOp { left, right, .. } => vec![left, right],
         }
     }
+
+    /// Direct inputs, to be replaced.
+    pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
+        match self {
+            Rel::OneRow
+            | Rel::Empty { .. }
+            | Rel::Scan(_)
+            | Rel::Virtual(_)
+            | Rel::Work(_)
+            | Rel::Recursive(_)
+            | Rel::Values { .. }
+            | Rel::Function(_) => Vec::new(),
+            Rel::Filter { input, .. }
+            | Rel::Project { input, .. }
+            | Rel::Aggregate { input, .. }
+            | Rel::Window { input, .. }
+            | Rel::Apply { input, .. }
+            | Rel::ApplyRows { input, .. }
+            | Rel::Sort { input, .. }
+            | Rel::Limit { input, .. }
+            | Rel::Lock { input, .. }
+            | Rel::Waiting { input, .. }
+            | Rel::Distinct { input }
+            | Rel::DistinctOn { input, .. } => vec![input],
+            Rel::Join(join) => vec![&mut join.left, &mut join.right],
+            Rel::SetOp { left, right, .. } => vec![left, right],
+        }
+    }
 }

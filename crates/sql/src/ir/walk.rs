@@ -2,7 +2,7 @@
 
 use pgtypes::PgType;
 
-use super::rel::{ApplyCall, ColId, FrameBound, Rel, SortKey};
+use super::rel::{ApplyCall, ColId, FrameBound, Rel};
 use super::scalar::{Scalar, SubqueryKind};
 use super::statement::{InsertSource, Returning, Statement};
 
@@ -28,65 +28,19 @@ impl Scalar {
     }
 }
 
-fn keys_deep(keys: &mut [SortKey], visit: &mut dyn FnMut(&mut Scalar)) {
-    for key in keys {
-        scalar_deep(&mut key.expr, visit);
-    }
-}
-
 impl Rel {
     /// Visits every node of every expression in this relation and its inputs, bottom-up.
     pub fn for_each_scalar_mut(&mut self, visit: &mut dyn FnMut(&mut Scalar)) {
+        for input in self.inputs_mut() {
+            input.for_each_scalar_mut(visit);
+        }
         match self {
-            Rel::OneRow | Rel::Empty { .. } | Rel::Scan(_) | Rel::Virtual(_) | Rel::Work(_) => {}
             Rel::Recursive(recursive) => {
                 recursive.base.for_each_scalar_mut(visit);
                 recursive.step.for_each_scalar_mut(visit);
             }
-            Rel::Values { rows, .. } => {
-                rows.iter_mut().flatten().for_each(|scalar| scalar_deep(scalar, visit));
-            }
-            Rel::Function(call) => {
-                call.args.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
-            }
-            Rel::Filter { input, predicate } => {
-                input.for_each_scalar_mut(visit);
-                scalar_deep(predicate, visit);
-            }
-            Rel::Project { input, exprs } => {
-                input.for_each_scalar_mut(visit);
-                exprs.iter_mut().for_each(|(_, scalar)| scalar_deep(scalar, visit));
-            }
-            Rel::Join(join) => {
-                join.left.for_each_scalar_mut(visit);
-                join.right.for_each_scalar_mut(visit);
-                join.on.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
-            }
-            Rel::Aggregate { input, group, aggs } => {
-                input.for_each_scalar_mut(visit);
-                group.iter_mut().for_each(|(_, scalar)| scalar_deep(scalar, visit));
-                for agg in aggs {
-                    agg.args.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
-                    agg.filter.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
-                    keys_deep(&mut agg.order_by, visit);
-                }
-            }
-            Rel::Window { input, calls } => {
-                input.for_each_scalar_mut(visit);
-                for call in calls {
-                    call.args.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
-                    call.filter.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
-                    call.partition_by.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
-                    keys_deep(&mut call.order_by, visit);
-                    for bound in [&mut call.frame.start, &mut call.frame.end] {
-                        if let FrameBound::Preceding(s) | FrameBound::Following(s) = bound {
-                            scalar_deep(s, visit);
-                        }
-                    }
-                }
-            }
-            Rel::Apply { input, calls } => {
-                input.for_each_scalar_mut(visit);
+            Rel::ApplyRows { rel, .. } => rel.for_each_scalar_mut(visit),
+            Rel::Apply { calls, .. } => {
                 for ApplyCall { subquery, only_if, .. } in calls {
                     only_if.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
                     let mut scalar = Scalar::Subquery(Box::new(subquery.clone()));
@@ -99,33 +53,7 @@ impl Rel {
                     subquery.rel.for_each_scalar_mut(visit);
                 }
             }
-            Rel::ApplyRows { input, rel, .. } => {
-                input.for_each_scalar_mut(visit);
-                rel.for_each_scalar_mut(visit);
-            }
-            Rel::Sort { input, keys } => {
-                input.for_each_scalar_mut(visit);
-                keys_deep(keys, visit);
-            }
-            Rel::Waiting { input, exprs, keep_if } => {
-                input.for_each_scalar_mut(visit);
-                let exprs = exprs.iter_mut().map(|(_, scalar)| scalar);
-                exprs.chain(keep_if).for_each(|scalar| scalar_deep(scalar, visit));
-            }
-            Rel::Limit { input, limit, offset } => {
-                input.for_each_scalar_mut(visit);
-                limit.iter_mut().chain(offset).for_each(|scalar| scalar_deep(scalar, visit));
-            }
-            Rel::Distinct { input } | Rel::Lock { input, .. } => input.for_each_scalar_mut(visit),
-            Rel::DistinctOn { input, on, keys } => {
-                input.for_each_scalar_mut(visit);
-                on.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
-                keys_deep(keys, visit);
-            }
-            Rel::SetOp { left, right, .. } => {
-                left.for_each_scalar_mut(visit);
-                right.for_each_scalar_mut(visit);
-            }
+            _ => self.scalars_mut().into_iter().for_each(|scalar| scalar_deep(scalar, visit)),
         }
     }
 }
@@ -210,6 +138,11 @@ impl Rel {
                     all.extend(&call.filter);
                     all.extend(&call.partition_by);
                     all.extend(call.order_by.iter().map(|key| &key.expr));
+                    for bound in [&call.frame.start, &call.frame.end] {
+                        if let FrameBound::Preceding(by) | FrameBound::Following(by) = bound {
+                            all.push(by);
+                        }
+                    }
                 }
                 all
             }
@@ -220,6 +153,61 @@ impl Rel {
             Rel::Limit { limit, offset, .. } => limit.iter().chain(offset).collect(),
             Rel::DistinctOn { on, keys, .. } => {
                 on.iter().chain(keys.iter().map(|key| &key.expr)).collect()
+            }
+        }
+    }
+
+    /// The expressions of this node, to be replaced.
+    pub fn scalars_mut(&mut self) -> Vec<&mut Scalar> {
+        match self {
+            Rel::OneRow
+            | Rel::Empty { .. }
+            | Rel::Scan(_)
+            | Rel::Virtual(_)
+            | Rel::Work(_)
+            | Rel::Recursive(_)
+            | Rel::Distinct { .. }
+            | Rel::Lock { .. }
+            | Rel::Apply { .. }
+            | Rel::ApplyRows { .. }
+            | Rel::SetOp { .. } => Vec::new(),
+            Rel::Values { rows, .. } => rows.iter_mut().flatten().collect(),
+            Rel::Function(call) => call.args.iter_mut().collect(),
+            Rel::Filter { predicate, .. } => vec![predicate],
+            Rel::Project { exprs, .. } => exprs.iter_mut().map(|(_, scalar)| scalar).collect(),
+            Rel::Join(join) => join.on.iter_mut().collect(),
+            Rel::Aggregate { group, aggs, .. } => {
+                let mut all: Vec<&mut Scalar> =
+                    group.iter_mut().map(|(_, scalar)| scalar).collect();
+                for agg in aggs {
+                    all.extend(&mut agg.args);
+                    all.extend(&mut agg.filter);
+                    all.extend(agg.order_by.iter_mut().map(|key| &mut key.expr));
+                }
+                all
+            }
+            Rel::Window { calls, .. } => {
+                let mut all = Vec::new();
+                for call in calls {
+                    all.extend(&mut call.args);
+                    all.extend(&mut call.filter);
+                    all.extend(&mut call.partition_by);
+                    all.extend(call.order_by.iter_mut().map(|key| &mut key.expr));
+                    for bound in [&mut call.frame.start, &mut call.frame.end] {
+                        if let FrameBound::Preceding(by) | FrameBound::Following(by) = bound {
+                            all.push(by);
+                        }
+                    }
+                }
+                all
+            }
+            Rel::Sort { keys, .. } => keys.iter_mut().map(|key| &mut key.expr).collect(),
+            Rel::Waiting { exprs, keep_if, .. } => {
+                exprs.iter_mut().map(|(_, scalar)| scalar).chain(keep_if).collect()
+            }
+            Rel::Limit { limit, offset, .. } => limit.iter_mut().chain(offset).collect(),
+            Rel::DistinctOn { on, keys, .. } => {
+                on.iter_mut().chain(keys.iter_mut().map(|key| &mut key.expr)).collect()
             }
         }
     }
@@ -273,45 +261,55 @@ impl Rel {
 impl Statement {
     /// Visits every node of every expression, bottom-up. Defaults of columns are not part of it.
     pub fn for_each_scalar_mut(&mut self, visit: &mut dyn FnMut(&mut Scalar)) {
+        let (scalars, rels) = self.own_mut();
+        scalars.into_iter().for_each(|scalar| scalar_deep(scalar, visit));
+        rels.into_iter().for_each(|rel| rel.for_each_scalar_mut(visit));
+    }
+
+    /// Its expressions and relations, those of its parts included.
+    pub fn own_mut(&mut self) -> (Vec<&mut Scalar>, Vec<&mut Rel>) {
+        let (mut scalars, mut rels): (Vec<&mut Scalar>, Vec<&mut Rel>) = Default::default();
         let mut returning: Option<&mut Returning> = None;
         match self {
-            Statement::Query(query) => query.rel.for_each_scalar_mut(visit),
+            Statement::Query(query) => rels.push(&mut query.rel),
             Statement::Insert(insert) => {
                 match &mut insert.source {
                     InsertSource::Values(rows) => {
-                        let values = rows.iter_mut().flatten().flatten();
-                        values.for_each(|scalar| scalar_deep(scalar, visit));
+                        scalars.extend(rows.iter_mut().flatten().flatten());
                     }
-                    InsertSource::Query(query) => query.rel.for_each_scalar_mut(visit),
+                    InsertSource::Query(query) => rels.push(&mut query.rel),
                     InsertSource::Default => {}
                 }
                 if let Some(update) = insert.on_conflict.as_mut().and_then(|c| c.update.as_mut()) {
-                    let values = update.assignments.iter_mut().filter_map(|a| a.value.as_mut());
-                    values.chain(&mut update.filter).for_each(|scalar| scalar_deep(scalar, visit));
+                    scalars.extend(update.assignments.iter_mut().filter_map(|a| a.value.as_mut()));
+                    scalars.extend(&mut update.filter);
                 }
                 returning = insert.returning.as_mut();
             }
             Statement::Update(update) => {
-                update.from.iter_mut().for_each(|rel| rel.for_each_scalar_mut(visit));
-                let values = update.assignments.iter_mut().filter_map(|a| a.value.as_mut());
-                values.chain(&mut update.filter).for_each(|scalar| scalar_deep(scalar, visit));
+                rels.extend(&mut update.from);
+                scalars.extend(update.assignments.iter_mut().filter_map(|a| a.value.as_mut()));
+                scalars.extend(&mut update.filter);
                 returning = update.returning.as_mut();
             }
             Statement::Delete(delete) => {
-                delete.using.iter_mut().for_each(|rel| rel.for_each_scalar_mut(visit));
-                delete.filter.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
+                rels.extend(&mut delete.using);
+                scalars.extend(&mut delete.filter);
                 returning = delete.returning.as_mut();
             }
             Statement::With(with) => {
-                with.parts.iter_mut().for_each(|part| part.statement.for_each_scalar_mut(visit));
-                with.main.for_each_scalar_mut(visit);
+                let parts = with.parts.iter_mut().map(|part| &mut part.statement);
+                for part in parts.chain([&mut with.main]) {
+                    let (more, others) = part.own_mut();
+                    scalars.extend(more);
+                    rels.extend(others);
+                }
             }
-            Statement::Explain(explain) => explain.statement.for_each_scalar_mut(visit),
+            Statement::Explain(explain) => return explain.statement.own_mut(),
             Statement::Utility(_) => {}
         }
-        if let Some(returning) = returning {
-            returning.exprs.iter_mut().for_each(|scalar| scalar_deep(scalar, visit));
-        }
+        scalars.extend(returning.into_iter().flat_map(|returning| &mut returning.exprs));
+        (scalars, rels)
     }
 }
 

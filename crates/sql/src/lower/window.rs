@@ -224,9 +224,8 @@ impl Lowerer<'_> {
         which: &str,
     ) -> Result<ScalarValue, SqlError> {
         if !scalar.is_row_independent() {
-            return Err(SqlError::new(
-                crate::SqlState::INVALID_COLUMN_REFERENCE,
-                "argument of a window frame must not contain variables",
+            return Err(SqlError::unsupported(
+                "a window frame whose offset is a column of a query around it",
             ));
         }
         let datum = crate::ir::eval(scalar, &self.env, &[], &self.ctx.params)?;
