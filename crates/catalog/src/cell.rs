@@ -10,6 +10,7 @@
 //! columns dropped long ago cost nothing but their bytes.
 
 use bytes::{Bytes, BytesMut};
+use pgtypes::arrow_bridge::ColumnBuilder;
 use pgtypes::{Datum, PgType, TypeId};
 
 use crate::CodecError;
@@ -202,21 +203,54 @@ impl<'a> Cells<'a> {
 
     /// Decodes a cell this reader returned.
     pub(crate) fn decode(&self, cell: Cell, ty: PgType) -> Result<Datum, CodecError> {
-        decode_payload(self.row, cell, ty)
+        decode(self.row, cell, ty)
     }
 }
 
-fn decode_payload(row: &Bytes, cell: Cell, ty: PgType) -> Result<Datum, CodecError> {
+/// A value of a row on its way into an Arrow array.
+#[derive(Debug)]
+pub enum Stored<'v> {
+    /// Decoded.
+    Datum(Datum),
+    /// As it is stored, which is as it is in Arrow arrays ([`ColumnBuilder::push_stored`]).
+    Bytes(&'v [u8]),
+}
+
+impl Stored<'_> {
+    /// Appends it to a column of its type.
+    pub fn push_to(&self, column: &mut ColumnBuilder) -> Result<(), CodecError> {
+        match self {
+            Stored::Datum(datum) => column.push(datum),
+            Stored::Bytes(bytes) => {
+                if !column.push_stored(bytes) {
+                    return Err(CodecError::Corrupt("value of another type than its column"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value of a row's cell, decoded only if it must be.
+pub(crate) fn stored(row: &Bytes, cell: Cell, ty: PgType) -> Result<Stored<'_>, CodecError> {
+    match cell.kind {
+        BYTES if ColumnBuilder::takes_stored(ty) => Ok(Stored::Bytes(&row[cell.start..cell.end])),
+        _ => decode(row, cell, ty).map(Stored::Datum),
+    }
+}
+
+/// The value of a row's cell.
+pub(crate) fn decode(row: &Bytes, cell: Cell, ty: PgType) -> Result<Datum, CodecError> {
     const WRONG: CodecError = CodecError::Corrupt("value of another type than its column");
     let payload = &row[cell.start..cell.end];
+    let is = |id: TypeId| ty.id == id && !ty.array;
     Ok(match cell.kind {
         NULL => Datum::Null,
-        FALSE => Datum::Bool(false),
-        TRUE => Datum::Bool(true),
-        FOUR => {
+        FALSE | TRUE if is(TypeId::Bool) => Datum::Bool(cell.kind == TRUE),
+        FOUR if is(TypeId::Float4) => {
             Datum::Float4(f32::from_be_bytes(payload.try_into().expect("four bytes by its kind")))
         }
-        EIGHT => {
+        EIGHT if is(TypeId::Float8) => {
             Datum::Float8(f64::from_be_bytes(payload.try_into().expect("eight bytes by its kind")))
         }
         VARINT => {
@@ -244,6 +278,7 @@ fn decode_payload(row: &Bytes, cell: Cell, ty: PgType) -> Result<Datum, CodecErr
 pub(crate) fn int_datum(value: i64, ty: PgType) -> Result<Datum, CodecError> {
     const WIDE: CodecError = CodecError::Corrupt("integer wider than its column");
     Ok(match ty.id {
+        _ if ty.array => return Err(CodecError::Corrupt("integer where an array belongs")),
         TypeId::Int2 => Datum::Int2(value.try_into().map_err(|_| WIDE)?),
         TypeId::Int4 => Datum::Int4(value.try_into().map_err(|_| WIDE)?),
         TypeId::Int8 | TypeId::Xid8 | TypeId::Enum => Datum::Int8(value),
@@ -251,7 +286,7 @@ pub(crate) fn int_datum(value: i64, ty: PgType) -> Result<Datum, CodecError> {
         TypeId::Time => Datum::Time(value),
         TypeId::Timestamp => Datum::Timestamp(value),
         TypeId::Timestamptz => Datum::Timestamptz(value),
-        _ if !ty.array => Datum::Oid(value.try_into().map_err(|_| WIDE)?),
-        _ => return Err(CodecError::Corrupt("integer where an array belongs")),
+        id if id.is_oid_like() => Datum::Oid(value.try_into().map_err(|_| WIDE)?),
+        _ => return Err(CodecError::Corrupt("integer where another type belongs")),
     })
 }

@@ -32,6 +32,7 @@ pub mod temporary;
 mod type_serde;
 
 pub use acl::{Acl, AclItem, RoleId};
+pub use cell::Stored;
 pub use constraint::{Action, Constraint, ConstraintKind, Demand, ForeignKey, Validation};
 pub use descriptor::{
     Closing, Column, ColumnId, Database, DatabaseId, Identity, Index, IndexColumn, IndexId,

@@ -26,7 +26,7 @@ use base::{Key, KeyRange, keyspace};
 use bytes::{BufMut, Bytes, BytesMut};
 use pgtypes::{Datum, PgType};
 
-use crate::cell::{self, Cells};
+use crate::cell::{self, Cell, Cells, Stored};
 use crate::key::{self, KeyColumn};
 use crate::{CodecError, Column, ColumnId, Index, IndexId, Table};
 
@@ -423,8 +423,17 @@ pub struct RowDecoder {
     /// The key's columns up to the last wanted one, each with the output slot it fills.
     key: Vec<(KeyColumn, Option<usize>)>,
     /// Wanted columns that have a cell, by id.
-    cells: Vec<(ColumnId, PgType, usize)>,
-    missing: Vec<(usize, Datum)>,
+    cells: Vec<WantedCell>,
+}
+
+#[derive(Debug, Clone)]
+struct WantedCell {
+    id: ColumnId,
+    ty: PgType,
+    /// The place among the columns that were asked for.
+    slot: usize,
+    /// What rows have that are older than the column.
+    missing: Option<Datum>,
 }
 
 impl RowDecoder {
@@ -440,16 +449,15 @@ impl RowDecoder {
             key.pop();
         }
         let mut cells = Vec::new();
-        let mut missing = Vec::new();
         for column in &codec.cells {
             let Some(slot) = slot_of(column.position) else { continue };
-            cells.push((column.id, column.ty, slot));
-            if let Some(bytes) = &codec.columns[column.position].missing {
-                let datum = decode_single(bytes, column.ty).expect("a default that was encoded");
-                missing.push((slot, datum));
-            }
+            let missing = codec.columns[column.position]
+                .missing
+                .as_ref()
+                .map(|bytes| decode_single(bytes, column.ty).expect("a default that was encoded"));
+            cells.push(WantedCell { id: column.id, ty: column.ty, slot, missing });
         }
-        RowDecoder { width: wanted.len(), key, cells, missing }
+        RowDecoder { width: wanted.len(), key, cells }
     }
 
     /// Appends the wanted columns to `out`, in the order they were asked for. A position asked for
@@ -457,33 +465,80 @@ impl RowDecoder {
     pub fn decode(&self, key: &Key, value: &Bytes, out: &mut Vec<Datum>) -> Result<(), CodecError> {
         let first = out.len();
         out.resize(first + self.width, Datum::Null);
-        for (slot, datum) in &self.missing {
-            out[first + slot] = datum.clone();
-        }
+        self.walk(key, value, |slot, found| {
+            out[first + slot] = match found {
+                Found::Nothing => return Ok(()),
+                Found::Datum(datum) => datum,
+                Found::Cell(cell, ty) => cell::decode(value, cell, ty)?,
+            };
+            Ok(())
+        })
+    }
+
+    /// Hands each wanted column to `put`, once: the place among those asked for, and the value.
+    pub fn each<'v>(
+        &self,
+        key: &Key,
+        value: &'v Bytes,
+        mut put: impl FnMut(usize, Stored<'v>) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        self.walk(key, value, |slot, found| {
+            let stored = match found {
+                Found::Nothing => Stored::Datum(Datum::Null),
+                Found::Datum(datum) => Stored::Datum(datum),
+                Found::Cell(cell, ty) => cell::stored(value, cell, ty)?,
+            };
+            put(slot, stored)
+        })
+    }
+
+    /// Looks for each wanted column, once.
+    fn walk(
+        &self,
+        key: &Key,
+        value: &Bytes,
+        mut found: impl FnMut(usize, Found) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
         if !self.key.is_empty() {
             let mut rest = key.as_bytes().get(PREFIX_LEN..).ok_or(CodecError::Corrupt("key"))?;
             for (column, slot) in &self.key {
                 let datum = key::take(&mut rest, column)?;
                 if let Some(slot) = slot {
-                    out[first + slot] = datum;
+                    found(*slot, Found::Datum(datum))?;
                 }
             }
         }
-        let mut wanted = self.cells.iter();
-        let Some(mut next) = wanted.next() else { return Ok(()) };
+        let mut wanted = self.cells.iter().peekable();
+        if wanted.peek().is_none() {
+            return Ok(());
+        }
         let mut cells = Cells::open(value)?;
         while let Some(cell) = cells.next()? {
-            while next.0 < cell.column {
-                match wanted.next() {
-                    Some(following) => next = following,
-                    None => return Ok(()),
-                }
+            while let Some(column) = wanted.next_if(|column| column.id < cell.column) {
+                found(column.slot, column.missing())?;
             }
-            if next.0 == cell.column {
-                out[first + next.2] = cells.decode(cell, next.1)?;
+            if let Some(column) = wanted.next_if(|column| column.id == cell.column) {
+                found(column.slot, Found::Cell(cell, column.ty))?;
+            }
+            if wanted.peek().is_none() {
+                return Ok(());
             }
         }
-        Ok(())
+        wanted.try_for_each(|column| found(column.slot, column.missing()))
+    }
+}
+
+/// A column's value in a row.
+enum Found {
+    /// There is none: NULL.
+    Nothing,
+    Datum(Datum),
+    Cell(Cell, PgType),
+}
+
+impl WantedCell {
+    fn missing(&self) -> Found {
+        self.missing.clone().map_or(Found::Nothing, Found::Datum)
     }
 }
 

@@ -123,7 +123,28 @@ proptest! {
         let Datum::Numeric(value) = a else { unreachable!() };
         let mut bytes = Vec::new();
         value.encode_sortable(&mut bytes);
+        prop_assert!(Numeric::is_sortable(&bytes));
         prop_assert_eq!(Numeric::decode_sortable(&bytes), Some(value));
+    }
+
+    #[test]
+    fn what_is_taken_for_a_numeric_is_one(
+        a in numeric(),
+        at in any::<proptest::sample::Index>(),
+        to in any::<u8>(),
+        cut in 0usize..3,
+    ) {
+        let Datum::Numeric(value) = a else { unreachable!() };
+        let mut bytes = Vec::new();
+        value.encode_sortable(&mut bytes);
+        let at = at.index(bytes.len());
+        // An exponent spelled out is as large as it says: no other than there was.
+        prop_assume!(!(1..5).contains(&at) || !matches!(bytes[0], 0x90 | 0xef | 0x6f | 0x10));
+        bytes[at] = if at == 0 && matches!(to, 0x90 | 0xef | 0x6f | 0x10) { 0 } else { to };
+        bytes.drain(..cut.min(bytes.len()));
+        let wide = bytes.first().is_some_and(|class| matches!(class, 0x90 | 0xef | 0x6f | 0x10));
+        prop_assume!(cut == 0 || !wide);
+        prop_assert!(!Numeric::is_sortable(&bytes) || Numeric::decode_sortable(&bytes).is_some());
     }
 
     #[test]

@@ -11,7 +11,8 @@ use bytes::BytesMut;
 
 use super::{rows, to_arrow_type};
 use crate::datum::{Datum, Interval};
-use crate::ty::PgType;
+use crate::numeric::Numeric;
+use crate::ty::{PgType, TypeId};
 
 enum Inner {
     Bool(BooleanBuilder),
@@ -94,6 +95,43 @@ impl ColumnBuilder {
                 b.append_value(interval_bytes(*value)).expect("16 bytes");
             }
             (_, other) => panic!("column of {} got {other:?}", self.ty),
+        }
+    }
+
+    /// Whether rows hold the values of a type as they are here, byte by byte.
+    #[must_use]
+    pub fn takes_stored(ty: PgType) -> bool {
+        !ty.array
+            && matches!(
+                ty.id,
+                TypeId::Text
+                    | TypeId::Varchar
+                    | TypeId::Bpchar
+                    | TypeId::Name
+                    | TypeId::Char
+                    | TypeId::Json
+                    | TypeId::Jsonb
+                    | TypeId::Jsonpath
+                    | TypeId::Bytea
+                    | TypeId::Uuid
+                    | TypeId::Numeric
+            )
+    }
+
+    /// Appends a value of such a type; false if the bytes are none.
+    #[must_use]
+    pub fn push_stored(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.inner {
+            Inner::Utf8(b) => std::str::from_utf8(bytes).map(|text| b.append_value(text)).is_ok(),
+            Inner::Binary(b) => {
+                let fits = self.ty.id != TypeId::Numeric || Numeric::is_sortable(bytes);
+                if fits {
+                    b.append_value(bytes);
+                }
+                fits
+            }
+            Inner::Fixed16(b) => b.append_value(bytes).is_ok(),
+            _ => false,
         }
     }
 

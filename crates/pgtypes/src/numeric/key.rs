@@ -82,6 +82,24 @@ impl Numeric {
         (used == at).then_some(value)
     }
 
+    /// Whether [`Self::decode_sortable`] can read it: for most, without doing so.
+    #[must_use]
+    pub fn is_sortable(bytes: &[u8]) -> bool {
+        let Some(([class, digits @ ..], scale)) = bytes.split_last_chunk::<2>() else {
+            return false;
+        };
+        let flip = if *class < ZERO { 0xff } else { 0 };
+        let is_digit = |byte: u8, more: u8| (byte ^ flip) & 1 == more && (byte ^ flip) >> 1 < 100;
+        match (class ^ flip, digits) {
+            (POSITIVE_MID..POSITIVE_LARGE, [digits @ .., last])
+                if digits.len() < 32 && scale[0] < 0x80 =>
+            {
+                is_digit(*last, 0) && digits.iter().all(|digit| is_digit(*digit, 1))
+            }
+            _ => Self::decode_sortable(bytes).is_some(),
+        }
+    }
+
     /// Reads a key from the front of `bytes`, to be shown with `scale` fraction digits (or as many
     /// as it has, if more). Returns the bytes used.
     pub fn decode_key(bytes: &[u8], scale: u16) -> Option<(Self, usize)> {

@@ -2,9 +2,9 @@
 //! computed, whatever it would cost, and whatever would fail in it.
 //!
 //! As in PostgreSQL, a column is computed nevertheless if it calls a volatile function, if it decides which
-//! rows there are (below DISTINCT, and below all set operations but UNION ALL of equal types), and if it is one
-//! of a WITH query that PostgreSQL would run by itself. Of EXISTS no column is read, unless its shape makes
-//! PostgreSQL run it as it is (aggregates, window functions, locks).
+//! rows there are (below DISTINCT, and below all set operations but UNION ALL of equal types), and if it is
+//! one of a WITH query that PostgreSQL would run by itself. Of EXISTS no column is read, unless its shape
+//! makes PostgreSQL run it as it is (aggregates, window functions, locks).
 
 use std::collections::HashSet;
 

@@ -2,7 +2,6 @@
 //!
 //! The same at the gateway and, for a fragment of a plan, at a range's leader (`crate::fragment`).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryBuilder};
@@ -25,11 +24,24 @@ pub(crate) struct Decoding {
     output: Arc<[Source]>,
     conditions: Arc<[Condition]>,
     schema: SchemaRef,
-    decoder: RowDecoder,
-    /// What stands in a row of datums: columns wanted, then those that only conditions need.
-    decoded: Vec<usize>,
-    /// The index whose entries are decoded instead of rows.
-    entries: Option<(usize, Arc<EntryDecoder>)>,
+    form: Form,
+}
+
+/// What rows are made of.
+#[derive(Clone)]
+enum Form {
+    /// Stored rows. What conditions need is decoded; what passes goes from its stored form into the batch.
+    Rows {
+        /// Makes the columns that conditions are about, once each.
+        checked: RowDecoder,
+        /// Where each condition finds its column among these.
+        slots: Vec<usize>,
+        wanted: RowDecoder,
+        /// Which output a wanted column is.
+        places: Vec<usize>,
+    },
+    /// Entries of the index at this place: columns wanted, then those that only conditions need.
+    Entries { at: usize, decoder: Arc<EntryDecoder>, slots: Vec<usize> },
 }
 
 impl Decoding {
@@ -41,9 +53,36 @@ impl Decoding {
         schema: SchemaRef,
         entries: Option<(usize, Arc<EntryDecoder>)>,
     ) -> Decoding {
-        let decoded = decoded(&output, &conditions);
-        let decoder = table.codec().decoder(&decoded);
-        Decoding { table, output, conditions, schema, decoder, decoded, entries }
+        let slots = |columns: &[usize]| -> Vec<usize> {
+            let slot = |condition: &Condition| {
+                let slot = columns.iter().position(|at| *at == condition.column);
+                slot.expect("columns of conditions are decoded")
+            };
+            conditions.iter().map(slot).collect()
+        };
+        let form = match entries {
+            Some((at, decoder)) => {
+                Form::Entries { at, decoder, slots: slots(&decoded(&output, &conditions)) }
+            }
+            None => {
+                let checked = decoded(&[], &conditions);
+                let (places, wanted): (Vec<usize>, Vec<usize>) = output
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(place, source)| match source {
+                        Source::Column(at, _) => Some((place, *at)),
+                        Source::RowKey => None,
+                    })
+                    .unzip();
+                Form::Rows {
+                    slots: slots(&checked),
+                    checked: table.codec().decoder(&checked),
+                    wanted: table.codec().decoder(&wanted),
+                    places,
+                }
+            }
+        };
+        Decoding { table, output, conditions, schema, form }
     }
 
     /// The rows for which the conditions hold, no more than `most`; `kept` is told which these are.
@@ -61,44 +100,15 @@ impl Decoding {
                 Source::RowKey => Building::Keys(BinaryBuilder::new()),
             })
             .collect();
-        let checks: Vec<(usize, &Condition)> = self
-            .conditions
-            .iter()
-            .map(|condition| {
-                let slot = self.decoded.iter().position(|at| *at == condition.column);
-                (slot.expect("columns of conditions are decoded"), condition)
-            })
-            .collect();
-        let mut row: Vec<Datum> = Vec::with_capacity(self.decoded.len());
+        let mut row: Vec<Datum> = Vec::new();
         let mut count = 0;
         for (place, (key, value)) in rows.iter().enumerate() {
             if most == Some(count) {
                 break;
             }
             row.clear();
-            let row_key = match &self.entries {
-                Some((at, decoder)) => {
-                    let codec = self.table.codec();
-                    let index = &codec.indexes()[*at];
-                    Cow::Owned(decoder.decode(codec, index, (key, value), &mut row)?)
-                }
-                None => {
-                    self.decoder.decode(key, value, &mut row)?;
-                    Cow::Borrowed(key)
-                }
-            };
-            if !checks.iter().all(|(slot, condition)| condition.holds(&row[*slot])) {
+            if !self.row(key, value, &mut row, &mut columns)? {
                 continue;
-            }
-            let mut slot = 0;
-            for column in &mut columns {
-                match column {
-                    Building::Keys(keys) => keys.append_value(row_key.as_bytes()),
-                    Building::Values(values) => {
-                        values.push(&row[slot]);
-                        slot += 1;
-                    }
-                }
             }
             if let Some(kept) = &mut kept {
                 kept.push(place);
@@ -116,9 +126,61 @@ impl Decoding {
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options);
         Ok(batch.map_err(DataFusionError::from)?)
     }
+
+    /// Appends a row, if the conditions hold; `row` is room for some of its columns.
+    fn row(
+        &self,
+        key: &Key,
+        value: &Bytes,
+        row: &mut Vec<Datum>,
+        columns: &mut [Building],
+    ) -> Result<bool, SqlError> {
+        let holds = |row: &[Datum], slots: &[usize]| {
+            let mut checks = self.conditions.iter().zip(slots);
+            checks.all(|(condition, slot)| condition.holds(&row[*slot]))
+        };
+        match &self.form {
+            Form::Rows { checked, slots, wanted, places } => {
+                if !slots.is_empty() {
+                    checked.decode(key, value, row)?;
+                    if !holds(row, slots) {
+                        return Ok(false);
+                    }
+                }
+                wanted.each(key, value, |slot, stored| match &mut columns[places[slot]] {
+                    Building::Values(values) => stored.push_to(values),
+                    Building::Keys(_) => Ok(()),
+                })?;
+                append_key(key, columns);
+            }
+            Form::Entries { at, decoder, slots } => {
+                let codec = self.table.codec();
+                let row_key = decoder.decode(codec, &codec.indexes()[*at], (key, value), row)?;
+                if !holds(row, slots) {
+                    return Ok(false);
+                }
+                let values = columns.iter_mut().filter_map(|column| match column {
+                    Building::Values(values) => Some(values),
+                    Building::Keys(_) => None,
+                });
+                values.zip(&*row).for_each(|(values, datum)| values.push(datum));
+                append_key(&row_key, columns);
+            }
+        }
+        Ok(true)
+    }
 }
 
 enum Building {
     Values(ColumnBuilder),
     Keys(BinaryBuilder),
+}
+
+/// Appends a row's key where it is wanted.
+fn append_key(key: &Key, columns: &mut [Building]) {
+    for column in columns {
+        if let Building::Keys(keys) = column {
+            keys.append_value(key.as_bytes());
+        }
+    }
 }

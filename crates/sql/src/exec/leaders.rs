@@ -88,18 +88,8 @@ impl ExecutionPlan for LeadersExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let states = Arc::<States>::default();
-        let config = context.session_config().clone().with_extension(Arc::clone(&states));
-        let context = TaskContext::new(
-            context.task_id(),
-            context.session_id(),
-            config,
-            context.scalar_functions().clone(),
-            context.higher_order_functions().clone(),
-            context.aggregate_functions().clone(),
-            context.window_functions().clone(),
-            context.runtime_env(),
-        );
-        let mut partial = self.partial.execute(partition, Arc::new(context))?;
+        let context = with_extension(&context, Arc::clone(&states));
+        let mut partial = self.partial.execute(partition, context)?;
         let batches = stream::poll_fn(move |context| {
             if let Some(batch) = states.pop() {
                 return Poll::Ready(Some(Ok(batch)));
@@ -116,4 +106,21 @@ impl ExecutionPlan for LeadersExec {
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.partial.schema(), batches)))
     }
+}
+
+/// The context of a part of a plan, with something for its operators to find.
+pub(super) fn with_extension<T: Send + Sync + 'static>(
+    context: &TaskContext,
+    extension: Arc<T>,
+) -> Arc<TaskContext> {
+    Arc::new(TaskContext::new(
+        context.task_id(),
+        context.session_id(),
+        context.session_config().clone().with_extension(extension),
+        context.scalar_functions().clone(),
+        context.higher_order_functions().clone(),
+        context.aggregate_functions().clone(),
+        context.window_functions().clone(),
+        context.runtime_env(),
+    ))
 }

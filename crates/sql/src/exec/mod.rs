@@ -84,6 +84,7 @@ mod inits;
 mod joinable;
 pub(crate) mod leaders;
 pub(crate) mod lock;
+pub(crate) mod lookup;
 pub(crate) mod measured;
 mod operator;
 mod plain;
@@ -122,6 +123,17 @@ pub(crate) use inits::Computed;
 use crate::error::SqlError;
 use crate::ir::{Query, Rel};
 
+/// How the inner side of a join is read where an index fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joins {
+    /// By keys or all of it, whichever is cheaper.
+    Cheapest,
+    /// By keys, however many: `enable_hashjoin = off`.
+    LookUp,
+    /// All of it: `enable_nestloop = off`.
+    Hash,
+}
+
 /// What a statement runs in.
 #[derive(Clone)]
 pub struct ExecContext {
@@ -141,6 +153,8 @@ pub struct ExecContext {
     pub session: Arc<dyn Any + Send + Sync>,
     /// Small queries are run row by row, without a plan.
     pub row_execution: bool,
+    /// How plans find the rows of a join's inner side.
+    pub joins: Joins,
     /// EXPLAIN ANALYZE: who watches the plans that run here.
     pub(crate) analysis: Option<Arc<measured::Analysis>>,
 }

@@ -7,9 +7,10 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use pgtypes::PgType;
 
+use super::lookup::looking_up;
 use super::measured::Analysis;
 use super::rows::Rows;
-use super::{ExecContext, hoist, inits};
+use super::{ExecContext, Joins, hoist, inits};
 use crate::error::{SqlError, SqlState};
 use crate::ir::{Query, Rel};
 use crate::lower::Lowerer;
@@ -94,7 +95,11 @@ async fn attempt(
     let state = ctx.engine.state();
     let planned = async {
         let optimized = state.optimize(&logical)?;
-        state.query_planner().create_physical_plan(&optimized, state).await
+        let plan = state.query_planner().create_physical_plan(&optimized, state).await?;
+        match ctx.joins {
+            Joins::Hash => Ok(plan),
+            joins => looking_up(plan, rel, ctx.engine.statistics(), joins == Joins::LookUp),
+        }
     };
     (planned.await.map_err(SqlError::from), correlated)
 }

@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use base::{Key, KeyRange};
 use bytes::Bytes;
 use catalog::IndexCodec;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use kv::{KvError, ScanOptions, ScanPage};
@@ -24,6 +24,8 @@ const PAGE_ROWS: u64 = 4_096;
 const PAGE_BYTES: u64 = 4 << 20;
 /// Fewest rows of a page of which not all are sure to be wanted.
 const PAGE_ROWS_MIN: u64 = 64;
+/// Small spans that are asked for at a time.
+const SPANS_AT_ONCE: usize = 32;
 /// Ranges that are asked at a time where the order of rows does not matter.
 const SIDE_BY_SIDE: usize = 4;
 
@@ -63,6 +65,8 @@ impl Reader {
                 self.any_page(&sent, &states).await?
             } else if self.scan.access.points && self.scan.access.index.is_none() {
                 self.points().await?
+            } else if self.is_scattered() {
+                self.pages().await?
             } else {
                 self.page().await?
             };
@@ -122,6 +126,27 @@ impl Reader {
         Ok(Some(rows.filter_map(|(key, value)| Some((key, value?))).collect()))
     }
 
+    /// Whether there are many spans, in no order that anybody counts on, of which each is likely to be small.
+    fn is_scattered(&self) -> bool {
+        self.scan.scattered && self.spans.len() > 1
+    }
+
+    /// The first pages of several spans, asked for side by side; what is left of these goes back.
+    async fn pages(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, SqlError> {
+        let first = self.spans.len() - self.spans.len().min(SPANS_AT_ONCE);
+        let share = SPANS_AT_ONCE as u64;
+        let options =
+            ScanOptions { max_bytes: PAGE_BYTES / share, ..self.options(PAGE_ROWS / share) };
+        let asked = self.spans.drain(first..).rev();
+        let asked: Vec<_> = asked.map(|span| self.scan.txn.scan(span, options)).collect();
+        let mut rows = Vec::new();
+        for page in try_join_all(asked).await? {
+            self.spans.extend(page.resume);
+            rows.extend(page.rows);
+        }
+        self.resolved(rows).await.map(Some)
+    }
+
     /// The next page of a span; what is left of it goes back.
     async fn page(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, SqlError> {
         let Some(span) = self.spans.pop() else { return Ok(None) };
@@ -141,14 +166,17 @@ impl Reader {
             None => self.scan.txn.scan(span, options).await?,
         };
         self.spans.extend(page.resume);
+        self.resolved(page.rows).await.map(Some)
+    }
+
+    /// What rows are made of: entries are looked up, unless they hold all that is wanted.
+    async fn resolved(&mut self, read: Vec<(Key, Bytes)>) -> Result<Vec<(Key, Bytes)>, SqlError> {
         match self.scan.access.index {
-            _ if self.scan.alone.is_some() => Ok(Some(page.rows)),
-            None => Ok(Some(page.rows)),
-            Some(at) => {
+            Some(at) if self.scan.alone.is_none() => {
                 let table = Arc::clone(&self.scan.table);
-                let codec = &table.codec().indexes()[at];
-                self.rows_of(codec, page.rows).await.map(Some)
+                self.rows_of(&table.codec().indexes()[at], read).await
             }
+            _ => Ok(read),
         }
     }
 

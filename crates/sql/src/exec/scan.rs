@@ -9,7 +9,10 @@
 //! Where leaders are other nodes, they may be sent a fragment of the plan ([`TableScanExec::sent`]): then
 //! less than the page's rows comes back.
 //!
-//! At most one page is in memory. The first page of a scan with a limit is as small as the limit.
+//! As the inner side of a join it may be told, when it runs, to read the spans of some keys (`lookup`).
+//!
+//! At most one page is in memory, or the parts of one from several small spans. The first page of a scan
+//! with a limit is as small as the limit.
 //! Conditions taken over from the plan are checked here, on every row, so nothing above repeats it.
 
 use std::fmt;
@@ -42,6 +45,7 @@ use super::condition::Condition;
 use super::decode::Decoding;
 use super::leaders::States;
 use super::lock::{lock_strength, wait_policy};
+use super::lookup::LookUp;
 use super::operator::with_constants;
 use super::reader::Reader;
 use crate::fragment::Sent;
@@ -110,6 +114,8 @@ pub(crate) struct TableScanExec {
     pub(crate) locks: bool,
     /// What leaders make of the rows, if that is less.
     pub(crate) sent: Option<Arc<Sent>>,
+    /// It reads the spans of keys, and in any order.
+    pub(super) scattered: bool,
     pub(super) reverse: bool,
     pub(crate) fetch: Option<usize>,
     properties: Arc<PlanProperties>,
@@ -147,6 +153,7 @@ impl TableScanExec {
             access: Arc::new(access),
             conditions: conditions.into(),
             output: output.into(),
+            scattered: false,
             reverse: false,
             fetch,
             properties: Arc::new(properties),
@@ -387,7 +394,14 @@ impl ExecutionPlan for TableScanExec {
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let schema = self.schema();
         let states = context.session_config().get_extension::<States>();
-        let reader = Reader::new(self.clone(), states);
+        let mut scan = self.clone();
+        if let Some(look_up) = context.session_config().get_extension::<LookUp>() {
+            scan.access = Arc::clone(&look_up.access);
+            scan.alone = look_up.alone.clone();
+            scan.sent = None;
+            scan.scattered = true;
+        }
+        let reader = Reader::new(scan, states);
         let batches = stream::try_unfold(reader, |mut reader| async move {
             let batch = reader.next().await.map_err(DataFusionError::from)?;
             Ok::<_, DataFusionError>(batch.map(|batch| (batch, reader)))

@@ -21,6 +21,7 @@ use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use super::names::Names;
 use super::operator::is_dynamic;
 use crate::exec::LOOK_UP;
+use crate::exec::lookup::LookupJoinExec;
 use crate::exec::scan::TableScanExec;
 use crate::statistics::{Statistics, unknown_rows};
 
@@ -130,7 +131,9 @@ impl Estimates<'_> {
             let cost = OPERATOR * conditions.len() as f64;
             return Estimate { rows: input.rows * share, ..input.each(cost) };
         }
-        if let (Some(join), [left, right]) = (any.downcast_ref::<HashJoinExec>(), inputs) {
+        let looks_up = || any.downcast_ref::<LookupJoinExec>().map(|join| &join.join);
+        let hash_join = any.downcast_ref::<HashJoinExec>().or_else(looks_up);
+        if let (Some(join), [left, right]) = (hash_join, inputs) {
             let keys = join.on().len() as f64 * OPERATOR;
             let shares = join.on().iter().map(|(l, r)| {
                 let values = |side: &dyn PhysicalExpr, rows| self.distinct(side, rows);

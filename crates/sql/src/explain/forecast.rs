@@ -88,6 +88,11 @@ impl<'a> Forecast<'a> {
         self.trips += made;
     }
 
+    /// What is asked of ranges is known only while the statement runs.
+    pub(crate) fn doubt(&mut self) {
+        self.certain = false;
+    }
+
     /// All that can be said. `alone`: the statement's transaction commits right after it.
     pub(crate) async fn told(self, alone: bool) -> Result<Foretold, SqlError> {
         let commit = self.cx.txn.forecast_commit(&self.footprint).await?;

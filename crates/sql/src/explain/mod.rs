@@ -195,6 +195,9 @@ impl Subject<'_> {
             Some(point) => forecast.point(point).await?,
             None => {
                 forecast.add_trips(made);
+                if plan.is_some_and(operator::joins_by_lookup) {
+                    forecast.doubt();
+                }
                 let scans = plan.map(operator::scans).unwrap_or_default();
                 forecast.bound(&self.explain.statement, &scans, self.defaults).await?;
             }

@@ -25,6 +25,7 @@ use super::names::Names;
 use super::node::{Details, Kind, Node};
 use super::value::Value;
 use crate::exec::condition::Condition;
+use crate::exec::lookup::{LookupJoinExec, Outer};
 use crate::exec::measured::MeasuredExec;
 use crate::exec::scan::{TableScanExec, decoded};
 use crate::ir::Explain;
@@ -60,6 +61,12 @@ fn find_scans<'p>(plan: &'p dyn ExecutionPlan, found: &mut Vec<&'p TableScanExec
     for child in plan.children() {
         find_scans(child.as_ref(), found);
     }
+}
+
+/// Whether a join in it may read less than the scan that it is made of.
+pub(super) fn joins_by_lookup(plan: &dyn ExecutionPlan) -> bool {
+    (plan as &dyn Any).is::<LookupJoinExec>()
+        || plan.children().into_iter().any(|child| joins_by_lookup(child.as_ref()))
 }
 
 /// The node of a physical plan.
@@ -175,23 +182,14 @@ fn unlimited(
             None => Kind::plain("Aggregate"),
         },
         "HashJoinExec" => {
-            let join = any.downcast_ref::<HashJoinExec>();
-            if let Some(join) = join {
-                details.push(("Hash Cond", Value::Text(condition(join.on(), names))));
-                if let Some(filter) = join.filter() {
-                    let filter = expr::shown(filter.expression().as_ref(), names);
-                    details.push(("Join Filter", Value::Text(bracketed(filter))));
-                }
-            }
-            if children.len() == 2 {
-                let build = children.remove(0);
-                let hashed = Estimate { startup: build.estimate.total, ..build.estimate };
-                let actual = build.actual;
-                children.push(Node { actual, ..Node::over(Kind::plain("Hash"), hashed, build) });
-            }
-            // The sides change places.
-            join_kind("Hash Join", "Hash", join.map(|join| join.join_type().swap()))
+            hash_join(any.downcast_ref::<HashJoinExec>(), &mut children, &mut details, names)
         }
+        "LookupJoinExec" => match any.downcast_ref::<LookupJoinExec>() {
+            Some(join) if looks_up(join, &children) => {
+                lookup_join(join, &mut children, &mut details, estimate, shown)
+            }
+            join => hash_join(join.map(|join| &join.join), &mut children, &mut details, names),
+        },
         "NestedLoopJoinExec" => {
             let join = any.downcast_ref::<NestedLoopJoinExec>();
             if let Some(filter) = join.and_then(|join| join.filter()) {
@@ -215,6 +213,84 @@ fn unlimited(
             .with("Custom Plan Provider", plan.name()),
     };
     Node { details, children, ..Node::leaf(kind, estimate) }
+}
+
+fn hash_join(
+    join: Option<&HashJoinExec>,
+    children: &mut Vec<Node>,
+    details: &mut Details,
+    names: &Names,
+) -> Kind {
+    if let Some(join) = join {
+        details.push(("Hash Cond", Value::Text(condition(join.on(), names))));
+        details.extend(join_filter(join, names));
+    }
+    if children.len() == 2 {
+        let build = children.remove(0);
+        let hashed = Estimate { startup: build.estimate.total, ..build.estimate };
+        let actual = build.actual;
+        children.push(Node { actual, ..Node::over(Kind::plain("Hash"), hashed, build) });
+    }
+    // The sides change places.
+    join_kind("Hash Join", "Hash", join.map(|join| join.join_type().swap()))
+}
+
+fn join_filter(join: &HashJoinExec, names: &Names) -> Option<(&'static str, Value)> {
+    let filter = join.filter()?;
+    let filter = expr::shown(filter.expression().as_ref(), names);
+    Some(("Join Filter", Value::Text(bracketed(filter))))
+}
+
+/// Whether a join looked rows up, or is expected to.
+fn looks_up(join: &LookupJoinExec, children: &[Node]) -> bool {
+    let outer = children.get(usize::from(join.way.outer == Outer::Right));
+    let expected = outer.is_some_and(|outer| outer.estimate.rows <= join.way.most as f64);
+    join.chosen.lock().unwrap_or(expected)
+}
+
+/// A join that looks rows up is PostgreSQL's nested loop over an index.
+fn lookup_join(
+    join: &LookupJoinExec,
+    children: &mut Vec<Node>,
+    details: &mut Details,
+    estimate: Estimate,
+    shown: &Shown<'_>,
+) -> Kind {
+    details.extend(join_filter(&join.join, shown.names));
+    let swapped = join.way.outer == Outer::Right;
+    if let ([left, right], Some(scan)) = (&mut children[..], join.inner_scan()) {
+        let (outer, inner, below) = match swapped {
+            false => (left, right, join.join.left()),
+            true => (right, left, join.join.right()),
+        };
+        let (index, values) = join.way.by();
+        inner.kind = index_kind(scan, join.way.is_alone(), &index.name, false, shown);
+        let fields = below.schema();
+        let positions = scan.table.index_positions(index);
+        let keys: Vec<String> = positions
+            .iter()
+            .zip(values)
+            .filter_map(|(&position, from)| {
+                let value = shown.names.shown(fields.field(from?).name());
+                Some(format!("({} = {value})", scan.table.column_at(position).name))
+            })
+            .collect();
+        // What the scan would have been bounded by is looked at in rows.
+        inner.details.retain(|(key, _)| !matches!(*key, "Index Cond" | "Filter at the Leaders"));
+        inner.details.retain(|(key, _)| *key != "Columns from the Leaders");
+        let conditions = inner.details.iter().position(|(key, _)| *key == "Filter");
+        let at = conditions.unwrap_or(inner.details.len());
+        inner.details.insert(at, ("Index Cond", Value::Text(joined(&keys))));
+        let loops = outer.estimate.rows.max(1.0);
+        let rows = (estimate.rows / loops).max(1.0);
+        let total = inner.estimate.total * rows / inner.estimate.rows.max(rows);
+        inner.estimate = Estimate { startup: 0.0, total, rows, ..inner.estimate };
+    }
+    if swapped {
+        children.reverse();
+    }
+    let kind = *join.join.join_type();
+    join_kind("Nested Loop", "Nested Loop", Some(if swapped { kind.swap() } else { kind }))
 }
 
 /// All of these.
@@ -332,7 +408,10 @@ pub(super) fn of_point(
         return None;
     }
     let estimate = shown.estimates.of(scan, &[]);
-    let mut node = Node::leaf(index_kind(scan, &index.name, by.reverse, shown), estimate);
+    let mut node = Node::leaf(
+        index_kind(scan, scan.alone.is_some(), &index.name, by.reverse, shown),
+        estimate,
+    );
     let positions = table.index_positions(index);
     let bound = &positions[..by.bound.min(positions.len())];
     node.details.extend(conditions(scan, bound));
@@ -398,7 +477,7 @@ fn scan_node(
         let title = format!("Seq Scan on {}", relation(&scan.table, &scan.alias, shown));
         on_relation(Kind::titled("Seq Scan", title), &scan.table, &scan.alias, shown)
     } else {
-        index_kind(scan, &index.name, reverse, shown)
+        index_kind(scan, scan.alone.is_some(), &index.name, reverse, shown)
     };
     let mut node = Node::leaf(kind, estimate);
     node.details.extend(output(plan, shown));
@@ -412,8 +491,15 @@ fn scan_node(
     node
 }
 
-fn index_kind(scan: &TableScanExec, index: &str, reverse: bool, shown: &Shown<'_>) -> Kind {
-    let (only, node_type) = match scan.alone.is_some() {
+/// `alone`: the index holds all that is wanted.
+fn index_kind(
+    scan: &TableScanExec,
+    alone: bool,
+    index: &str,
+    reverse: bool,
+    shown: &Shown<'_>,
+) -> Kind {
+    let (only, node_type) = match alone {
         true => (" Only", "Index Only Scan"),
         false => ("", "Index Scan"),
     };

@@ -438,6 +438,7 @@ impl Session {
             virtuals: exec::virtuals::Virtuals::default(),
             session: Arc::new(view),
             row_execution: self.hot.row_execution,
+            joins: self.hot.joins,
             analysis: self.analysis.clone(),
         }
     }

@@ -89,6 +89,7 @@ pub(crate) use view::{SessionInfo, View, ViewContext};
 pub(crate) use who::Who;
 pub(crate) use xact::XactId;
 
+use crate::exec::Joins;
 use crate::exec::measured::Analysis;
 use crate::privilege::Authority;
 use crate::settings::{SETTINGS, Settings};
@@ -174,6 +175,7 @@ struct Hot {
     results_buffer: usize,
     /// Small queries run without a plan.
     row_execution: bool,
+    joins: Joins,
 }
 
 impl Hot {
@@ -191,6 +193,11 @@ impl Hot {
             results_buffer: crate::settings::parse_bytes(settings.known("results_buffer_size"))
                 .unwrap_or_default(),
             row_execution: settings.known("row_execution") == "on",
+            joins: match (settings.known("enable_hashjoin"), settings.known("enable_nestloop")) {
+                (_, "off") => Joins::Hash,
+                ("off", _) => Joins::LookUp,
+                _ => Joins::Cheapest,
+            },
         }
     }
 }

@@ -72,6 +72,13 @@ pub const SETTINGS: &[Setting] = &[
     s("default_transaction_isolation", "serializable", LEVELS, "Level of new transactions."),
     s("default_transaction_read_only", "off", Kind::Bool, "New transactions are read-only."),
     s("default_transaction_deferrable", "off", Kind::Bool, "New transactions are deferrable."),
+    s("enable_hashjoin", "on", Kind::Bool, "Off: rows of joins are looked up where an index fits."),
+    s(
+        "enable_nestloop",
+        "on",
+        Kind::Bool,
+        "Off: rows of large joins are not looked up by an index.",
+    ),
     s("extra_float_digits", "1", Kind::Int(-15, 3), "Digits of floats; above 0: shortest exact."),
     s("idle_in_transaction_session_timeout", "0", Kind::Millis, "Idle time in a transaction."),
     reported(s("integer_datetimes", "on", Kind::ReadOnly, "Times are 64-bit integers.")),

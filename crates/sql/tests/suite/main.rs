@@ -10,6 +10,7 @@ mod isolation;
 mod levels;
 mod limits;
 mod locks;
+mod lookup;
 mod params;
 mod past;
 mod privileges;

@@ -96,8 +96,13 @@ async fn small_queries_answer_as_plans_do() {
     for sql in QUERIES {
         answer(&mut session, "SET row_execution = off").await;
         let planned = answer(&mut session, sql).await;
-        answer(&mut session, "SET row_execution = on").await;
+        answer(&mut session, "SET enable_hashjoin = off").await;
+        let looked_up = answer(&mut session, sql).await;
+        answer(&mut session, "SET enable_hashjoin = on; SET row_execution = on").await;
         let by_row = answer(&mut session, sql).await;
+        if planned != looked_up {
+            differing.push(format!("{sql}\n  planned {planned:?}\n  by keys {looked_up:?}"));
+        }
         if planned != by_row {
             differing.push(format!("{sql}\n  planned {planned:?}\n  by row  {by_row:?}"));
         }
