@@ -1,7 +1,10 @@
-//! What is the same in all rows of one side of an outer join is not in the rows of the join.
+//! Nothing is known of rows of which DataFusion would know something wrong.
 //!
-//! DataFusion believes it: a column that is 1 on the side whose rows may be missing is 1 or NULL above, yet
-//! it sorts no rows by it and takes groups of it for complete. So nothing about such a side is known.
+//! - What is the same in all rows of one side of an outer join is not in the rows of the join. DataFusion
+//!   believes it: a column that is 1 on the side whose rows may be missing is 1 or NULL above, yet it sorts
+//!   no rows by it and takes groups of it for complete.
+//! - Where a column equals an expression of itself (`WHERE COALESCE(a, 1) = a`), DataFusion puts the one for
+//!   the other until it does not know an order again that it has made.
 
 use std::sync::Arc;
 
@@ -9,7 +12,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{JoinType, Statistics};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
@@ -17,12 +22,15 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 
-/// Wraps the sides of outer joins that are known to have constant columns.
-pub(super) fn plain_sides(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+/// Wraps the sides of outer joins that are known to have constant columns, and what equals itself.
+pub(super) fn plain_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let wrapped = plan.transform_up(|plan| {
         let missing = missing(&*plan);
         if missing == [false, false] {
-            return Ok(Transformed::no(plan));
+            return Ok(match is_tangled(&*plan) {
+                true => Transformed::yes(Arc::new(PlainExec::new(plan)) as _),
+                false => Transformed::no(plan),
+            });
         }
         let sides = plan.children().into_iter().zip(missing);
         let sides: Vec<Arc<dyn ExecutionPlan>> = sides
@@ -34,6 +42,21 @@ pub(super) fn plain_sides(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execut
         Ok(Transformed::yes(replace_children_if_necessary(plan, sides)?))
     });
     Ok(wrapped?.data)
+}
+
+/// Whether a column equals an expression of itself.
+fn is_tangled(plan: &dyn ExecutionPlan) -> bool {
+    let equal = plan.properties().eq_properties.eq_group();
+    equal.iter().any(|class| {
+        class.iter().any(|expr| {
+            let columns = collect_columns(expr);
+            let is_of_them = |other: &Arc<dyn PhysicalExpr>| {
+                let column = (&**other as &dyn std::any::Any).downcast_ref::<Column>();
+                column.is_some_and(|column| columns.contains(column))
+            };
+            !(&**expr as &dyn std::any::Any).is::<Column>() && class.iter().any(is_of_them)
+        })
+    })
 }
 
 /// Which sides of a join have constants, and rows that may be missing.

@@ -47,7 +47,7 @@ pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 pub(super) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let ours = |name, rewrite| Arc::new(PlanRule { name, rewrite });
-    rules.insert(0, ours("PlainSides", super::plain::plain_sides));
+    rules.insert(0, ours("PlainRows", super::plain::plain_rows));
     rules.push(ours("YieldingJoins", super::yielding::yielding_joins));
     rules.push(ours("AtLeaders", crate::fragment::at_leaders));
     rules.push(ours("PartsInOrder", super::append::parts_in_order));

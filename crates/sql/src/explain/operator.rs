@@ -251,14 +251,14 @@ fn looks_up(join: &LookupJoinExec, children: &[Node]) -> bool {
 /// A join that looks rows up is PostgreSQL's nested loop over an index.
 fn lookup_join(
     join: &LookupJoinExec,
-    children: &mut Vec<Node>,
+    children: &mut [Node],
     details: &mut Details,
     estimate: Estimate,
     shown: &Shown<'_>,
 ) -> Kind {
     details.extend(join_filter(&join.join, shown.names));
     let swapped = join.way.outer == Outer::Right;
-    if let ([left, right], Some(scan)) = (&mut children[..], join.inner_scan()) {
+    if let ([left, right], Some(scan)) = (&mut *children, join.inner_scan()) {
         let (outer, inner, below) = match swapped {
             false => (left, right, join.join.left()),
             true => (right, left, join.join.right()),
