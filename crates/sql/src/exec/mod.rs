@@ -87,7 +87,7 @@ pub(crate) mod lock;
 pub(crate) mod lookup;
 pub(crate) mod measured;
 mod operator;
-mod plain;
+pub(crate) mod plain;
 mod plan;
 mod pool;
 pub(crate) mod provider;

@@ -5,6 +5,8 @@
 //!   no rows by it and takes groups of it for complete.
 //! - Where a column equals an expression of itself (`WHERE COALESCE(a, 1) = a`), DataFusion puts the one for
 //!   the other until it does not know an order again that it has made.
+//! - Where an expression is the same in all rows (`WHERE a + 1 = 3`), it leaves it out of what it sorts by,
+//!   and misses it there as soon as a projection in between has no column for it.
 
 use std::sync::Arc;
 
@@ -22,13 +24,16 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 
-/// Wraps the sides of outer joins that are known to have constant columns, and what equals itself.
+use super::operator::with_constants;
+
+/// Wraps the sides of outer joins that are known to have constant columns, and rows of which more is known
+/// than about columns.
 pub(super) fn plain_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let wrapped = plan.transform_up(|plan| {
         let missing = missing(&*plan);
         if missing == [false, false] {
-            return Ok(match is_tangled(&*plan) {
-                true => Transformed::yes(Arc::new(PlainExec::new(plan)) as _),
+            return Ok(match is_tangled(&*plan) || has_constant_expressions(&*plan) {
+                true => Transformed::yes(Arc::new(PlainExec::about_columns(plan)) as _),
                 false => Transformed::no(plan),
             });
         }
@@ -44,6 +49,15 @@ pub(super) fn plain_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Executi
     Ok(wrapped?.data)
 }
 
+fn has_constant_expressions(plan: &dyn ExecutionPlan) -> bool {
+    let constants = plan.properties().eq_properties.constants();
+    constants.iter().any(|constant| !is_column(&constant.expr))
+}
+
+fn is_column(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    (&**expr as &dyn std::any::Any).is::<Column>()
+}
+
 /// Whether a column equals an expression of itself.
 fn is_tangled(plan: &dyn ExecutionPlan) -> bool {
     let equal = plan.properties().eq_properties.eq_group();
@@ -54,7 +68,7 @@ fn is_tangled(plan: &dyn ExecutionPlan) -> bool {
                 let column = (&**other as &dyn std::any::Any).downcast_ref::<Column>();
                 column.is_some_and(|column| columns.contains(column))
             };
-            !(&**expr as &dyn std::any::Any).is::<Column>() && class.iter().any(is_of_them)
+            !is_column(expr) && class.iter().any(is_of_them)
         })
     })
 }
@@ -76,18 +90,39 @@ fn missing(plan: &dyn ExecutionPlan) -> [bool; 2] {
     }
 }
 
-/// The rows of its input, of which nothing is known.
+/// The rows of its input, of which less is known.
 #[derive(Debug)]
-struct PlainExec {
+pub(crate) struct PlainExec {
     input: Arc<dyn ExecutionPlan>,
+    about_columns: bool,
     properties: Arc<PlanProperties>,
 }
 
 impl PlainExec {
+    /// Nothing.
     fn new(input: Arc<dyn ExecutionPlan>) -> Self {
-        let nothing = EquivalenceProperties::new(input.schema());
-        let properties = PlanProperties::clone(input.properties()).with_eq_properties(nothing);
-        PlainExec { input, properties: Arc::new(properties) }
+        let known = EquivalenceProperties::new(input.schema());
+        PlainExec::knowing(input, known, false)
+    }
+
+    /// Their order, and which columns are the same in all.
+    fn about_columns(input: Arc<dyn ExecutionPlan>) -> Self {
+        let all = &input.properties().eq_properties;
+        let orderings: Vec<_> = all.oeq_class().iter().cloned().collect();
+        let known = EquivalenceProperties::new_with_orderings(input.schema(), orderings);
+        let mut constants = all.constants();
+        constants.retain(|constant| is_column(&constant.expr));
+        let known = with_constants(known, constants);
+        PlainExec::knowing(input, known, true)
+    }
+
+    fn knowing(
+        input: Arc<dyn ExecutionPlan>,
+        known: EquivalenceProperties,
+        about_columns: bool,
+    ) -> Self {
+        let properties = PlanProperties::clone(input.properties()).with_eq_properties(known);
+        PlainExec { input, about_columns, properties: Arc::new(properties) }
     }
 }
 
@@ -106,7 +141,14 @@ impl ExecutionPlan for PlainExec {
         &self.properties
     }
 
-    super::over_one_input!(input, |_, input| PlainExec::new(input));
+    super::over_one_input!(input, |this, input| match this.about_columns {
+        true => PlainExec::about_columns(input),
+        false => PlainExec::new(input),
+    });
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![self.about_columns]
+    }
 
     fn execute(
         &self,

@@ -28,6 +28,7 @@ use kv::Fragment;
 use super::Sent;
 use super::content::Writer;
 use crate::exec::leaders::LeadersExec;
+use crate::exec::plain::PlainExec;
 use crate::exec::scan::TableScanExec;
 
 /// A scan of more spans than this looks for rows by key.
@@ -118,7 +119,8 @@ fn aggregated(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>
     while !below.is::<TableScanExec>() {
         let passes = below.is::<FilterExec>()
             || below.is::<ProjectionExec>()
-            || below.is::<CooperativeExec>();
+            || below.is::<CooperativeExec>()
+            || below.is::<PlainExec>();
         if !passes || below.fetch().is_some() {
             return Ok(None);
         }

@@ -49,6 +49,9 @@ pub(super) fn reason(
         {
             Some("PostgreSQL 15 looks for the minimum of an index WITH TIES, too")
         }
+        ("21000", "00000") | ("00000", "21000") if sql.starts_with("WITH ") => Some(
+            "a WITH query runs when its rows are asked for: whether they are is up to the plan",
+        ),
         (a, "00000") | ("00000", a) if risky && runtime(a) => {
             Some("which expressions are evaluated, and when, is up to the planner")
         }
