@@ -73,13 +73,13 @@ fn row() -> impl Strategy<Value = Vec<Datum>> {
     })
 }
 
-/// A table of these types with ids `gap` apart, an index on each column that can have one, and the last
-/// columns added when there were rows, with 7 for those.
-fn table(gap: u32, descending: bool, added: usize) -> Table {
+/// A table of these types with ids `gap` apart, an index on each column that can have one, and, if
+/// `grown`, the second column added when there were rows, with 7 for those.
+fn table(gap: u32, descending: bool, grown: bool) -> Table {
     let id = |at: usize| 1 + ColumnId::try_from(at).expect("a small number") * gap;
     let columns = types().into_iter().enumerate().map(|(at, ty)| Column {
         nullable: at > 0,
-        missing: (at == 1 && added > 0)
+        missing: (at == 1 && grown)
             .then(|| encode_single(&Datum::Int4(7), ty).expect("a value of its type")),
         ..Column::new(id(at), format!("c{at}"), ty)
     });
@@ -126,7 +126,7 @@ proptest! {
         wanted in Just((0..WIDTH).collect::<Vec<_>>()).prop_shuffle(),
         count in 0..=WIDTH,
     ) {
-        let table = table(gap, false, 0);
+        let table = table(gap, false, false);
         let key = table.codec().key(&row).expect("a key");
         let value = table.codec().value(&row).expect("a value");
         prop_assert_eq!(&table.codec().decode(&key, &value).expect("the row"), &row);
@@ -146,9 +146,9 @@ proptest! {
         count in 0..=WIDTH,
         older in any::<bool>(),
     ) {
-        let key = table(gap, false, 0).codec().key(&row).expect("a key");
-        let value = table(gap, false, 0).codec().value(&row).expect("a value");
-        let table = table(gap, false, usize::from(older));
+        let key = table(gap, false, false).codec().key(&row).expect("a key");
+        let value = table(gap, false, false).codec().value(&row).expect("a value");
+        let table = table(gap, false, older);
         let decoder = table.codec().decoder(&wanted[..count]);
         let mut datums = Vec::new();
         decoder.decode(&key, &value, &mut datums).expect("the columns");
@@ -170,7 +170,7 @@ proptest! {
     /// C2.
     #[test]
     fn entries_order_as_values_do(a in row(), b in row(), descending in any::<bool>()) {
-        let table = table(1, descending, 0);
+        let table = table(1, descending, false);
         let codec = table.codec();
         for index in codec.indexes() {
             let at = index.positions().next().expect("it has a column");
@@ -189,7 +189,7 @@ proptest! {
         changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
         noise in proptest::collection::vec(any::<u8>(), 0..60),
     ) {
-        let table = table(1, false, 0);
+        let table = table(1, false, false);
         let key = table.codec().key(&row).expect("a key");
         let mut bytes = table.codec().value(&row).expect("a value").to_vec();
         for (at, to) in changes {

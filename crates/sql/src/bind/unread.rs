@@ -64,19 +64,11 @@ impl Read {
     fn below(&mut self, rel: &mut Rel) {
         match rel {
             Rel::Project { exprs, .. } => {
-                for (column, scalar) in exprs {
-                    if !self.has(column) {
-                        forget(scalar);
-                    }
-                }
+                self.forget_others(exprs.iter_mut().map(|(column, scalar)| (&*column, scalar)));
             }
             Rel::Values { rows, columns } => {
                 if let [row] = &mut rows[..] {
-                    for (column, scalar) in columns.iter().zip(row) {
-                        if !self.has(column) {
-                            forget(scalar);
-                        }
-                    }
+                    self.forget_others(columns.iter().zip(row));
                 }
             }
             Rel::Aggregate { group, aggs, .. } => self.aggregates(group.is_empty(), aggs),
@@ -114,6 +106,10 @@ impl Read {
         }
         rel.scalars_mut().into_iter().for_each(|scalar| self.scalar(scalar));
         rel.inputs_mut().into_iter().rev().for_each(|input| self.below(input));
+    }
+
+    fn forget_others<'e>(&self, made: impl Iterator<Item = (&'e RelColumn, &'e mut Scalar)>) {
+        made.filter(|(column, _)| !self.has(column)).for_each(|(_, scalar)| forget(scalar));
     }
 
     /// Those of one operator. Without keys and aggregates it would be none.

@@ -24,7 +24,6 @@ use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
@@ -42,19 +41,16 @@ use pgtypes::{Datum, PgType};
 use super::access::{Access, LOOK_UP};
 use super::condition::{Comparison, Test};
 use super::leaders::with_extension;
+use super::operator::column;
 use super::scan::{Source, TableScanExec, alone};
 use crate::error::SqlError;
 use crate::ir::Rel;
-use crate::statistics::Statistics;
+use crate::statistics::{Statistics, UNKNOWN_DISTINCT, UNKNOWN_ROWS};
 
 /// Fewer look-ups than this are not worth holding rows for.
 const LOOKUPS_MIN: f64 = 20.0;
 /// Most look-ups, whatever else would have to be read.
 const LOOKUPS_MAX: f64 = 100_000.0;
-/// Rows of a table without statistics.
-const UNKNOWN_ROWS: f64 = 1_000.0;
-/// Values of a column of which nothing is known.
-const UNKNOWN_DISTINCT: f64 = 200.0;
 
 /// Makes joins of a plan for `rel` look rows up. `always`: however many.
 pub(super) fn looking_up(
@@ -141,6 +137,16 @@ pub(crate) enum Outer {
     Right,
 }
 
+impl Outer {
+    /// This side of a join, and the inner one.
+    fn sides(self, join: &HashJoinExec) -> (&Plan, &Plan) {
+        match self {
+            Outer::Left => (join.left(), join.right()),
+            Outer::Right => (join.right(), join.left()),
+        }
+    }
+}
+
 /// Where a column of an index gets its value from.
 #[derive(Clone, Debug)]
 enum Part {
@@ -213,28 +219,21 @@ impl LookupJoinExec {
         LookupJoinExec { join, way: Arc::clone(&self.way), chosen: Arc::clone(&self.chosen) }
     }
 
-    fn outer(&self) -> &Arc<dyn ExecutionPlan> {
-        match self.way.outer {
-            Outer::Left => self.join.left(),
-            Outer::Right => self.join.right(),
-        }
+    fn outer(&self) -> &Plan {
+        self.way.outer.sides(&self.join).0
     }
 
     /// The scan of the inner side.
     pub(crate) fn inner_scan(&self) -> Option<&TableScanExec> {
-        let inner = match self.way.outer {
-            Outer::Left => self.join.right(),
-            Outer::Right => self.join.left(),
-        };
-        scan_below(&**inner)
+        scan_below(&**self.way.outer.sides(&self.join).1)
     }
 
     /// The hash join over another outer side.
     fn over(&self, outer: Arc<dyn ExecutionPlan>) -> Result<HashJoinExec> {
-        let (left, right) = (Arc::clone(self.join.left()), Arc::clone(self.join.right()));
+        let inner = Arc::clone(self.way.outer.sides(&self.join).1);
         let children = match self.way.outer {
-            Outer::Left => vec![outer, right],
-            Outer::Right => vec![left, outer],
+            Outer::Left => vec![outer, inner],
+            Outer::Right => vec![inner, outer],
         };
         self.join.builder().with_new_children(children)?.build()
     }
@@ -242,10 +241,7 @@ impl LookupJoinExec {
 
 impl Way {
     fn of(join: &HashJoinExec, outer: Outer, statistics: &Statistics, always: bool) -> Option<Way> {
-        let (outer_plan, inner_plan) = match outer {
-            Outer::Left => (join.left(), join.right()),
-            Outer::Right => (join.right(), join.left()),
-        };
+        let (outer_plan, inner_plan) = outer.sides(join);
         let scan = scan_below(&**inner_plan)?;
         if scan.locks || scan.unchecked || scan.fetch.is_some() || scan.access.spans.is_empty() {
             return None;
@@ -257,10 +253,10 @@ impl Way {
                 Outer::Left => (left, right),
                 Outer::Right => (right, left),
             };
-            let at = |key: &dyn std::any::Any| key.downcast_ref::<Column>().map(Column::index);
-            let (Some(outer_at), Some(inner_at)) = (at(&**outer_key), at(&**inner_key)) else {
+            let (Some(outer_key), Some(inner_key)) = (column(outer_key), column(inner_key)) else {
                 continue;
             };
+            let (outer_at, inner_at) = (outer_key.index(), inner_key.index());
             let Some(Source::Column(position, ty)) = source_of(&**inner_plan, inner_at) else {
                 continue;
             };
@@ -428,8 +424,7 @@ fn source_of(plan: &dyn ExecutionPlan, at: usize) -> Option<Source> {
     }
     let input = below(plan)?;
     let at = if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
-        let expr = &projection.expr().get(at)?.expr;
-        (&**expr as &dyn std::any::Any).downcast_ref::<Column>()?.index()
+        column(&projection.expr().get(at)?.expr)?.index()
     } else if let Some(filter) = plan.downcast_ref::<FilterExec>() {
         match filter.projection() {
             Some(projection) => *projection.get(at)?,
@@ -592,25 +587,7 @@ impl ExecutionPlan for Held {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(
-            &Arc<dyn datafusion::physical_expr::PhysicalExpr>,
-        ) -> Result<datafusion::common::tree_node::TreeNodeRecursion>,
-    ) -> Result<datafusion::common::tree_node::TreeNodeRecursion> {
-        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    super::over_no_input!();
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let batches = self.batches.lock().take();

@@ -46,14 +46,7 @@ macro_rules! over_one_input {
             vec![&self.$input]
         }
 
-        fn apply_expressions(
-            &self,
-            _: &mut dyn FnMut(
-                &Arc<dyn datafusion::physical_expr::PhysicalExpr>,
-            ) -> Result<datafusion::common::tree_node::TreeNodeRecursion>,
-        ) -> Result<datafusion::common::tree_node::TreeNodeRecursion> {
-            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
-        }
+        crate::exec::without_expressions!();
 
         fn with_new_children(
             self: Arc<Self>,
@@ -68,6 +61,40 @@ macro_rules! over_one_input {
     };
 }
 use over_one_input;
+
+/// What leaves have in common.
+macro_rules! over_no_input {
+    () => {
+        fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+            Vec::new()
+        }
+
+        crate::exec::without_expressions!();
+
+        fn with_new_children(
+            self: Arc<Self>,
+            _: Vec<Arc<dyn ExecutionPlan>>,
+        ) -> Result<Arc<dyn ExecutionPlan>> {
+            Ok(self)
+        }
+    };
+}
+use over_no_input;
+
+/// An operator that evaluates no expressions.
+macro_rules! without_expressions {
+    () => {
+        fn apply_expressions(
+            &self,
+            _: &mut dyn FnMut(
+                &Arc<dyn datafusion::physical_expr::PhysicalExpr>,
+            ) -> Result<datafusion::common::tree_node::TreeNodeRecursion>,
+        ) -> Result<datafusion::common::tree_node::TreeNodeRecursion> {
+            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        }
+    };
+}
+use without_expressions;
 
 mod access;
 mod append;

@@ -12,7 +12,8 @@ use datafusion::common::Result;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::physical_expr::{ConstExpr, EquivalenceProperties};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{ConstExpr, EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::EmissionType;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -153,4 +154,9 @@ pub(super) fn with_constants(
         // Less is known than could be: that costs a sort at most.
         Err(_) => known,
     }
+}
+
+/// The column that an expression is, if it is no more.
+pub(super) fn column(expr: &Arc<dyn PhysicalExpr>) -> Option<&Column> {
+    (&**expr as &dyn std::any::Any).downcast_ref()
 }

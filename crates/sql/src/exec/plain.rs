@@ -14,7 +14,6 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{JoinType, Statistics};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
@@ -24,7 +23,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 
-use super::operator::with_constants;
+use super::operator::{column, with_constants};
 
 /// Wraps the sides of outer joins that are known to have constant columns, and rows of which more is known
 /// than about columns.
@@ -51,11 +50,7 @@ pub(super) fn plain_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Executi
 
 fn has_constant_expressions(plan: &dyn ExecutionPlan) -> bool {
     let constants = plan.properties().eq_properties.constants();
-    constants.iter().any(|constant| !is_column(&constant.expr))
-}
-
-fn is_column(expr: &Arc<dyn PhysicalExpr>) -> bool {
-    (&**expr as &dyn std::any::Any).is::<Column>()
+    constants.iter().any(|constant| column(&constant.expr).is_none())
 }
 
 /// Whether a column equals an expression of itself.
@@ -65,10 +60,9 @@ fn is_tangled(plan: &dyn ExecutionPlan) -> bool {
         class.iter().any(|expr| {
             let columns = collect_columns(expr);
             let is_of_them = |other: &Arc<dyn PhysicalExpr>| {
-                let column = (&**other as &dyn std::any::Any).downcast_ref::<Column>();
-                column.is_some_and(|column| columns.contains(column))
+                column(other).is_some_and(|column| columns.contains(column))
             };
-            !is_column(expr) && class.iter().any(is_of_them)
+            column(expr).is_none() && class.iter().any(is_of_them)
         })
     })
 }
@@ -111,7 +105,7 @@ impl PlainExec {
         let orderings: Vec<_> = all.oeq_class().iter().cloned().collect();
         let known = EquivalenceProperties::new_with_orderings(input.schema(), orderings);
         let mut constants = all.constants();
-        constants.retain(|constant| is_column(&constant.expr));
+        constants.retain(|constant| column(&constant.expr).is_some());
         let known = with_constants(known, constants);
         PlainExec::knowing(input, known, true)
     }

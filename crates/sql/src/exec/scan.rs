@@ -23,12 +23,11 @@ use arrow::datatypes::SchemaRef;
 use catalog::{EntryDecoder, Table};
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{
-    AcrossPartitions, ConstExpr, EquivalenceProperties, PhysicalExpr, PhysicalSortExpr,
+    AcrossPartitions, ConstExpr, EquivalenceProperties, PhysicalSortExpr,
 };
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
 use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
@@ -46,7 +45,7 @@ use super::decode::Decoding;
 use super::leaders::States;
 use super::lock::{lock_strength, wait_policy};
 use super::lookup::LookUp;
-use super::operator::with_constants;
+use super::operator::{column, with_constants};
 use super::reader::Reader;
 use crate::fragment::Sent;
 use crate::ir::Scan;
@@ -190,8 +189,7 @@ impl TableScanExec {
         // The planner takes NULLs to be possible everywhere.
         let wanted_nulls = |nullable: bool, at: usize| {
             let is_it = |key: &&PhysicalSortExpr| {
-                let column = (&*key.expr as &dyn std::any::Any).downcast_ref::<Column>();
-                column.is_some_and(|column| column.index() == at)
+                column(&key.expr).is_some_and(|column| column.index() == at)
             };
             wanted.iter().find(is_it).filter(|_| !nullable).map(|key| key.options.nulls_first)
         };
@@ -271,7 +269,7 @@ impl TableScanExec {
         let mut next = 0;
         let mut reverse = None;
         for key in order {
-            let column = (&*key.expr as &dyn std::any::Any).downcast_ref::<Column>()?;
+            let column = column(&key.expr)?;
             let Source::Column(position, ty) = *self.output.get(column.index())? else {
                 return None;
             };
@@ -337,23 +335,7 @@ impl ExecutionPlan for TableScanExec {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    super::over_no_input!();
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
         let mut scan = self.clone();

@@ -23,7 +23,7 @@ use super::operator::is_dynamic;
 use crate::exec::LOOK_UP;
 use crate::exec::lookup::LookupJoinExec;
 use crate::exec::scan::TableScanExec;
-use crate::statistics::{Statistics, unknown_rows};
+use crate::statistics::{Statistics, UNKNOWN_DISTINCT, UNKNOWN_ROWS, unknown_rows};
 
 /// A page read in passing.
 const PAGE: f64 = 1.0;
@@ -42,14 +42,10 @@ const PAGE_BYTES: f64 = 8_192.0;
 const ROW_BYTES: f64 = 24.0;
 /// Bytes of a value of any length.
 const UNKNOWN_WIDTH: u64 = 32;
-/// Rows of a table without statistics.
-const TABLE_ROWS: f64 = 1_000.0;
 /// Rows of a set-returning function, and of whatever else tells nothing.
 const FUNCTION_ROWS: f64 = 1_000.0;
 /// Elements of an array that becomes rows.
 const ELEMENTS: f64 = 10.0;
-/// Values of a column of which nothing is known.
-const DISTINCT: f64 = 200.0;
 /// The share of rows an equality leaves of which nothing is known, and any other condition.
 const EQUAL_SHARE: f64 = 0.005;
 const OTHER_SHARE: f64 = 1.0 / 3.0;
@@ -200,12 +196,12 @@ impl Estimates<'_> {
     fn scan(&self, scan: &TableScanExec) -> Estimate {
         let (table, access) = (&scan.table, &scan.access);
         let known = self.statistics.of(table.id);
-        let whole = known.as_ref().map_or(TABLE_ROWS, |known| known.rows());
+        let whole = known.as_ref().map_or(UNKNOWN_ROWS, |known| known.rows());
         let rows_where = |keep: &dyn Fn(usize) -> bool| {
             let conditions = scan.conditions.iter().filter(|c| keep(c.column));
             match &known {
                 Some(known) => known.rows_where(conditions),
-                None => unknown_rows(TABLE_ROWS, conditions),
+                None => unknown_rows(UNKNOWN_ROWS, conditions),
             }
         };
         let found = access.rows.unwrap_or_else(|| rows_where(&|_| true));
@@ -247,7 +243,7 @@ impl Estimates<'_> {
 
     /// How many values an expression has in so many rows.
     fn distinct(&self, expr: &dyn PhysicalExpr, rows: f64) -> f64 {
-        self.known_distinct(expr).unwrap_or(DISTINCT).min(rows.max(1.0))
+        self.known_distinct(expr).unwrap_or(UNKNOWN_DISTINCT).min(rows.max(1.0))
     }
 
     fn known_distinct(&self, expr: &dyn PhysicalExpr) -> Option<f64> {

@@ -16,6 +16,11 @@ use crate::exec::{Comparison, Condition, Test};
 /// What no statistics are needed for: half of a column's range, for a bound of which nothing is known.
 const UNKNOWN_RANGE: f64 = 1.0 / 3.0;
 
+/// Rows of a table without statistics.
+pub(crate) const UNKNOWN_ROWS: f64 = 1_000.0;
+/// Values of a column of which nothing is known.
+pub(crate) const UNKNOWN_DISTINCT: f64 = 200.0;
+
 /// The statistics of a table, with their values decoded.
 #[derive(Debug)]
 pub(crate) struct TableEstimates {

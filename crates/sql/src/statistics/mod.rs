@@ -22,7 +22,7 @@ use catalog::{CatalogSnapshot, Table, TableId};
 use parking_lot::{Mutex, RwLock};
 
 pub(crate) use collect::analyze;
-pub(crate) use estimate::{TableEstimates, unknown_rows};
+pub(crate) use estimate::{TableEstimates, UNKNOWN_DISTINCT, UNKNOWN_ROWS, unknown_rows};
 pub use keep::Keeper;
 
 /// The statistics that a node knows, and what its statements have written since.
