@@ -1,7 +1,7 @@
 //! Histories as they come to be.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use checker::{History, Level, Outcome, Snapshot, Txn};
 use parking_lot::Mutex;
@@ -21,9 +21,13 @@ impl Recorder {
         Recorder { origin, ids: AtomicU64::new(1), done: Mutex::default(), timeline }
     }
 
+    /// How long the run has gone on.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
     fn now(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_micros())
-            .expect("a run lasts less than 500,000 years")
+        u64::try_from(self.elapsed().as_micros()).expect("a run lasts less than 500,000 years")
     }
 
     /// A transaction that is about to be sent.

@@ -81,14 +81,17 @@ impl Session {
         self.open(level, None, &format!("BEGIN ISOLATION LEVEL {level}")).await
     }
 
-    /// Begins a read-only transaction of one snapshot.
-    pub(crate) async fn snapshot(&mut self, as_of: Option<&str>) -> Result<Open<'_>, Ended> {
+    /// Begins a read-only transaction of one snapshot, which is as old as that, but not from before the run:
+    /// there were tables without rows then.
+    pub(crate) async fn snapshot(&mut self, age: Option<Duration>) -> Result<Open<'_>, Ended> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        match as_of {
+        match age {
             None => self.open(Level::RepeatableRead, Some(Snapshot::Now), begin).await,
             // How the server's clock stands to ours is not known, so nothing is said of its age.
             Some(age) => {
-                let begin = format!("{begin} AS OF SYSTEM TIME '{age}'");
+                let age =
+                    age.min(self.recorder.elapsed()).max(Duration::from_millis(1)).as_secs_f64();
+                let begin = format!("{begin} AS OF SYSTEM TIME '-{age:.3}s'");
                 self.open(Level::RepeatableRead, Some(Snapshot::AsOf(None)), &begin).await
             }
         }

@@ -84,8 +84,8 @@ impl Bank {
     }
 
     async fn long_snapshot(&self, session: &mut Session, rng: &mut StdRng) -> Result<(), Ended> {
-        let as_of = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
-        let mut txn = session.snapshot(as_of.as_deref()).await?;
+        let age = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
+        let mut txn = session.snapshot(age).await?;
         for _ in 0..rng.random_range(2..=4) {
             all(&mut txn).await?;
             linger(rng).await;

@@ -82,9 +82,9 @@ impl Inserts {
                 session.alone(level, &sql, None, saw).await
             }
             _ => {
-                let as_of = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
+                let age = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
                 let from = self.group(rng);
-                let mut txn = session.snapshot(as_of.as_deref()).await?;
+                let mut txn = session.snapshot(age).await?;
                 for _ in 0..3 {
                     self.scan(&mut txn, from).await?;
                     linger(rng).await;

@@ -117,8 +117,8 @@ impl Items {
     }
 
     async fn long_snapshot(&self, session: &mut Session, rng: &mut StdRng) -> Result<(), Ended> {
-        let as_of = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
-        let mut txn = session.snapshot(as_of.as_deref()).await?;
+        let age = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
+        let mut txn = session.snapshot(age).await?;
         for _ in 0..rng.random_range(2..=6) {
             if rng.random_ratio(1, 3) {
                 self.scan(&mut txn, rng).await?;

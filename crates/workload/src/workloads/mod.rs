@@ -22,6 +22,8 @@ mod inserts;
 mod items;
 mod skew;
 
+use std::time::Duration;
+
 use checker::invariants::Violation;
 use checker::{History, HistoryError, Level, Options, check};
 use clap::ValueEnum;
@@ -192,11 +194,10 @@ fn number(row: &Row, column: usize) -> i64 {
 async fn linger(rng: &mut StdRng) {
     let milliseconds = if rng.random_ratio(1, 4) { 1_000 } else { 100 };
     let pause = rng.random_range(0..milliseconds);
-    tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+    tokio::time::sleep(Duration::from_millis(pause)).await;
 }
 
 /// How old a snapshot of the past is.
-fn age(rng: &mut StdRng) -> String {
-    let milliseconds = rng.random_range(1..5_000);
-    format!("-{}.{:03}s", milliseconds / 1_000, milliseconds % 1_000)
+fn age(rng: &mut StdRng) -> Duration {
+    Duration::from_millis(rng.random_range(1..5_000))
 }

@@ -64,9 +64,9 @@ impl Skew {
     }
 
     async fn long_snapshot(&self, session: &mut Session, rng: &mut StdRng) -> Result<(), Ended> {
-        let as_of = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
+        let age = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
         let account = self.account(rng);
-        let mut txn = session.snapshot(as_of.as_deref()).await?;
+        let mut txn = session.snapshot(age).await?;
         for other in [0, 1, 0] {
             scan(&mut txn, account ^ other).await?;
             linger(rng).await;
