@@ -91,10 +91,18 @@ pub struct Interval {
     pub micros: i64,
 }
 
+/// Microseconds of a day without a time zone.
+const DAY: i128 = 86_400_000_000;
+
 impl Interval {
+    /// An interval of so many microseconds: one of days and time.
+    pub fn of_span(micros: i128) -> Option<Interval> {
+        let days = i32::try_from(micros / DAY).ok()?;
+        Some(Interval { months: 0, days, micros: i64::try_from(micros % DAY).ok()? })
+    }
+
     /// What PostgreSQL compares by: microseconds, with months of 30 days and days of 24 hours.
     pub fn span_micros(self) -> i128 {
-        const DAY: i128 = 86_400_000_000;
         i128::from(self.micros) + (i128::from(self.months) * 30 + i128::from(self.days)) * DAY
     }
 }

@@ -9,8 +9,9 @@
 //! - **S1** `sort_key(a) < sort_key(b)` exactly when `compare_as(ty, a, b)` is less.
 //! - **S2** No key is a prefix of another key of the same type, where keys are nested in others.
 
-use crate::datum::{ArrayValue, Datum};
+use crate::datum::{ArrayValue, Datum, Interval};
 use crate::json::{self, Json};
+use crate::numeric::Numeric;
 use crate::ty::{PgType, TypeId};
 
 /// Does Arrow's own order or equality differ from PostgreSQL's for this type?
@@ -62,6 +63,26 @@ pub fn sort_key(datum: &Datum, ty: PgType, out: &mut Vec<u8>) {
             }
             out.push(0);
         }
+    }
+}
+
+/// A value that has this key, of the types whose keys tell one.
+pub fn value_of_key(key: &[u8], ty: PgType) -> Option<Datum> {
+    let float = || {
+        let bits = u64::from_be_bytes(key.try_into().ok()?);
+        Some(f64::from_bits(if bits >> 63 == 1 { bits ^ 1 << 63 } else { !bits }))
+    };
+    match ty.id {
+        _ if ty.array => None,
+        TypeId::Numeric => Some(Datum::Numeric(Numeric::decode_key(key, 0)?.0)),
+        TypeId::Float4 => Some(Datum::Float4(float()? as f32)),
+        TypeId::Float8 => Some(Datum::Float8(float()?)),
+        TypeId::Interval => {
+            let flipped = u128::from_be_bytes(key.try_into().ok()?);
+            Interval::of_span((flipped ^ 1 << 127) as i128).map(Datum::Interval)
+        }
+        TypeId::Bpchar => Some(Datum::text(std::str::from_utf8(key).ok()?)),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use pgtypes::arrow_bridge::{build_array, datum_at, sort_key};
+use pgtypes::sortkey::value_of_key;
 use pgtypes::{
     Datum, EvalEnv, Interval, Numeric, PgType, TypeId, compare_as, parse_binary, parse_text,
     text_of, to_binary,
@@ -116,6 +117,8 @@ proptest! {
         prop_assert_eq!(key_a.cmp(&key_b), compare_as(ty, &a, &b));
         // K2: no key is a prefix of another.
         prop_assert!(key_a == key_b || !(key_a.starts_with(&key_b) || key_b.starts_with(&key_a)));
+        let again = value_of_key(&key_a, ty).expect("numbers can be told");
+        prop_assert!(compare_as(ty, &a, &again).is_eq());
     }
 
     #[test]
@@ -155,6 +158,9 @@ proptest! {
         sort_key(&a, ty, &mut key_a);
         sort_key(&b, ty, &mut key_b);
         prop_assert_eq!(key_a.cmp(&key_b), compare_as(ty, &a, &b));
+        if let Some(again) = value_of_key(&key_a, ty) {
+            prop_assert!(compare_as(ty, &a, &again).is_eq());
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::cmp::Ordering;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, expr::InList};
 use pgtypes::{Datum, PgType, arrow_bridge};
 
+use crate::ir::deparse::{shown_constant, shown_constants};
+
 /// How a column is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Comparison {
@@ -191,16 +193,6 @@ impl Condition {
     /// As EXPLAIN shows it.
     pub(crate) fn shown(&self, table: &catalog::Table) -> String {
         let column = table.column_at(self.column);
-        let value = |datum: &Datum| {
-            if datum.is_null() {
-                return "NULL".to_owned();
-            }
-            let text = pgtypes::text_of(datum, column.ty, &pgtypes::EvalEnv::default());
-            match datum {
-                Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_) => text,
-                _ => format!("'{text}'::{}", column.ty.sql_name()),
-            }
-        };
         match &self.test {
             Test::Compare(op, datum) => {
                 let op = match op {
@@ -210,11 +202,10 @@ impl Condition {
                     Comparison::Greater => ">",
                     Comparison::GreaterOrEqual => ">=",
                 };
-                format!("{} {op} {}", column.name, value(datum))
+                format!("{} {op} {}", column.name, shown_constant(datum, column.ty))
             }
             Test::In(values) => {
-                let shown: Vec<String> = values.iter().map(value).collect();
-                format!("{} = ANY ('{{{}}}')", column.name, shown.join(","))
+                format!("{} = ANY ({})", column.name, shown_constants(values.clone(), column.ty))
             }
         }
     }

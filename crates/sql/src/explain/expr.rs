@@ -1,36 +1,45 @@
 //! Expressions of a physical plan in PostgreSQL's words: `((b)::text ~~ 'x%'::text)`.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Operator;
+use datafusion::logical_expr::{Operator, ScalarUDF};
 use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal,
     NegativeExpr, NotExpr,
 };
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
-use pgtypes::EvalEnv;
+use pgtypes::arrow_bridge::{Described, described, from_scalar, to_arrow_type};
+use pgtypes::sortkey::value_of_key;
+use pgtypes::{Datum, EvalEnv, PgType};
 
 use super::names::Names;
 use crate::ir::Scalar;
-use crate::ir::deparse::Printer;
+use crate::ir::deparse::{Printer, shown_constant, shown_constants};
 use crate::lower::RowFunction;
 
 /// An expression, in parentheses where PostgreSQL sets them.
 pub(super) fn shown(expr: &dyn PhysicalExpr, names: &Names) -> String {
     let any = expr as &dyn Any;
     let one = |expr: &dyn PhysicalExpr| shown(expr, names);
+    let like = |meaning: Option<Meaning>, expr: &dyn PhysicalExpr| match meaning {
+        Some(meaning) => meaning.shown(expr, names),
+        None => one(expr),
+    };
     if let Some(column) = any.downcast_ref::<Column>() {
         return names.shown(column.name());
     }
-    if let Some(literal) = any.downcast_ref::<Literal>() {
-        return constant(literal.value());
+    if let Some(value) = literal_of(expr) {
+        return constant(value);
     }
     if let Some(call) = any.downcast_ref::<BinaryExpr>() {
         let mut operands = Vec::new();
         let chained = matches!(call.op(), Operator::And | Operator::Or);
         chain(call, *call.op(), chained, &mut operands);
-        let operands: Vec<String> = operands.into_iter().map(one).collect();
+        let meaning = operands.iter().find_map(|operand| Meaning::of(*operand, names));
+        let operands: Vec<String> =
+            operands.into_iter().map(|operand| like(meaning, operand)).collect();
         return format!("({})", operands.join(&format!(" {} ", operator(*call.op()))));
     }
     if let Some(not) = any.downcast_ref::<NotExpr>() {
@@ -50,33 +59,48 @@ pub(super) fn shown(expr: &dyn PhysicalExpr, names: &Names) -> String {
         return one(cast.expr().as_ref());
     }
     if let Some(list) = any.downcast_ref::<InListExpr>() {
-        let items: Vec<String> = list.list().iter().map(|item| one(item.as_ref())).collect();
+        let meaning = Meaning::of(list.expr().as_ref(), names);
+        let constants = meaning.and_then(|meaning| meaning.shown_array(list.list()));
+        let array = constants.unwrap_or_else(|| {
+            let items = list.list().iter().map(|item| like(meaning, item.as_ref()));
+            format!("ARRAY[{}]", items.collect::<Vec<_>>().join(", "))
+        });
         let (op, which) = if list.negated() { ("<>", "ALL") } else { ("=", "ANY") };
-        let items = items.join(", ");
-        return format!("({} {op} {which} (ARRAY[{items}]))", one(list.expr().as_ref()));
+        return format!("({} {op} {which} ({array}))", one(list.expr().as_ref()));
     }
     if let Some(case) = any.downcast_ref::<CaseExpr>() {
         let mut out = "CASE".to_owned();
         if let Some(subject) = case.expr() {
             out.push_str(&format!(" {}", one(subject.as_ref())));
         }
+        let results = Meaning::of(expr, names);
         for (when, then) in case.when_then_expr() {
-            out.push_str(&format!(" WHEN {} THEN {}", one(when.as_ref()), one(then.as_ref())));
+            let then = like(results, then.as_ref());
+            out.push_str(&format!(" WHEN {} THEN {then}", one(when.as_ref())));
         }
         if let Some(otherwise) = case.else_expr() {
-            out.push_str(&format!(" ELSE {}", one(otherwise.as_ref())));
+            out.push_str(&format!(" ELSE {}", like(results, otherwise.as_ref())));
         }
         return format!("{out} END");
     }
     if let Some(call) = any.downcast_ref::<ScalarFunctionExpr>() {
-        let args: Vec<String> = call.args().iter().map(|arg| one(arg.as_ref())).collect();
-        let function = call.fun().inner().as_ref() as &dyn Any;
-        if let Some(row) = function.downcast_ref::<RowFunction>() {
+        let means = |at: usize| match described(call.fun()) {
+            Some(Described::Function(function)) => function.args.get(at).copied(),
+            Some(Described::Cast { from, .. }) => Some(from),
+            Some(Described::SortKey(_)) | None => None,
+        };
+        let args = call.args().iter().enumerate();
+        let args = args.map(|(at, arg)| like(means(at).map(Meaning::Value), arg.as_ref()));
+        let args: Vec<String> = args.collect();
+        if let ([arg], Some(Described::SortKey(_))) = (&args[..], described(call.fun())) {
+            return arg.clone();
+        }
+        if let Some(row) = row_function(call.fun()) {
             let slot = |scalar: &Scalar| match scalar {
                 Scalar::Slot(at, _) => args.get(*at).cloned(),
                 _ => None,
             };
-            let printer = Printer { names: &slot, env: &EvalEnv::default() };
+            let printer = Printer { names: &slot, env: &EvalEnv::default(), shown: true };
             let printed = printer.print(row.scalar());
             return printed.unwrap_or_else(|| format!("(… {} …)", args.join(", ")));
         }
@@ -89,6 +113,77 @@ pub(super) fn shown(expr: &dyn PhysicalExpr, names: &Names) -> String {
         };
     }
     names.shown(&expr.to_string())
+}
+
+/// What an expression's values are in SQL, which has more types than Arrow.
+#[derive(Clone, Copy)]
+enum Meaning {
+    Value(PgType),
+    /// What stands for values of this type where they are compared.
+    Key(PgType),
+}
+
+impl Meaning {
+    fn of(expr: &dyn PhysicalExpr, names: &Names) -> Option<Meaning> {
+        let any = expr as &dyn Any;
+        if let Some(column) = any.downcast_ref::<Column>() {
+            return names.ty(column.name()).map(Meaning::Value);
+        }
+        if let Some(case) = any.downcast_ref::<CaseExpr>() {
+            let results = case.when_then_expr().iter().map(|(_, then)| then);
+            return results
+                .chain(case.else_expr())
+                .find_map(|result| Meaning::of(&**result, names));
+        }
+        let udf = any.downcast_ref::<ScalarFunctionExpr>()?.fun();
+        Some(match described(udf) {
+            Some(Described::Function(function)) => Meaning::Value(function.result),
+            Some(Described::Cast { to, .. }) => Meaning::Value(to),
+            Some(Described::SortKey(ty)) => Meaning::Key(ty),
+            None => Meaning::Value(row_function(udf)?.scalar().ty()),
+        })
+    }
+
+    fn ty(self) -> PgType {
+        match self {
+            Meaning::Value(ty) | Meaning::Key(ty) => ty,
+        }
+    }
+
+    /// The value of a constant that means the same, where it can be told.
+    fn datum(self, expr: &dyn PhysicalExpr) -> Option<Datum> {
+        let value = literal_of(expr)?;
+        match (self, value) {
+            _ if value.is_null() => Some(Datum::Null),
+            (Meaning::Key(ty), ScalarValue::Binary(Some(key))) => value_of_key(key, ty),
+            (Meaning::Key(_), _) => None,
+            (Meaning::Value(ty), _) => {
+                (value.data_type() == to_arrow_type(ty)).then(|| from_scalar(value, ty))
+            }
+        }
+    }
+
+    /// Something that means the same.
+    fn shown(self, expr: &dyn PhysicalExpr, names: &Names) -> String {
+        match self.datum(expr) {
+            Some(datum) => shown_constant(&datum, self.ty()),
+            None => shown(expr, names),
+        }
+    }
+
+    /// Constants that mean the same, as an array.
+    fn shown_array(self, exprs: &[Arc<dyn PhysicalExpr>]) -> Option<String> {
+        let datums = exprs.iter().map(|expr| self.datum(expr.as_ref()));
+        Some(shown_constants(datums.collect::<Option<_>>()?, self.ty()))
+    }
+}
+
+fn literal_of(expr: &dyn PhysicalExpr) -> Option<&ScalarValue> {
+    Some((expr as &dyn Any).downcast_ref::<Literal>()?.value())
+}
+
+fn row_function(udf: &ScalarUDF) -> Option<&RowFunction> {
+    (udf.inner().as_ref() as &dyn Any).downcast_ref()
 }
 
 /// The operands of a chain of one operator.
@@ -115,6 +210,7 @@ fn operator(op: Operator) -> String {
     }
 }
 
+/// A constant of which no more is known than its type in Arrow.
 fn constant(value: &ScalarValue) -> String {
     if value.is_null() {
         return "NULL".to_owned();

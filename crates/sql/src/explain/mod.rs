@@ -212,6 +212,7 @@ impl Subject<'_> {
         foretold: &Foretold,
     ) -> Report {
         let names = rel.map(Names::of).unwrap_or_default();
+        let names = if self.explain.verbose { names.qualified(true) } else { names };
         let shown = Shown {
             names: &names,
             estimates: Estimates { statistics: self.exec.engine.statistics(), names: &names },

@@ -2,27 +2,47 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use catalog::TableId;
+use pgtypes::PgType;
 
-use crate::ir::{ColId, Rel, Scalar};
+use crate::ir::{Rel, RelColumn, Scalar};
 
 /// What to call each column, and where it comes from.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    shown: HashMap<String, String>,
+    shown: HashMap<String, Called>,
+    /// Of tables and functions in FROM.
+    relations: usize,
+    /// Whether columns are called by them, too.
+    qualified: bool,
+    types: HashMap<String, PgType>,
     /// Columns of tables, by position.
     origins: HashMap<String, (TableId, usize)>,
     /// What the aggregates of the operator that was shown last compute.
     aggregates: RefCell<HashMap<String, String>>,
 }
 
+/// A column, with what it is of.
+#[derive(Clone, Debug)]
+struct Called {
+    relation: Option<Arc<str>>,
+    name: Arc<str>,
+}
+
 impl Names {
-    /// Names of all columns a relation makes.
+    /// Names of all columns a relation makes, qualified if there are several relations.
     pub(super) fn of(rel: &Rel) -> Names {
         let mut names = Names::default();
         names.walk(rel);
+        names.qualified = names.relations > 1;
         names
+    }
+
+    /// The same with or without those of relations.
+    pub(super) fn qualified(&self, qualified: bool) -> Names {
+        Names { qualified, ..self.clone() }
     }
 
     fn walk(&mut self, rel: &Rel) {
@@ -37,58 +57,53 @@ impl Names {
                 false
             });
         }
+        self.types
+            .extend(rel.columns().into_iter().map(|column| (column.id.to_string(), column.ty)));
+        self.relations += usize::from(rel.inputs().is_empty() && !matches!(rel, Rel::OneRow));
         match rel {
             Rel::Scan(scan) => {
                 for (column, position) in &scan.columns {
                     self.origins.insert(column.id.to_string(), (scan.table.id, *position));
-                    self.put(column.id.to_string(), format!("{}.{}", scan.alias, column.name));
+                    self.put(column, Some(&scan.alias));
                 }
             }
             Rel::Virtual(scan) => {
                 for column in &scan.columns {
-                    self.put(column.id.to_string(), format!("{}.{}", scan.alias, column.name));
+                    self.put(column, Some(&scan.alias));
                 }
             }
-            Rel::Project { exprs, .. } => {
-                for (column, scalar) in exprs {
-                    self.passed_on(column.id, scalar);
-                    let shown = match scalar {
-                        Scalar::Column(id, _) => self.shown.get(&id.to_string()).cloned(),
-                        _ => None,
-                    };
-                    let shown = shown.unwrap_or_else(|| column.name.to_string());
-                    self.put(column.id.to_string(), shown);
-                }
+            Rel::Project { exprs: made, .. } => {
+                made.iter().for_each(|(column, scalar)| self.passed_on(column, scalar));
             }
             Rel::Aggregate { group, aggs, .. } => {
-                for (column, scalar) in group {
-                    self.passed_on(column.id, scalar);
-                    let shown = match scalar {
-                        Scalar::Column(id, _) => self.shown.get(&id.to_string()).cloned(),
-                        _ => None,
-                    };
-                    let shown = shown.unwrap_or_else(|| column.name.to_string());
-                    self.put(column.id.to_string(), shown);
-                }
+                group.iter().for_each(|(column, scalar)| self.passed_on(column, scalar));
                 for agg in aggs {
-                    self.put(agg.column.id.to_string(), format!("{}(…)", agg.column.name));
+                    let name = format!("{}(…)", agg.column.name).into();
+                    self.put(&RelColumn { name, ..agg.column.clone() }, None);
                 }
             }
             other => {
                 for column in other.columns() {
-                    self.shown
-                        .entry(column.id.to_string())
-                        .or_insert_with(|| column.name.to_string());
+                    if !self.shown.contains_key(&column.id.to_string()) {
+                        self.put(&column, None);
+                    }
                 }
             }
         }
     }
 
-    fn passed_on(&mut self, column: ColId, scalar: &Scalar) {
-        if let Scalar::Column(id, _) = scalar
-            && let Some(origin) = self.origin(&id.to_string())
-        {
-            self.origins.insert(column.to_string(), origin);
+    /// A column that is another one, or made here.
+    fn passed_on(&mut self, column: &RelColumn, scalar: &Scalar) {
+        let from = match scalar {
+            Scalar::Column(id, _) => id.to_string(),
+            _ => return self.put(column, None),
+        };
+        if let Some(origin) = self.origin(&from) {
+            self.origins.insert(column.id.to_string(), origin);
+        }
+        match self.shown.get(&from).cloned() {
+            Some(called) => _ = self.shown.insert(column.id.to_string(), called),
+            None => self.put(column, None),
         }
     }
 
@@ -102,14 +117,31 @@ impl Names {
         self.origins.get(name).copied()
     }
 
-    fn put(&mut self, id: String, name: String) {
-        self.shown.insert(id, name);
+    /// The type of a column of the plan's.
+    pub(super) fn ty(&self, name: &str) -> Option<PgType> {
+        self.types.get(name).copied()
     }
 
-    /// `text` with every `c12` and `c12@3` in it under its real name.
+    fn put(&mut self, column: &RelColumn, relation: Option<&Arc<str>>) {
+        let called = Called { relation: relation.cloned(), name: Arc::clone(&column.name) };
+        self.shown.insert(column.id.to_string(), called);
+    }
+
+    fn called(&self, word: &str) -> Option<String> {
+        match self.shown.get(word) {
+            Some(Called { relation: Some(relation), name }) if self.qualified => {
+                Some(format!("{relation}.{name}"))
+            }
+            Some(called) => Some(called.name.to_string()),
+            None => self.aggregates.borrow().get(word).cloned(),
+        }
+    }
+
+    /// `text` with every `c12` and `c12@3` in it under its real name. Keys have those of what they stand for.
     pub(super) fn shown(&self, text: &str) -> String {
+        let key = text.strip_prefix("sort_key(").and_then(|text| text.strip_suffix(')'));
         let mut out = String::with_capacity(text.len());
-        let mut rest = text;
+        let mut rest = key.unwrap_or(text);
         while let Some(at) = rest.find(|c: char| c.is_ascii_alphabetic() || c == '_') {
             out.push_str(&rest[..at]);
             rest = &rest[at..];
@@ -117,8 +149,14 @@ impl Names {
                 rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
             let word = &rest[..end];
             rest = &rest[end..];
-            let aggregate = self.aggregates.borrow().get(word).cloned();
-            match self.shown.get(word).cloned().or(aggregate) {
+            // `s2.c12`: a query in FROM.
+            let is_query =
+                word.strip_prefix('s').is_some_and(|number| number.parse::<u32>().is_ok());
+            if let (true, Some(column)) = (is_query, rest.strip_prefix('.')) {
+                rest = column;
+                continue;
+            }
+            match self.called(word) {
                 Some(name) => {
                     out.push_str(&name);
                     // `@3` is the position in the input.

@@ -136,6 +136,9 @@ fn unlimited(
             let conditions = predicate.map(split_conjunction).unwrap_or_default();
             // What is found out while the plan runs is no condition of the statement's.
             let conditions = conditions.into_iter().filter(|condition| !is_dynamic(condition));
+            // A scan's are of one relation.
+            let of_scan = names.qualified(shown.explain.verbose);
+            let names = if input.children.is_empty() { &of_scan } else { names };
             let mut all: Vec<String> =
                 conditions.map(|c| bracketed(expr::shown(c.as_ref(), names))).collect();
             let before = input.details.iter_mut().find(|(key, _)| *key == "Filter");
@@ -358,7 +361,12 @@ fn aggregate_kind(aggregate: &AggregateExec, names: &Names, details: &mut Detail
         let counts_rows = args.is_empty() || (call.fun().name() == "count" && args == ["1"]);
         let args = if counts_rows { "*".to_owned() } else { args.join(", ") };
         let distinct = if call.is_distinct() { "DISTINCT " } else { "" };
-        names.put_aggregate(call.name(), format!("{}({distinct}{args})", call.fun().name()));
+        let shown = match call.fun().name() {
+            // One of a group's keys: a query's aggregate cannot be this.
+            "first_value" => args,
+            name => format!("{name}({distinct}{args})"),
+        };
+        names.put_aggregate(call.name(), shown);
     }
     if !keys.is_empty() {
         let keys = keys.iter().map(|(key, _)| expr::shown(key.as_ref(), names)).collect();
@@ -484,7 +492,8 @@ fn scan_node(
     let positions = scan.table.index_positions(index);
     let bound = if whole { 0 } else { (scan.access.constant + 1).min(positions.len()) };
     node.details.extend(conditions(scan, &positions[..bound]));
-    node.details.extend(at_leaders(scan, &positions[..bound], shown.names));
+    let names = shown.names.qualified(shown.explain.verbose);
+    node.details.extend(at_leaders(scan, &positions[..bound], &names));
     if let Some(details) = shown.scans.get(&scan_id(scan)) {
         node.details.extend(details.iter().cloned());
     }

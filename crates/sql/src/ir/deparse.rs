@@ -14,7 +14,7 @@ pub(crate) fn deparse(scalar: &Scalar, columns: &[Column], env: &EvalEnv) -> Opt
         Scalar::Column(id, _) => Some(quote(&columns.get(usize::try_from(id.0).ok()?)?.name)),
         _ => None,
     };
-    let printer = Printer { names: &names, env };
+    let printer = Printer { names: &names, env, shown: false };
     match scalar {
         // A conversion that the place demands goes without saying.
         Scalar::Cast { cast, arg, .. } if !cast.explicit => printer.print(arg),
@@ -26,11 +26,33 @@ pub(crate) fn deparse(scalar: &Scalar, columns: &[Column], env: &EvalEnv) -> Opt
     }
 }
 
+/// A constant beside something of its type, as EXPLAIN shows it. Integers are those of the statement.
+pub(crate) fn shown_constant(datum: &Datum, ty: PgType) -> String {
+    let small = match datum {
+        Datum::Null => return "NULL".to_owned(),
+        _ if ty.enum_oid().is_some() => None,
+        Datum::Int2(value) => Some(i32::from(*value)),
+        Datum::Int8(value) => i32::try_from(*value).ok(),
+        _ => None,
+    };
+    match small {
+        Some(value) => literal(&Datum::Int4(value), PgType::INT4, true),
+        None => literal(datum, ty, true),
+    }
+}
+
+/// Constants of a type as the array that is looked through.
+pub(crate) fn shown_constants(datums: Vec<Datum>, ty: PgType) -> String {
+    shown_constant(&Datum::array(datums), ty.to_array())
+}
+
 /// Prints expressions over named values.
 pub(crate) struct Printer<'a> {
     /// What columns and slots are called.
     pub(crate) names: &'a dyn Fn(&Scalar) -> Option<String>,
     pub(crate) env: &'a EvalEnv,
+    /// For people: enumerations by their names, which can change.
+    pub(crate) shown: bool,
 }
 
 impl Printer<'_> {
@@ -47,6 +69,7 @@ impl Printer<'_> {
                 }
                 let ty = if cast.explicit { *ty } else { ty.base() };
                 let name = match ty.enum_oid() {
+                    Some(_) if self.shown => ty.sql_name(),
                     Some(_) if ty.array => return None,
                     Some(oid) => crate::ddl::stored_name(oid),
                     None => format_type(ty),
@@ -118,7 +141,7 @@ impl Printer<'_> {
     }
 
     fn literal(&self, datum: &Datum, ty: PgType) -> Option<String> {
-        if let Some(oid) = ty.enum_oid() {
+        if let Some(oid) = ty.enum_oid().filter(|_| !self.shown) {
             let name = crate::ddl::stored_name(oid);
             return match datum {
                 Datum::Null if !ty.array => Some(format!("NULL::{name}")),
@@ -126,19 +149,27 @@ impl Printer<'_> {
                 _ => None,
             };
         }
-        let base = format_type(ty.base());
-        let mut text = String::new();
-        pgtypes::to_text(datum, ty, &EvalEnv::default(), &mut text);
-        Some(match datum {
-            Datum::Null => format!("NULL::{base}"),
-            Datum::Bool(value) => value.to_string(),
-            Datum::Int4(value) if *value >= 0 => text,
-            Datum::Numeric(_) if text.chars().all(|c| c.is_ascii_digit()) => {
-                format!("({text})::{base}")
-            }
-            Datum::Numeric(_) if text.starts_with(|c: char| c.is_ascii_digit()) => text,
-            Datum::Oid(oid) if ty.id.is_oid_like() => format!("'{oid}'::{base}"),
-            _ => format!("'{}'::{base}", text.replace('\'', "''")),
-        })
+        Some(literal(datum, ty, self.shown))
+    }
+}
+
+/// A constant, values of enumerations by their labels. `folded`: a number of type numeric may be what has
+/// become of another expression.
+fn literal(datum: &Datum, ty: PgType, folded: bool) -> String {
+    let base = match ty.enum_oid() {
+        Some(_) => ty.sql_name(),
+        None => format_type(ty.base()),
+    };
+    let text = pgtypes::text_of(datum, ty, &EvalEnv::default());
+    match datum {
+        Datum::Null => format!("NULL::{base}"),
+        Datum::Bool(value) => value.to_string(),
+        Datum::Int4(value) if *value >= 0 => text,
+        Datum::Numeric(_) if !folded && text.chars().all(|c| c.is_ascii_digit()) => {
+            format!("({text})::{base}")
+        }
+        Datum::Numeric(_) if text.contains('.') && !text.starts_with('-') => text,
+        Datum::Oid(oid) if ty.id.is_oid_like() => format!("'{oid}'::{base}"),
+        _ => format!("'{}'::{base}", text.replace('\'', "''")),
     }
 }
