@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -15,6 +15,7 @@ use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
 
 /// The rules, in the order in which they are applied.
 pub(super) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -48,6 +49,7 @@ pub(super) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Syn
     let mut rules = PhysicalOptimizer::new().rules;
     let ours = |name, rewrite| Arc::new(PlanRule { name, rewrite });
     rules.insert(0, ours("PlainRows", super::plain::plain_rows));
+    rules.push(ours("LimitsOfDistinct", limits_of_distinct));
     rules.push(ours("YieldingJoins", super::yielding::yielding_joins));
     rules.push(ours("AtLeaders", crate::fragment::at_leaders));
     rules.push(ours("PartsInOrder", super::append::parts_in_order));
@@ -75,6 +77,23 @@ impl PhysicalOptimizerRule for PlanRule {
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// Takes the limit of those above back from a DISTINCT whose rows have an order by now. It is a hint, given
+/// while they had none, and with an order DataFusion takes it for that of the first groups in some direction.
+fn limits_of_distinct(plan: Plan) -> Result<Plan> {
+    let rewritten = plan.transform_up(|plan| {
+        let confused = plan.downcast_ref::<AggregateExec>().filter(|aggregate| {
+            let has_hint =
+                aggregate.limit_options().is_some_and(|limit| limit.descending.is_none());
+            has_hint && !aggregate.is_unordered_unfiltered_group_by_distinct()
+        });
+        Ok(match confused {
+            Some(aggregate) => Transformed::yes(Arc::new(aggregate.with_new_limit_options(None))),
+            None => Transformed::no(plan),
+        })
+    });
+    Ok(rewritten?.data)
 }
 
 /// A rule that is right but for some plans.
