@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::datetime::civil::DAY_MICROS;
 use crate::error::{Result, TypeError, sqlstate};
 use crate::numeric::Numeric;
 use crate::ty::PgType;
@@ -92,7 +93,7 @@ pub struct Interval {
 }
 
 /// Microseconds of a day without a time zone.
-const DAY: i128 = 86_400_000_000;
+const DAY: i128 = DAY_MICROS as i128;
 
 impl Interval {
     /// An interval of so many microseconds: one of days and time.

@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use pgtypes::datetime::civil::DAY_MICROS;
 use pgtypes::{Datum, EvalEnv, PgType, TypeId, registry};
 
 use crate::error::{SqlError, SqlState};
@@ -183,14 +184,13 @@ fn count(offset: &Datum) -> usize {
 
 /// A key in the type in which keys and moved keys are compared.
 fn comparable(key: Datum) -> Datum {
-    const DAY: i64 = 86_400_000_000;
     match key {
         Datum::Int2(value) => Datum::Int8(i64::from(value)),
         Datum::Int4(value) => Datum::Int8(i64::from(value)),
         Datum::Float4(value) => Datum::Float8(f64::from(value)),
         Datum::Date(i32::MIN) => Datum::Timestamp(i64::MIN),
         Datum::Date(i32::MAX) => Datum::Timestamp(i64::MAX),
-        Datum::Date(days) => Datum::Timestamp(i64::from(days).saturating_mul(DAY)),
+        Datum::Date(days) => Datum::Timestamp(i64::from(days).saturating_mul(DAY_MICROS)),
         other => other,
     }
 }

@@ -84,7 +84,8 @@ pub(super) fn shown(expr: &dyn PhysicalExpr, names: &Names) -> String {
         return format!("{out} END");
     }
     if let Some(call) = any.downcast_ref::<ScalarFunctionExpr>() {
-        let means = |at: usize| match described(call.fun()) {
+        let does = described(call.fun());
+        let means = |at: usize| match does {
             Some(Described::Function(function)) => function.args.get(at).copied(),
             Some(Described::Cast { from, .. }) => Some(from),
             Some(Described::SortKey(_)) | None => None,
@@ -92,7 +93,7 @@ pub(super) fn shown(expr: &dyn PhysicalExpr, names: &Names) -> String {
         let args = call.args().iter().enumerate();
         let args = args.map(|(at, arg)| like(means(at).map(Meaning::Value), arg.as_ref()));
         let args: Vec<String> = args.collect();
-        if let ([arg], Some(Described::SortKey(_))) = (&args[..], described(call.fun())) {
+        if let ([arg], Some(Described::SortKey(_))) = (&args[..], does) {
             return arg.clone();
         }
         if let Some(row) = row_function(call.fun()) {

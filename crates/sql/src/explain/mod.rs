@@ -211,10 +211,12 @@ impl Subject<'_> {
         plan: Option<&dyn ExecutionPlan>,
         foretold: &Foretold,
     ) -> Report {
-        let names = rel.map(Names::of).unwrap_or_default();
-        let names = if self.explain.verbose { names.qualified(true) } else { names };
+        let verbose = self.explain.verbose;
+        let names = rel.map(|rel| Names::of(rel, verbose)).unwrap_or_default();
+        let of_scans = names.qualified(verbose);
         let shown = Shown {
             names: &names,
+            of_scans: &of_scans,
             estimates: Estimates { statistics: self.exec.engine.statistics(), names: &names },
             catalog: self.cx.catalog,
             explain: self.explain,

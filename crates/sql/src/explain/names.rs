@@ -17,26 +17,26 @@ pub(super) struct Names {
     relations: usize,
     /// Whether columns are called by them, too.
     qualified: bool,
-    types: HashMap<String, PgType>,
     /// Columns of tables, by position.
     origins: HashMap<String, (TableId, usize)>,
     /// What the aggregates of the operator that was shown last compute.
     aggregates: RefCell<HashMap<String, String>>,
 }
 
-/// A column, with what it is of.
+/// A column, with the relation it is of.
 #[derive(Clone, Debug)]
 struct Called {
     relation: Option<Arc<str>>,
     name: Arc<str>,
+    ty: PgType,
 }
 
 impl Names {
-    /// Names of all columns a relation makes, qualified if there are several relations.
-    pub(super) fn of(rel: &Rel) -> Names {
+    /// Names of all columns a relation makes, qualified if there are several relations, or `always`.
+    pub(super) fn of(rel: &Rel, always: bool) -> Names {
         let mut names = Names::default();
         names.walk(rel);
-        names.qualified = names.relations > 1;
+        names.qualified = always || names.relations > 1;
         names
     }
 
@@ -57,8 +57,6 @@ impl Names {
                 false
             });
         }
-        self.types
-            .extend(rel.columns().into_iter().map(|column| (column.id.to_string(), column.ty)));
         self.relations += usize::from(rel.inputs().is_empty() && !matches!(rel, Rel::OneRow));
         match rel {
             Rel::Scan(scan) => {
@@ -119,17 +117,18 @@ impl Names {
 
     /// The type of a column of the plan's.
     pub(super) fn ty(&self, name: &str) -> Option<PgType> {
-        self.types.get(name).copied()
+        self.shown.get(name).map(|called| called.ty)
     }
 
     fn put(&mut self, column: &RelColumn, relation: Option<&Arc<str>>) {
-        let called = Called { relation: relation.cloned(), name: Arc::clone(&column.name) };
+        let called =
+            Called { relation: relation.cloned(), name: Arc::clone(&column.name), ty: column.ty };
         self.shown.insert(column.id.to_string(), called);
     }
 
     fn called(&self, word: &str) -> Option<String> {
         match self.shown.get(word) {
-            Some(Called { relation: Some(relation), name }) if self.qualified => {
+            Some(Called { relation: Some(relation), name, .. }) if self.qualified => {
                 Some(format!("{relation}.{name}"))
             }
             Some(called) => Some(called.name.to_string()),
@@ -156,20 +155,10 @@ impl Names {
                 rest = column;
                 continue;
             }
-            match self.called(word) {
-                Some(name) => {
-                    out.push_str(&name);
-                    // `@3` is the position in the input.
-                    if let Some(behind) = rest.strip_prefix('@') {
-                        rest = behind.trim_start_matches(|c: char| c.is_ascii_digit());
-                    }
-                }
-                None => {
-                    out.push_str(word);
-                    if let Some(behind) = rest.strip_prefix('@') {
-                        rest = behind.trim_start_matches(|c: char| c.is_ascii_digit());
-                    }
-                }
+            out.push_str(self.called(word).as_deref().unwrap_or(word));
+            // `@3` is the position in the input.
+            if let Some(behind) = rest.strip_prefix('@') {
+                rest = behind.trim_start_matches(|c: char| c.is_ascii_digit());
             }
         }
         out.push_str(rest);

@@ -33,6 +33,8 @@ use crate::ir::Explain;
 /// What a plan is shown with.
 pub(super) struct Shown<'a> {
     pub(super) names: &'a Names,
+    /// In conditions of scans, each of one relation.
+    pub(super) of_scans: &'a Names,
     pub(super) estimates: Estimates<'a>,
     pub(super) catalog: &'a CatalogSnapshot,
     pub(super) explain: &'a Explain,
@@ -136,9 +138,7 @@ fn unlimited(
             let conditions = predicate.map(split_conjunction).unwrap_or_default();
             // What is found out while the plan runs is no condition of the statement's.
             let conditions = conditions.into_iter().filter(|condition| !is_dynamic(condition));
-            // A scan's are of one relation.
-            let of_scan = names.qualified(shown.explain.verbose);
-            let names = if input.children.is_empty() { &of_scan } else { names };
+            let names = if input.children.is_empty() { shown.of_scans } else { names };
             let mut all: Vec<String> =
                 conditions.map(|c| bracketed(expr::shown(c.as_ref(), names))).collect();
             let before = input.details.iter_mut().find(|(key, _)| *key == "Filter");
@@ -492,8 +492,7 @@ fn scan_node(
     let positions = scan.table.index_positions(index);
     let bound = if whole { 0 } else { (scan.access.constant + 1).min(positions.len()) };
     node.details.extend(conditions(scan, &positions[..bound]));
-    let names = shown.names.qualified(shown.explain.verbose);
-    node.details.extend(at_leaders(scan, &positions[..bound], &names));
+    node.details.extend(at_leaders(scan, &positions[..bound], shown.of_scans));
     if let Some(details) = shown.scans.get(&scan_id(scan)) {
         node.details.extend(details.iter().cloned());
     }

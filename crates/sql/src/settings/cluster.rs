@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pgtypes::datetime::civil::DAY_MICROS;
 use pgtypes::{Datum, EvalEnv, PgType, TypeId};
 
 use super::parse::show_millis;
@@ -95,7 +96,7 @@ fn duration(value: &str) -> Option<Duration> {
     if interval.months != 0 {
         return None;
     }
-    let days = i64::from(interval.days).checked_mul(86_400_000_000)?;
+    let days = i64::from(interval.days).checked_mul(DAY_MICROS)?;
     let micros = days.checked_add(interval.micros)?;
     u64::try_from(micros).ok().map(Duration::from_micros)
 }

@@ -5,7 +5,7 @@ use checker::{Action, History, Key, Level, Row as ScanRow, Scan, Value};
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::{Findings, Shared, age, linger, number};
+use super::{Findings, Shared, linger, number};
 use crate::session::{Ended, Open, Row, Session};
 
 const ACCOUNTS: i64 = 40;
@@ -84,7 +84,7 @@ impl Bank {
     }
 
     async fn long_snapshot(&self, session: &mut Session, rng: &mut StdRng) -> Result<(), Ended> {
-        let age = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
+        let age = self.shared.age(rng);
         let mut txn = session.snapshot(age).await?;
         for _ in 0..rng.random_range(2..=4) {
             all(&mut txn).await?;

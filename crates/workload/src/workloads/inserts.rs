@@ -15,7 +15,7 @@ use checker::{Action, History, HistoryError, Key, Row as ScanRow, Scan, Value};
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::{Findings, Shared, Workload, age, cycles, linger, number};
+use super::{Findings, Shared, Workload, cycles, linger, number};
 use crate::session::{Ended, Open, Row, Session};
 
 const SLOTS: i64 = 4;
@@ -82,7 +82,7 @@ impl Inserts {
                 session.alone(level, &sql, None, saw).await
             }
             _ => {
-                let age = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
+                let age = self.shared.age(rng);
                 let from = self.group(rng);
                 let mut txn = session.snapshot(age).await?;
                 for _ in 0..3 {

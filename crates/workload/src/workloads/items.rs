@@ -12,7 +12,7 @@ use checker::{Action, Key, Row as ScanRow, Scan, Value};
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::{Shared, age, linger, number};
+use super::{Shared, linger, number};
 use crate::session::{Ended, Open, Row, Session};
 
 const SLOTS: i64 = 6;
@@ -117,7 +117,7 @@ impl Items {
     }
 
     async fn long_snapshot(&self, session: &mut Session, rng: &mut StdRng) -> Result<(), Ended> {
-        let age = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
+        let age = self.shared.age(rng);
         let mut txn = session.snapshot(age).await?;
         for _ in 0..rng.random_range(2..=6) {
             if rng.random_ratio(1, 3) {

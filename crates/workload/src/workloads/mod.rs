@@ -74,6 +74,14 @@ pub(crate) struct Shared {
     pub(crate) as_of: bool,
 }
 
+impl Shared {
+    /// How old a snapshot is to be: every third is of the past, where the server has those.
+    fn age(&self, rng: &mut StdRng) -> Option<Duration> {
+        let past = self.as_of && rng.random_ratio(1, 3);
+        past.then(|| Duration::from_millis(rng.random_range(1..5_000)))
+    }
+}
+
 /// A workload with its state.
 pub(crate) enum Running {
     Items(items::Items),
@@ -195,9 +203,4 @@ async fn linger(rng: &mut StdRng) {
     let milliseconds = if rng.random_ratio(1, 4) { 1_000 } else { 100 };
     let pause = rng.random_range(0..milliseconds);
     tokio::time::sleep(Duration::from_millis(pause)).await;
-}
-
-/// How old a snapshot of the past is.
-fn age(rng: &mut StdRng) -> Duration {
-    Duration::from_millis(rng.random_range(1..5_000))
 }

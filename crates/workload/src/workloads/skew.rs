@@ -8,7 +8,7 @@ use checker::{Action, History, HistoryError, Key, Level, Row as ScanRow, Scan, V
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::{Findings, Shared, age, cycles, linger, number};
+use super::{Findings, Shared, cycles, linger, number};
 use crate::session::{Ended, Open, Row, Session};
 
 /// Ids of an account's entries: account * ENTRIES and up.
@@ -64,7 +64,7 @@ impl Skew {
     }
 
     async fn long_snapshot(&self, session: &mut Session, rng: &mut StdRng) -> Result<(), Ended> {
-        let age = (self.shared.as_of && rng.random_ratio(1, 3)).then(|| age(rng));
+        let age = self.shared.age(rng);
         let account = self.account(rng);
         let mut txn = session.snapshot(age).await?;
         for other in [0, 1, 0] {
